@@ -71,6 +71,8 @@ export interface StepConfig {
   name: string
   /** Run by /bin/sh in the step's folder of the snapshot. */
   command: string
+  /** Append the run's parameters to the command as `--name value`. */
+  args: boolean
   /** Relative to the snapshot's root. */
   workingDir: string
   /** Names of the steps that must have succeeded. */

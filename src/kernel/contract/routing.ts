@@ -72,6 +72,11 @@ export interface GatewayReport {
   inFlight: { deploymentId: string; requests: number }[]
   /** What happened since the last report that was acknowledged. */
   traffic: TrafficReport[]
+  /**
+   * Number of the batch in `traffic`, growing by one within one process (`token`). A batch whose acknowledgement was
+   * lost is sent again as it was, under its number: counting each number once counts each request once.
+   */
+  trafficSeq: number
   log: LogReport
 }
 

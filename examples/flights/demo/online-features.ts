@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs'
+import { DuckDBInstance } from '@duckdb/node-api'
+import { keyFeatures, numberFeatures } from '../train/late-flight-model.ts'
+import type { FlightFeatures } from './gateway-client.ts'
+
+/**
+ * What an application that asks about flights would have in its feature store. It is computed once, before the replay
+ * starts, to keep the replay fast; nothing of the future gets in, because features.sql reads for each flight only what
+ * was known when it left (features.test.ts shows it).
+ */
+
+export interface FlightOfDay {
+  features: FlightFeatures
+  /** The truth, which the application learns one day later. */
+  late: 0 | 1
+}
+
+export interface Day {
+  /** 00:00, ms since 1970. */
+  startMs: number
+  /** The first of a fair shuffle of the day's flights. */
+  flights: FlightOfDay[]
+}
+
+export interface DayQuestion {
+  /** Parquet with all flights. */
+  source: string
+  fromMs: number
+  untilMs: number
+  perDay: number
+  /** Mondays are when models are trained: more flights are kept ready to ask about in that time. */
+  perMonday: number
+}
+
+/** Flights of each day in turn, those of a day in a random order that is the same every time. */
+export async function readDays(question: DayQuestion): Promise<Day[]> {
+  const days = new Map<number, Day>()
+  for (const row of await readRows(question)) {
+    const { day, late, ...features } = row as Record<string, unknown> & { day: bigint; late: 0 | 1 }
+    const startMs = Number(day)
+    if (!days.has(startMs)) days.set(startMs, { startMs, flights: [] })
+    days.get(startMs)!.flights.push({ features: features as FlightFeatures, late })
+  }
+  return [...days.values()]
+}
+
+async function readRows(question: DayQuestion): Promise<Record<string, unknown>[]> {
+  const features = readFileSync(new URL('../features.sql', import.meta.url), 'utf8')
+  const instance = await DuckDBInstance.create(':memory:')
+  const connection = await instance.connect()
+  await connection.run('set variable weeks = $source::varchar', { source: question.source })
+  // All weeks at once: from the first one that the data has to the last.
+  await connection.run(`set variable as_of = timestamp '2001-07-02'`)
+  await connection.run('set variable training_weeks = 25')
+  const reader = await connection.runAndReadAll(
+    `select epoch_ms(date_trunc('day', departure)) as day, late, ${[...keyFeatures, ...numberFeatures].join(', ')}
+     from (${features})
+     where departure >= make_timestamp($from * 1000) and departure < make_timestamp($until * 1000)
+     qualify row_number() over (partition by day order by shuffle, departure, late) <= if(dow = 1, $monday, $other)
+     order by day, shuffle, departure, late`,
+    {
+      from: BigInt(question.fromMs),
+      until: BigInt(question.untilMs),
+      monday: question.perMonday,
+      other: question.perDay,
+    },
+  )
+  const rows = reader.getRowObjectsJS()
+  connection.closeSync()
+  instance.closeSync()
+  return rows
+}

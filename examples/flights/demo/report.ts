@@ -1,0 +1,183 @@
+import type { GateView, ReleaseView, RunSummary, VersionSummary } from '../../../src/surface/api/schemas.ts'
+import type { Acknowledged } from './ledger.ts'
+import { measure } from './quality.ts'
+import type { DemoReport, VersionReport } from './report-schema.ts'
+
+/** From what was seen to what is reported: pure, so that the honesty of the figures can be tested. */
+
+/** What the demo promises (its checks). */
+export const promises = { requestsMin: 30_000, improvementMin: 0.008 }
+
+export interface Seen {
+  startedAtMs: number
+  durationMs: number
+  machine: DemoReport['machine']
+  calendar: { fromMs: number; untilMs: number; days: number; holds: { atMs: number; why: string; ms: number }[] }
+  weeksLanded: number
+  /** Oldest first, with the gate's word on each. */
+  versions: { version: VersionSummary; gate: GateView | null; run: RunSummary | null }[]
+  releases: ReleaseView[]
+  requests: DemoReport['requests']
+  labels: { sent: number; accepted: number }
+  acknowledged: Acknowledged[]
+  lake: LakeRow[]
+  /** `model@number` of the first released version and what it says to each row of the lake, in order. */
+  frozen: { version: string; probabilities: number[] }
+}
+
+/** One live prediction as it is in the lake. */
+export interface LakeRow {
+  predictionId: string
+  version: string
+  probability: number
+  /** Null: no label has been joined. */
+  label: number | null
+}
+
+export function buildReport(seen: Seen): DemoReport {
+  const versions = seen.versions.map((entry) => describeVersion(entry, seen))
+  const predictions = comparePredictions(seen.acknowledged, seen.lake)
+  const quality = compareQuality(seen)
+  const facts = {
+    startedAt: new Date(seen.startedAtMs).toISOString(),
+    durationSeconds: seconds(seen.durationMs),
+    machine: seen.machine,
+    calendar: describeCalendar(seen.calendar),
+    weeksLanded: seen.weeksLanded,
+    versions,
+    totals: countOutcomes(versions),
+    requests: seen.requests,
+    labels: { ...seen.labels, matched: seen.lake.filter(({ label }) => label !== null).length },
+    predictions,
+    quality,
+    leadTimes: summariseLeadTimes(versions),
+  }
+  const checks = judge(facts)
+  return { ...facts, checks, passed: checks.every(({ passed }) => passed) }
+}
+
+function describeVersion({ version, gate, run }: Seen['versions'][number], seen: Seen): VersionReport {
+  const figures = gate?.checks.find(({ name }) => name === 'champion')?.figures ?? {}
+  const number = (value: unknown) => (typeof value === 'number' ? value : null)
+  const release = seen.releases.find((one) => one.version === version.ref && one.kind === 'release')
+  const outcome = outcomeOf(version)
+  return {
+    ref: version.ref,
+    outcome,
+    why: (outcome === 'rejected' ? version.why : version.releaseWhy) ?? version.releaseWhy ?? version.why ?? 'none given',
+    cause: run?.cause ?? 'imported',
+    asOf: isoDate(run?.asOfMs ?? version.createdAtMs),
+    verdict: gate?.verdict ?? null,
+    logLoss: number(version.metrics?.['logLoss']),
+    auc: number(version.metrics?.['auc']),
+    champion: gate?.champion ?? null,
+    championLogLoss: number(figures['championMeanLoss']),
+    gain: number(figures['gain']),
+    gainLower: number(figures['lower']),
+    gainUpper: number(figures['upper']),
+    leadTimeMs: release?.leadTimeMs ?? null,
+    answered: seen.acknowledged.filter((one) => one.version === String(version.number)).length,
+  }
+}
+
+function outcomeOf(version: VersionSummary): VersionReport['outcome'] {
+  if (version.liveSinceMs !== null || ['live', 'warm', 'retired'].includes(version.release)) return 'released'
+  return version.status === 'passed' ? 'spare' : 'rejected'
+}
+
+function describeCalendar({ fromMs, untilMs, days, holds }: Seen['calendar']): DemoReport['calendar'] {
+  const described = holds.map(({ atMs, why, ms }) => ({ at: isoDate(atMs), why, seconds: seconds(ms) }))
+  const heldSeconds = seconds(holds.reduce((sum, { ms }) => sum + ms, 0))
+  return { from: isoDate(fromMs), until: isoDate(untilMs), days, heldSeconds, holds: described }
+}
+
+function countOutcomes(versions: VersionReport[]): DemoReport['totals'] {
+  const having = (outcome: VersionReport['outcome']) => versions.filter((version) => version.outcome === outcome).length
+  return {
+    trained: versions.length,
+    released: having('released'),
+    spare: having('spare'),
+    rejected: having('rejected'),
+  }
+}
+
+/** What clients were told against what the lake holds. */
+export function comparePredictions(acknowledged: Acknowledged[], lake: LakeRow[]): DemoReport['predictions'] {
+  const inLake = new Map(lake.map((row) => [row.predictionId, row]))
+  const told = new Map(acknowledged.map((one) => [one.predictionId, one]))
+  const isDifferent = (one: Acknowledged, row: LakeRow) =>
+    row.version !== one.version || Math.fround(row.probability) !== Math.fround(one.probability)
+  return {
+    acknowledged: told.size,
+    inLake: inLake.size,
+    lost: [...told.keys()].filter((id) => !inLake.has(id)).length,
+    // The same id given to two requests would also be one prediction too many.
+    doubled: lake.length - inLake.size + (acknowledged.length - told.size),
+    different: [...told.values()].filter((one) => {
+      const row = inLake.get(one.predictionId)
+      return row !== undefined && isDifferent(one, row)
+    }).length,
+  }
+}
+
+function compareQuality({ lake, acknowledged, frozen }: Seen): DemoReport['quality'] {
+  const frozenSaid = new Map(lake.map((row, index) => [row.predictionId, frozen.probabilities[index]!]))
+  const both = acknowledged.filter(({ predictionId }) => frozenSaid.has(predictionId))
+  const late = both.map((one) => one.late)
+  const released = measure(
+    late,
+    both.map(({ probability }) => probability),
+  )
+  const first = measure(
+    late,
+    both.map(({ predictionId }) => frozenSaid.get(predictionId)!),
+  )
+  return {
+    released,
+    frozen: { version: frozen.version, ...first },
+    improvement: first.logLoss - released.logLoss,
+  }
+}
+
+function summariseLeadTimes(versions: VersionReport[]): DemoReport['leadTimes'] {
+  const times = versions.flatMap(({ leadTimeMs }) => (leadTimeMs === null ? [] : [leadTimeMs])).sort((a, b) => a - b)
+  const middle = Math.floor((times.length - 1) / 2)
+  return { count: times.length, medianMs: times[middle] ?? null, maxMs: times.at(-1) ?? null }
+}
+
+function judge(facts: Omit<DemoReport, 'checks' | 'passed'>): DemoReport['checks'] {
+  const { requests, predictions, labels, quality } = facts
+  const none = (name: string, found: number, what: string) => ({ name, passed: found === 0, why: `${found} ${what}` })
+  return [
+    {
+      name: 'requests',
+      passed: requests.sent >= promises.requestsMin,
+      why: `${requests.sent} sent, at least ${promises.requestsMin} promised`,
+    },
+    {
+      name: 'books',
+      passed: requests.sent === requests.answered + requests.failed + requests.interrupted,
+      why: `${requests.sent} sent = ${requests.answered} answered + ${requests.failed} failed + ${requests.interrupted} interrupted`,
+    },
+    none('failed', requests.failed, 'requests failed'),
+    none('lost', predictions.lost, 'acknowledged predictions are not in the lake'),
+    none('doubled', predictions.doubled, 'predictions are in the lake more than once'),
+    none('different', predictions.different, 'predictions are in the lake with another answer than was given'),
+    {
+      name: 'labels',
+      passed: labels.accepted === labels.sent && labels.matched === labels.sent,
+      why: `${labels.sent} sent, ${labels.accepted} accepted, ${labels.matched} joined with their prediction`,
+    },
+    {
+      name: 'improvement',
+      passed: quality.improvement >= promises.improvementMin,
+      why:
+        `log loss ${quality.released.logLoss.toFixed(4)} against ${quality.frozen.logLoss.toFixed(4)} of ` +
+        `${quality.frozen.version} left as it was: better by ${quality.improvement.toFixed(4)}, ${promises.improvementMin} promised`,
+    },
+  ]
+}
+
+const seconds = (ms: number) => Math.round(ms / 10) / 100
+
+const isoDate = (timeMs: number) => new Date(timeMs).toISOString().slice(0, 10)

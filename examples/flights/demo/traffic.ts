@@ -1,0 +1,50 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { GatewayClient } from './gateway-client.ts'
+import type { Ledger } from './ledger.ts'
+import type { FlightOfDay } from './online-features.ts'
+
+/** Sends a day's flights to the gateway. Each flight is asked about once. */
+export class Traffic {
+  private readonly gateway: GatewayClient
+  private readonly ledger: Ledger
+  private waiting: FlightOfDay[] = []
+
+  constructor(gateway: GatewayClient, ledger: Ledger) {
+    this.gateway = gateway
+    this.ledger = ledger
+  }
+
+  /** Flights of another day; what is left of the day before is not asked about any more. */
+  beginDay(flights: FlightOfDay[]): void {
+    this.waiting = [...flights]
+  }
+
+  /** The next flights, as fast as so many connections go. */
+  async send(count: number, connections: number): Promise<void> {
+    const flights = this.waiting.splice(0, count)
+    const sender = async () => {
+      for (let flight = flights.shift(); flight !== undefined; flight = flights.shift()) await this.ask(flight, false)
+    }
+    await Promise.all(Array.from({ length: connections }, sender))
+  }
+
+  /** Goes on at a slower pace while something else is under way, so that a release meets traffic. */
+  async trickleDuring<T>(work: Promise<T>, perSecond: number): Promise<T> {
+    let isUnderWay = true
+    const ended = work.finally(() => (isUnderWay = false))
+    const trickle = async () => {
+      while (isUnderWay && this.waiting.length > 0) {
+        const atOnce = this.waiting.splice(0, AT_ONCE)
+        await Promise.all([...atOnce.map((flight) => this.ask(flight, true)), sleep((1000 * AT_ONCE) / perSecond)])
+      }
+    }
+    const [result] = await Promise.all([ended, trickle()])
+    return result
+  }
+
+  private ask(flight: FlightOfDay, isHeld: boolean): Promise<void> {
+    return this.ledger.record(flight, isHeld, () => this.gateway.predict(flight.features))
+  }
+}
+
+const AT_ONCE = 4

@@ -1,0 +1,30 @@
+import { readdir, stat } from 'node:fs/promises'
+import { extname, join, resolve } from 'node:path'
+import { ConfigAmbiguousError, ConfigNotFoundError } from './errors.ts'
+
+export const configNames = ['millrace.config.ts', 'millrace.config.mts', 'millrace.config.js', 'millrace.config.mjs', 'millrace.yaml', 'millrace.yml'] as const
+
+export const codeEndings = ['.ts', '.mts', '.js', '.mjs'] as const
+export const yamlEndings = ['.yaml', '.yml'] as const
+
+/**
+ * The configuration file, absolute: the named one, else the only one in the folder.
+ * @param configPath - a file, or a folder to look in; relative to `cwd`
+ * @throws ConfigNotFoundError, ConfigAmbiguousError
+ */
+export async function findConfig(cwd: string, configPath?: string): Promise<string> {
+  const named = resolve(cwd, configPath ?? '.')
+  const found = await stat(named).catch(() => null)
+  if (found?.isDirectory()) return findIn(named)
+  const endings: readonly string[] = [...codeEndings, ...yamlEndings]
+  if (found === null || !endings.includes(extname(named))) throw new ConfigNotFoundError(named, configNames)
+  return named
+}
+
+async function findIn(folder: string): Promise<string> {
+  const there = await readdir(folder)
+  const found = configNames.filter((name) => there.includes(name))
+  if (found.length > 1) throw new ConfigAmbiguousError(folder, found)
+  if (found[0] === undefined) throw new ConfigNotFoundError(folder, configNames)
+  return join(folder, found[0])
+}

@@ -1,0 +1,128 @@
+import { defaultMargin, lossesOf } from './metrics.ts'
+import type { DataSource, EnvironmentConfig, GateConfig, ModelConfig, Project, ReleaseConfig, StepConfig, TriggerConfig } from './project.ts'
+import type { WrittenModel, WrittenProject, WrittenStep } from './schema.ts'
+
+/**
+ * The checked configuration in the form that every stage reads.
+ * @param root - absolute folder of the configuration file
+ */
+export function toProject(written: WrittenProject, root: string): Project {
+  return {
+    name: written.name,
+    root,
+    snapshotIgnore: written.snapshotIgnore,
+    gateway: { host: written.gateway.host, port: written.gateway.port },
+    storage: { minFreeBytes: written.storage.minFree },
+    models: Object.entries(written.models).map(([name, model]) => toModel(name, model)),
+  }
+}
+
+function toModel(name: string, model: WrittenModel): ModelConfig {
+  return {
+    name,
+    endpoint: model.endpoint ?? name,
+    importance: model.importance,
+    task: model.task ?? null,
+    label: model.label ?? null,
+    positive: model.positive === undefined ? null : String(model.positive),
+    holdout: model.holdout === undefined ? null : toSource(model.holdout),
+    trainingRows: model.trainingRows === undefined ? null : toSource(model.trainingRows),
+    features: model.features ?? null,
+    scoreOutput: model.scoreOutput ?? null,
+    triggers: model.on.map(toTrigger),
+    pipeline: { steps: toSteps(model), params: model.params, seed: model.seed },
+    gate: toGate(model),
+    release: toRelease(model.release),
+    serving: {
+      replicas: model.serving.replicas,
+      timeoutMs: model.serving.timeout,
+      bodyLimitBytes: model.serving.maxBody,
+      drainMs: model.serving.drain,
+      maxBatchRows: model.serving.maxBatchRows,
+    },
+    log: { mode: model.log.mode, samplePercent: model.log.sample },
+  }
+}
+
+/** The steps as the user named them; a lone training command is the step `train`. */
+export function writtenSteps(model: WrittenModel): [string, WrittenStep][] {
+  if (model.steps !== undefined) return Object.entries(model.steps)
+  return model.train === undefined ? [] : [['train', model.train]]
+}
+
+/** Steps that a step waits for: those it names and those it reads from. */
+export function neededBy(step: WrittenStep): string[] {
+  const read = Object.values(step.inputs).flatMap((input) => {
+    const source = toInputSource(input)
+    return source.kind === 'step' ? [source.step] : []
+  })
+  return [...new Set([...step.needs, ...read])]
+}
+
+/** `steps.features/rows.parquet` is a file of another step's output; any other text is a path. */
+export function toInputSource(input: string | { sql: string }): StepConfig['inputs'][number]['source'] {
+  const match = typeof input === 'string' ? /^steps\.([^/]+)(?:\/(.+))?$/.exec(input) : null
+  return match === null ? toSource(input) : { kind: 'step', step: match[1]!, file: match[2] ?? null }
+}
+
+/** What is compared where the user did not say. */
+export function gateDefaults(model: WrittenModel): Pick<GateConfig, 'loss' | 'comparison' | 'margin'> {
+  const task = model.task ?? 'binary'
+  const loss = model.gate.loss ?? lossesOf[task][0]!
+  const comparison = model.gate.versusChampion ?? (task === 'binary' ? 'nonInferiority' : 'superiority')
+  return { loss, comparison, margin: model.gate.margin ?? (comparison === 'superiority' ? 0 : (defaultMargin[loss] ?? 0)) }
+}
+
+function toSteps(model: WrittenModel): StepConfig[] {
+  return writtenSteps(model).map(([name, written]) => {
+    return {
+      name,
+      command: written.run,
+      args: written.args,
+      workingDir: written.dir,
+      needs: neededBy(written),
+      inputs: Object.entries(written.inputs).map(([input, source]) => ({ name: input, source: toInputSource(source) })),
+      environment: toEnvironment(written.environment ?? model.environment),
+      env: Object.fromEntries(Object.entries(written.env).map(([key, value]) => [key, String(value)])),
+      timeoutMs: written.timeout,
+      retries: written.retries,
+      backoffMs: written.backoff,
+      logLimitBytes: written.logLimit,
+    }
+  })
+}
+
+function toGate(model: WrittenModel): GateConfig {
+  const bounds = Object.entries(model.gate.metrics)
+  return {
+    thresholds: bounds.map(([metric, bound]) => ({ metric, min: bound?.min ?? null, max: bound?.max ?? null })),
+    ...gateDefaults(model),
+    alpha: model.gate.alpha,
+    resamples: model.gate.resamples,
+    cluster: model.gate.cluster ?? null,
+    minRows: model.gate.minRows,
+    minClusters: model.gate.minClusters,
+  }
+}
+
+function toRelease(release: WrittenModel['release']): ReleaseConfig {
+  const { rows, tolerance, timeout } = release.preflight
+  return {
+    when: typeof release.when === 'string' ? { kind: release.when } : { kind: 'staleAfter', ageMs: release.when.staleAfter },
+    strategy: release.strategy,
+    preflight: { goldenRows: rows, tolerance, timeoutMs: timeout },
+  }
+}
+
+function toEnvironment(written: WrittenModel['environment']): EnvironmentConfig {
+  if (written === 'inherit') return { kind: 'inherit' }
+  return 'python' in written ? { kind: 'python', ...written } : { kind: 'node', ...written }
+}
+
+function toSource(written: string | { sql: string }): DataSource {
+  return typeof written === 'string' ? { kind: 'file', path: written } : { kind: 'sql', sql: written.sql }
+}
+
+function toTrigger(written: { newData: string; atLeast: number; settle: number }): TriggerConfig {
+  return { kind: 'newData', path: written.newData, settleMs: written.settle, minFiles: written.atLeast }
+}

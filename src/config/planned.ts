@@ -1,0 +1,30 @@
+/**
+ * Fields and values that the product has in its plan and not in this version. They are refused by name, so that nobody
+ * believes a monitor or a canary to be at work that isn't.
+ */
+const fields = new Set([
+  'cron', 'schedule', 'webhook', 'drift', 'catchUp', 'backfill', // triggers
+  'cache', 'resources', 'cpu', 'memory', 'gpu', 'check', 'quarantine', 'score', 'search', 'secrets', 'runtime', // pipelines
+  'slices', 'stability', 'anchor', 'latency', 'budget', // gate
+  'canary', 'shadow', 'soak', 'ramp', 'join', 'rebuild', // release
+  'packaging', 'image', 'server', 'prepare', 'enrich', 'fallback', 'autoscale', 'targetConcurrency', // serving
+  'route', 'routes', 'gather', 'split', 'sticky', 'auth', 'tls', // gateway
+  'redact', 'redaction', 'retention', // prediction log
+  'monitor', 'monitors', 'alerts', 'alert', 'labelDelay', 'quality', // monitoring
+  'retire', 'retirement', 'removal', 'keep', 'keepLast', 'maxAge', // retirement
+  'slo', 'slos', 'serviceLevels', 'errorBudget', // service levels
+  'overlays', 'environments', 's3', 'kubernetes', 'database', 'artifacts', 'lake', // ways to run it
+])
+
+const values: Record<string, readonly string[]> = {
+  task: ['multiclass', 'classification', 'ranking', 'quantile', 'forecast'],
+  strategy: ['canary', 'shadow', 'join'],
+  environment: ['image', 'docker', 'conda'],
+}
+
+export const plannedMessage = 'is planned, not available in this version'
+
+export const isPlannedField = (field: string) => fields.has(field)
+
+/** @param field - the last name of the path */
+export const isPlannedValue = (field: string, value: unknown) => values[field]?.includes(value as string) ?? false

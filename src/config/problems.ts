@@ -1,0 +1,159 @@
+import type { z } from 'zod'
+import { isPlannedField, isPlannedValue, plannedMessage } from './planned.ts'
+import { projectSchema } from './schema.ts'
+import { nameRule, variableRule } from './schema-fields.ts'
+import { exampleAt, fieldNamesAt, listFields } from './schema-tree.ts'
+import type { Path } from './schema-tree.ts'
+import { nearest, safeName } from './suggest.ts'
+
+/** What is wrong, before it is known where in the file that is. */
+export interface Finding {
+  path: Path
+  message: string
+  fix: string
+}
+
+type Issue = z.core.$ZodIssue
+
+/**
+ * Turns the schema's complaints into sentences with advice.
+ * @param written - the configuration as it was written
+ */
+export function findings(issues: readonly Issue[], written: unknown): Finding[] {
+  return withoutEchoes(issues.flatMap((issue) => findingsOf(issue, written)))
+}
+
+/** A field written wrongly is also missing; and where a planned one stands, the one it replaces is no news. */
+function withoutEchoes(all: Finding[]): Finding[] {
+  const unknown = all.filter((finding) => finding.message === notAField || finding.message === plannedMessage)
+  const isEcho = (finding: Finding) =>
+    finding.message === missing &&
+    unknown.some((other) => sameParent(other.path, finding.path) && (other.message === plannedMessage || other.fix === meant(finding.path)))
+  return all.filter((finding) => !isEcho(finding))
+}
+
+const missing = 'is missing'
+const notAField = 'is not a field'
+const meant = (path: Path) => `did you mean "${String(path.at(-1))}"?`
+const sameParent = (a: Path, b: Path) => a.length === b.length && a.slice(0, -1).every((key, i) => key === b[i])
+
+/** The value at a path, undefined where there is none. */
+export function valueAt(root: unknown, path: Path): unknown {
+  return path.reduce<unknown>((value, key) => {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined
+    return (value as Record<string | number, unknown>)[key]
+  }, root)
+}
+
+function findingsOf(issue: Issue, written: unknown): Finding[] {
+  const path = issue.path as Path
+  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownField(path, key))
+  if (issue.code === 'invalid_key') return [invalidKey(path, issue.issues[0]?.message ?? issue.message)]
+  if (issue.code === 'invalid_union') return findings(insideUnion(issue, valueAt(written, path)), written)
+  return [wrongValue(path, issue, valueAt(written, path))]
+}
+
+/**
+ * A union complains once for each of its forms. Of these the one counts that the user seems to have meant: the only one
+ * that takes this kind of value at all, or the one with the fewest complaints.
+ */
+function insideUnion(issue: Extract<Issue, { code: 'invalid_union' }>, value: unknown): Issue[] {
+  const own = { ...issue, code: 'custom', input: undefined } as Issue
+  const meant = issue.errors
+    .filter((form) => !form.some((inner) => inner.path.length === 0 && isWholeMismatch(inner, value)))
+    .sort((a, b) => a.length - b.length)
+  const [best, second] = meant
+  if (best === undefined) return [own]
+  if (second !== undefined && second.length === best.length) return sharedUnknownKeys(issue, meant) ?? [own]
+  return best.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }) as Issue)
+}
+
+function isWholeMismatch(inner: Issue, value: unknown): boolean {
+  return inner.code === 'invalid_type' || (inner.code === 'invalid_value' && typeof value !== 'string')
+}
+
+function sharedUnknownKeys(issue: Issue, forms: Issue[][]): Issue[] | null {
+  const keysOf = (form: Issue[]) => form.flatMap((inner) => (inner.code === 'unrecognized_keys' && inner.path.length === 0 ? inner.keys : []))
+  const shared = forms.map(keysOf).reduce((a, b) => a.filter((key) => b.includes(key)))
+  return shared.length === 0 ? null : [{ code: 'unrecognized_keys', keys: shared, path: issue.path, message: '', input: {} } as Issue]
+}
+
+function unknownField(path: Path, key: string): Finding {
+  const at = [...path, key]
+  if (isPlannedField(key)) return { path: at, message: plannedMessage, fix: `remove ${key}; docs/reference/config.md lists what there is.` }
+  const known = fieldNamesAt(projectSchema, path)
+  const similar = nearest(key, known)
+  if (similar !== null) return { path: at, message: notAField, fix: meant([similar]) }
+  const elsewhere = homeOf(key, path)
+  if (elsewhere !== null) return { path: at, message: 'is not a field here', fix: `move it to ${elsewhere}.` }
+  return { path: at, message: notAField, fix: `remove it, or use one of ${known.join(', ')}.` }
+}
+
+/** Where a field of this name belongs, near the path where it was written. */
+function homeOf(key: string, path: Path): string | null {
+  const homes = listFields(projectSchema)
+    .map((field) => field.path)
+    .filter((candidate) => candidate.endsWith(`.${key}`) || candidate === key)
+    .map((candidate) => candidate.split('.').map((part, i) => (part === '*' ? String(path[i] ?? '<name>') : part)).join('.'))
+  const here = path.join('.')
+  return homes.find((home) => home.startsWith(`${here}.`)) ?? homes[0] ?? null
+}
+
+function invalidKey(path: Path, rule: string): Finding {
+  const key = String(path.at(-1))
+  const safe = rule === nameRule ? safeName(key) : rule === variableRule ? key.replace(/[^A-Za-z0-9_]/g, '_').replace(/^[^A-Za-z]+/, '') : null
+  return { path, message: `its name ${JSON.stringify(cut(key))} ${rule}`, fix: safe ? `call it "${safe}".` : 'choose another name.' }
+}
+
+function wrongValue(path: Path, issue: Issue, value: unknown): Finding {
+  const field = String(path.at(-1) ?? '')
+  if (isPlannedValue(field, value)) return { path, message: plannedMessage, fix: advice(path) }
+  if (value === undefined && issue.code === 'invalid_type') return { path, message: missing, fix: missingAdvice(path) }
+  const params = issue.code === 'custom' ? (issue.params as { fix?: string } | undefined) : undefined
+  const message = issue.message.startsWith('must') ? issue.message : ruleFor(issue)
+  return { path, message, fix: params?.fix ?? renamed(issue, value) ?? advice(path) }
+}
+
+function renamed(issue: Issue, value: unknown): string | null {
+  if (typeof value !== 'string') return null
+  const similar = issue.code === 'invalid_value' ? nearest(value, issue.values.map(String)) : null
+  if (similar !== null) return `did you mean '${similar}'?`
+  if (issue.message !== nameRule) return null
+  const safe = safeName(value)
+  return safe === null ? null : `call it "${safe}".`
+}
+
+function ruleFor(issue: Issue): string {
+  if (issue.code === 'invalid_type') return issue.expected === 'array' ? 'must be a list' : issue.expected === 'object' ? 'must be an object' : `must be a ${issue.expected}`
+  if (issue.code === 'invalid_value') return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`
+  return `can't be used: ${issue.message}`
+}
+
+function missingAdvice(path: Path): string {
+  if (path.length === 1 && path[0] === 'models') return `add models: { 'my-model': { train: 'python train.py' } }.`
+  return `add ${exampleText(path) ?? String(path.at(-1))}.`
+}
+
+function advice(path: Path): string {
+  const example = exampleText(path)
+  if (example !== null) return `write for example ${example}.`
+  const known = fieldNamesAt(projectSchema, path)
+  return known.length > 0 ? `use the fields ${known.join(', ')}.` : 'docs/reference/config.md shows what can be written there.'
+}
+
+function exampleText(path: Path): string | null {
+  const example = exampleAt(projectSchema, path)
+  if (example === undefined) return null
+  const field = path.at(-1)
+  return typeof field === 'string' ? `${field}: ${inCode(example)}` : inCode(example)
+}
+
+/** As it would be written in TypeScript and in YAML's flow style. */
+function inCode(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return typeof value === 'string' ? quoted(value) : String(value)
+  return `{ ${Object.entries(value).map(([key, inner]) => `${key}: ${inCode(inner)}`).join(', ')} }`
+}
+
+const quoted = (value: string) => (value.includes("'") ? `"${value}"` : `'${value}'`)
+
+const cut = (text: string) => (text.length > 60 ? `${text.slice(0, 60)}…` : text)

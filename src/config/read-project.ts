@@ -1,0 +1,19 @@
+import { checkProject } from './check.ts'
+import { toProject } from './normalise.ts'
+import { findings } from './problems.ts'
+import type { Finding } from './problems.ts'
+import type { Project } from './project.ts'
+import { projectSchema } from './schema.ts'
+
+export type ReadProject = { kind: 'project'; project: Project } | { kind: 'refused'; findings: Finding[] }
+
+/**
+ * What a user wrote, as plain values, becomes a `Project` or a list of what is wrong with it. Pure.
+ * @param root - absolute folder of the configuration file
+ */
+export function readProject(written: unknown, root: string): ReadProject {
+  const parsed = projectSchema.safeParse(written)
+  if (!parsed.success) return { kind: 'refused', findings: findings(parsed.error.issues, written) }
+  const wrong = checkProject(parsed.data)
+  return wrong.length > 0 ? { kind: 'refused', findings: wrong } : { kind: 'project', project: toProject(parsed.data, root) }
+}

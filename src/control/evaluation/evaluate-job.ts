@@ -1,0 +1,247 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import type { DataSource, GateConfig } from '../../config/project.ts'
+import { systemClock } from '../../kernel/clock.ts'
+import { openDuckDB } from '../../kernel/lake/duckdb.ts'
+import type { DuckDBConnection } from '../../kernel/lake/duckdb.ts'
+import { createLakeViews } from '../../kernel/lake/views.ts'
+import { openModel } from '../../kernel/model/onnx-model.ts'
+import type { OnnxModel } from '../../kernel/model/onnx-model.ts'
+import type { ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
+import { numericProfile } from './baseline-profile.ts'
+import type { BaselineProfile } from './baseline-profile.ts'
+import type { EvaluationFigures } from './evaluation.ts'
+import { featuresOf, nameColumns } from './features.ts'
+import { measure } from './figures.ts'
+import type { Measurement, ScoredModel } from './figures.ts'
+import { goldenPicker } from './golden-rows.ts'
+import type { GoldenPicker } from './golden-rows.ts'
+import { writeLosses } from './losses-file.ts'
+import { modelRunner } from './model-runner.ts'
+import type { ModelRunner } from './model-runner.ts'
+import { profileColumns } from './profile-source.ts'
+import { readHoldoutClusters, readHoldoutLabels, scoreHoldout } from './score-holdout.ts'
+import type { Holdout } from './score-holdout.ts'
+import { columnsOf, materialise, parquet, requireColumns, setAsOf } from './source.ts'
+
+/**
+ * Measures a model on its holdout, in a short-lived process of its own:
+ *
+ *   holdout → one Parquet file → labels, clusters → scores of model and champion, row by row
+ *           → losses, metrics, BCa intervals → losses file, golden rows, baseline profile
+ */
+export interface EvaluateJobInput {
+  modelPath: string
+  /** Columns of a single `[N, K]` input; null: the file's own, else the holdout's in order. */
+  features: string[] | null
+  /** `name` or `name[index]`; null: guessed. */
+  scoreOutput: string | null
+  champion: ChampionInput | null
+  task: Task
+  label: string
+  positive: string | null
+  holdout: DataSource
+  trainingRows: DataSource | null
+  projectRoot: string
+  /** null: sources can't read the lake's views. */
+  lakeDir: string | null
+  asOfMs: number
+  gate: GateConfig
+  goldenRows: number
+  seed: number
+  /** Files that the job writes; folders are made. */
+  holdoutPath: string
+  lossesPath: string
+  goldenPath: string
+  profilePath: string
+}
+
+export interface ChampionInput {
+  /** `late-flight@3` */
+  version: string
+  modelPath: string
+  /** Columns of its single `[N, K]` input, from its signature. */
+  features: string[] | null
+  scoreOutput: ScoreOutput | null
+}
+
+export interface EvaluateJobOutput extends EvaluationFigures {
+  /** ms by the monotonic clock. */
+  durations: { materialiseMs: number; scoreMs: number; compareMs: number; keepMs: number; totalMs: number }
+  /** Why there are fewer golden rows than asked for; null where there are enough. */
+  goldenWhy: string | null
+  goldenRows: number
+}
+
+/** @param fraction - of the whole job, 0 … 1, never decreasing */
+export type ReportProgress = (fraction: number, text: string) => void
+
+/** Rows are read by one thread, so that an order not asked for in SQL is still the same every time. */
+const DUCKDB = { threads: 1, memoryLimitMb: 1024 }
+
+/**
+ * @throws SourceError, SourceColumnError, SourceValueError, LabelError for the data; ModelNotServableError,
+ * ModelRunError, ScoreOutputError, ScoreValueError for a model: each names the rows, columns or outputs in question
+ */
+export async function runEvaluateJob(input: EvaluateJobInput, report: ReportProgress): Promise<EvaluateJobOutput> {
+  const paths = [input.holdoutPath, input.lossesPath, input.goldenPath, input.profilePath]
+  for (const path of paths) await mkdir(dirname(path), { recursive: true })
+  const database = await openDuckDB({ ...DUCKDB, root: input.projectRoot })
+  try {
+    return await evaluate(database.connection, input, report)
+  } finally {
+    await database.close()
+  }
+}
+
+async function evaluate(
+  connection: DuckDBConnection,
+  input: EvaluateJobInput,
+  report: ReportProgress,
+): Promise<EvaluateJobOutput> {
+  const lap = stopwatch()
+  report(0, 'reading the holdout')
+  const holdout = await prepareHoldout(connection, input)
+  const labels = await readHoldoutLabels(connection, holdout, { ...input, column: input.label })
+  const clusters = await readHoldoutClusters(connection, holdout, input.gate.cluster)
+  const materialiseMs = lap()
+
+  const golden = goldenPicker(input.goldenRows, holdout.rows)
+  const scored = await scoreBoth(connection, input, holdout, golden, report)
+  const scoreMs = lap()
+
+  report(0.7, `comparing on ${holdout.rows} rows with ${input.gate.resamples} resamples`)
+  const { figures, losses } = measure({ ...input, ...scored, labels, clusters })
+  const compareMs = lap()
+
+  report(0.85, 'keeping losses, golden rows and the baseline profile')
+  await writeLosses(connection, input.lossesPath, losses)
+  const goldenFile = golden.file(scored.model.scoreOutput)
+  await writeFile(input.goldenPath, JSON.stringify(goldenFile))
+  await writeFile(input.profilePath, JSON.stringify(await makeProfile(connection, input, holdout, scored.model)))
+  const holdoutDigest = await digestOf(input.holdoutPath)
+  const keepMs = lap()
+  report(1, 'done')
+  return {
+    ...figures,
+    holdoutDigest,
+    goldenRows: goldenFile.rows.length,
+    goldenWhy: goldenFile.why,
+    durations: { materialiseMs, scoreMs, compareMs, keepMs, totalMs: materialiseMs + scoreMs + compareMs + keepMs },
+  }
+}
+
+async function prepareHoldout(connection: DuckDBConnection, input: EvaluateJobInput): Promise<Holdout> {
+  await setAsOf(connection, input.asOfMs)
+  if (input.lakeDir !== null) await createLakeViews(connection, input.lakeDir)
+  const from = { name: 'holdout', source: input.holdout, root: input.projectRoot }
+  const rows = await materialise(connection, from, input.holdoutPath, input.seed)
+  const relation = parquet(input.holdoutPath)
+  return { relation, rows, columns: await columnsOf(connection, relation) }
+}
+
+/** Both models see each block of rows in turn; the champion is opened here too, and must run on today's holdout. */
+async function scoreBoth(
+  connection: DuckDBConnection,
+  input: EvaluateJobInput,
+  holdout: Holdout,
+  golden: GoldenPicker,
+  report: ReportProgress,
+): Promise<Pick<Measurement, 'model' | 'champion'>> {
+  const models: OnnxModel[] = []
+  try {
+    return await scoreOpened(connection, input, holdout, golden, report, models)
+  } finally {
+    for (const model of models) await model.close()
+  }
+}
+
+/** @param opened - gets every model that was opened, for the caller to close */
+async function scoreOpened(
+  connection: DuckDBConnection,
+  input: EvaluateJobInput,
+  holdout: Holdout,
+  golden: GoldenPicker,
+  report: ReportProgress,
+  opened: OnnxModel[],
+): Promise<Pick<Measurement, 'model' | 'champion'>> {
+  const { champion } = input
+  const model = await openRunner(opened, input, holdout, { ...input, who: 'the model' })
+  const rival =
+    champion && (await openRunner(opened, input, holdout, { ...champion, who: `the champion ${champion.version}` }))
+  const [scores, rivalScores] = await scoreHoldout(connection, holdout, {
+    runners: rival ? [model, rival] : [model],
+    onBlock: (block) => golden.offer(block),
+    onProgress: (rows) => report(0.15 + 0.55 * (rows / holdout.rows), `scored ${rows} of ${holdout.rows} rows`),
+  })
+  return {
+    model: scoredModel(model, scores!),
+    champion: champion && rival ? { ...scoredModel(rival, rivalScores!), version: champion.version } : null,
+  }
+}
+
+function scoredModel({ signature, scoreOutput }: ModelRunner, scores: Float64Array): ScoredModel {
+  return { signature, scoreOutput: scoreOutput!, scores }
+}
+
+async function openRunner(
+  opened: OnnxModel[],
+  { label, task, gate }: EvaluateJobInput,
+  holdout: Holdout,
+  of: { modelPath: string; features: string[] | null; scoreOutput: ScoreOutput | string | null; who: string },
+): Promise<ModelRunner> {
+  const model = await openModel(of.modelPath, { features: of.features })
+  opened.push(model)
+  const columns = holdout.columns.map(({ name }) => name)
+  const signature = nameColumns(model.signature, { columns, label, cluster: gate.cluster }, of.who)
+  requireColumns(featuresOf(signature), holdout.columns, of.who, 'holdout')
+  return modelRunner(model, { signature, task, scoreOutput: of.scoreOutput, who: of.who })
+}
+
+/** The inputs as in training, where training rows are declared; the prediction as on the holdout, which is unseen. */
+async function makeProfile(
+  connection: DuckDBConnection,
+  input: EvaluateJobInput,
+  holdout: Holdout,
+  { signature, scoreOutput, scores }: ScoredModel,
+): Promise<BaselineProfile> {
+  const inputs = input.trainingRows
+    ? await profileTraining(connection, input, input.trainingRows, signature)
+    : await profileColumns(connection, { ...holdout, source: 'holdout', seed: input.seed }, signature)
+  return { ...inputs, prediction: numericProfile(scoreOutput.output, scores) }
+}
+
+async function profileTraining(
+  connection: DuckDBConnection,
+  { projectRoot, seed, holdoutPath }: EvaluateJobInput,
+  source: DataSource,
+  signature: Signature,
+): Promise<Omit<BaselineProfile, 'prediction'>> {
+  const path = `${holdoutPath}.training`
+  try {
+    const rows = await materialise(connection, { name: 'training rows', source, root: projectRoot }, path, seed)
+    return await profileColumns(connection, { relation: parquet(path), rows, source: 'training', seed }, signature)
+  } finally {
+    await rm(path, { force: true })
+  }
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(path), hash)
+  return `sha256:${hash.digest('hex')}`
+}
+
+/** ms since the last call, or since it was made. */
+function stopwatch(): () => number {
+  let last = systemClock.monotonicMs()
+  return () => {
+    const now = systemClock.monotonicMs()
+    const lap = now - last
+    last = now
+    return Math.round(lap)
+  }
+}

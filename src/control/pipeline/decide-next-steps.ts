@@ -1,0 +1,135 @@
+import type { Attempt, Run, Step } from './run.ts'
+
+/** What is seen of an attempt's process. */
+export type Observed =
+  | { kind: 'preparing' } // this control plane is making its folder, inputs and environment
+  | { kind: 'unstarted' } // recorded by a control plane that died before starting it
+  | { kind: 'running' }
+  | { kind: 'exited'; code: number }
+  | { kind: 'vanished' } // no process and no exit record: killed from outside, or the machine stopped
+  | { kind: 'unusable'; why: string } // could not be prepared, or ended well with output that can't be used
+
+export type StepAct =
+  | { kind: 'startRun' }
+  | { kind: 'startAttempt'; step: string; number: number }
+  | { kind: 'stopAttempt'; attempt: Attempt; outcome: 'timeOut' | 'cancel'; why: string }
+  | { kind: 'endAttempt'; attempt: Attempt; outcome: 'fail' | 'interrupt'; exitCode: number | null; why: string; retryAtMs: number | null }
+  | { kind: 'collect'; attempt: Attempt } // it exited with 0: take its output, then record success
+  | { kind: 'skipStep'; step: string; why: string }
+  | { kind: 'cancelStep'; step: string; why: string }
+  | { kind: 'endRun'; event: 'succeed' | 'fail' | 'cancel'; why: string }
+
+export interface RunView {
+  run: Run
+  steps: Step[]
+  /** The newest attempt of each running step, with what is seen of it. */
+  attempts: { attempt: Attempt; seen: Observed }[]
+  /** Attempts so far, by step: how many were made, and how many of these count as failures. */
+  made: Record<string, { total: number; failures: number }>
+  /** Why nothing may be started now (disk low, no free place), or null. */
+  holdBack: string | null
+}
+
+const BACKOFF_MAX_MS = 300_000
+/** A process that vanishes this often without a failure of its own is given up. */
+const INTERRUPTIONS_MAX = 20
+
+/** What to do now, in this order. An empty list means: wait for a process or for `nextLookMs`. */
+export function decideNextSteps(view: RunView, nowMs: number): StepAct[] {
+  const { run, steps } = view
+  if (run.status === 'queued') return [run.cancelWhy === null ? { kind: 'startRun' } : endRun('cancel', run.cancelWhy)]
+  if (run.cancelWhy !== null) return cancelAll(view, run.cancelWhy)
+  const ended = view.attempts.flatMap(({ attempt, seen }) => decideAttempt(view, attempt, seen, nowMs))
+  if (ended.length > 0) return ended
+  return [...startOrSkip(view, nowMs), ...decideEnd(steps)]
+}
+
+/** The earliest time at which something changes without an event: a retry or a time-out. */
+export function nextLookMs(view: RunView): number | null {
+  const retries = view.steps.filter((s) => s.status === 'waiting' && s.retryAtMs !== null).map((s) => s.retryAtMs!)
+  const timeOuts = view.attempts.map(({ attempt }) => attempt.startedAtMs + specOf(view, attempt).timeoutMs)
+  const all = [...retries, ...timeOuts]
+  return all.length === 0 ? null : Math.min(...all)
+}
+
+function decideAttempt(view: RunView, attempt: Attempt, seen: Observed, nowMs: number): StepAct[] {
+  const spec = specOf(view, attempt)
+  switch (seen.kind) {
+    case 'preparing':
+    case 'running':
+      if (nowMs - attempt.startedAtMs <= spec.timeoutMs) return []
+      return [{ kind: 'stopAttempt', attempt, outcome: 'timeOut', why: `ran longer than its time-out of ${seconds(spec.timeoutMs)}` }]
+    case 'exited':
+      if (seen.code === 0) return [{ kind: 'collect', attempt }]
+      return [failed(view, attempt, seen.code, exitReason(seen.code), nowMs)]
+    case 'unusable':
+      return [failed(view, attempt, null, seen.why, nowMs)]
+    case 'unstarted':
+      return [interrupted(view, attempt, 'Millrace stopped before it was started', nowMs)]
+    case 'vanished':
+      return [interrupted(view, attempt, 'its process is gone without an exit status', nowMs)]
+  }
+}
+
+/** Whether a failed attempt is tried again, and when. Exported for the act that follows a time-out. */
+export function retryAt(view: Pick<RunView, 'made' | 'steps'>, step: string, nowMs: number): number | null {
+  const spec = view.steps.find((s) => s.name === step)!.spec
+  const failures = (view.made[step]?.failures ?? 0) + 1
+  if (failures > spec.retries) return null
+  return nowMs + Math.min(spec.backoffMs * 2 ** (failures - 1), BACKOFF_MAX_MS)
+}
+
+function failed(view: RunView, attempt: Attempt, exitCode: number | null, why: string, nowMs: number): StepAct {
+  return { kind: 'endAttempt', attempt, outcome: 'fail', exitCode, why, retryAtMs: retryAt(view, attempt.step, nowMs) }
+}
+
+function interrupted(view: RunView, attempt: Attempt, why: string, nowMs: number): StepAct {
+  const made = view.made[attempt.step] ?? { total: 0, failures: 0 }
+  const interruptions = made.total - made.failures
+  const retryAtMs = interruptions > INTERRUPTIONS_MAX ? null : nowMs
+  return { kind: 'endAttempt', attempt, outcome: 'interrupt', exitCode: null, why, retryAtMs }
+}
+
+function startOrSkip(view: RunView, nowMs: number): StepAct[] {
+  const status = new Map(view.steps.map((s) => [s.name, s.status]))
+  return view.steps.filter((s) => s.status === 'waiting').flatMap((step): StepAct[] => {
+    const bad = step.spec.needs.find((n) => ['failed', 'skipped', 'cancelled'].includes(status.get(n)!))
+    if (bad !== undefined) return [{ kind: 'skipStep', step: step.name, why: `step '${bad}' ${status.get(bad)}` }]
+    if (!step.spec.needs.every((n) => status.get(n) === 'succeeded')) return []
+    if (step.retryAtMs !== null && nowMs < step.retryAtMs) return []
+    if (view.holdBack !== null) return []
+    return [{ kind: 'startAttempt', step: step.name, number: (view.made[step.name]?.total ?? 0) + 1 }]
+  })
+}
+
+function decideEnd(steps: Step[]): StepAct[] {
+  if (steps.some((s) => s.status === 'waiting' || s.status === 'running')) return []
+  const failedStep = steps.find((s) => s.status === 'failed')
+  if (failedStep) return [endRun('fail', `step '${failedStep.name}' failed: ${failedStep.why ?? 'no reason recorded'}`)]
+  const models = steps.filter((s) => s.modelDigest !== null)
+  if (models.length === 0) return [endRun('fail', 'every step ended well, but none wrote model.onnx into MILLRACE_MODEL_DIR')]
+  if (models.length > 1) return [endRun('fail', `more than one step wrote a model: ${models.map((s) => s.name).join(', ')}; one must`)]
+  return [endRun('succeed', 'all steps succeeded')]
+}
+
+function cancelAll(view: RunView, why: string): StepAct[] {
+  const stops = view.attempts.map(({ attempt }): StepAct => ({ kind: 'stopAttempt', attempt, outcome: 'cancel', why }))
+  if (stops.length > 0) return stops
+  const open = view.steps.filter((s) => s.status === 'waiting')
+  return [...open.map((s): StepAct => ({ kind: 'cancelStep', step: s.name, why })), endRun('cancel', why)]
+}
+
+const endRun = (event: 'succeed' | 'fail' | 'cancel', why: string): StepAct => ({ kind: 'endRun', event, why })
+
+const specOf = (view: RunView, attempt: Attempt) => view.steps.find((s) => s.name === attempt.step)!.spec
+
+const seconds = (ms: number) => (ms >= 1_000 ? `${Math.round(ms / 1_000)} s` : `${ms} ms`)
+
+const signals: Record<number, string> = { 1: 'SIGHUP', 2: 'SIGINT', 6: 'SIGABRT', 9: 'SIGKILL, often the kernel for want of memory', 11: 'SIGSEGV', 13: 'SIGPIPE', 15: 'SIGTERM' }
+
+function exitReason(code: number): string {
+  if (code === 127) return 'exit status 127: the command was not found'
+  if (code === 126) return 'exit status 126: the command is not executable'
+  if (code > 128) return `killed by signal ${code - 128}${signals[code - 128] === undefined ? '' : ` (${signals[code - 128]})`}`
+  return `exit status ${code}`
+}

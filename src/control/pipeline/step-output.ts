@@ -1,0 +1,81 @@
+import { readFile, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
+import { messageOf } from '../../kernel/errors.ts'
+
+export interface StepOutput {
+  outputDigest: string | null
+  modelDigest: string | null
+  modelBytes: number
+  /** `metrics.json` as the trainer wrote it; null where it wrote none or none that can be used. */
+  metrics: MetricTree | null
+  warnings: string[]
+}
+
+export type MetricTree = { [name: string]: number | MetricTree }
+
+const METRICS_MAX_BYTES = 1024 * 1024
+const FAILURE_MAX_CHARS = 2_000
+
+/** Takes what a step left behind into the artifact store. Repeating it gives the same digests. */
+export async function collectOutput(attemptDir: string, artifacts: Artifacts): Promise<StepOutput> {
+  const outputDir = join(attemptDir, 'output')
+  const hasOutput = (await readdir(outputDir)).length > 0
+  const model = await fileOrNull(join(attemptDir, 'model', 'model.onnx'))
+  const { metrics, warnings } = await readMetrics(join(outputDir, 'metrics.json'))
+  return {
+    outputDigest: hasOutput ? (await artifacts.putDir(outputDir, { ignore: [] })).digest : null,
+    modelDigest: model === null ? null : (await artifacts.putFile(model.path)).digest,
+    modelBytes: model?.sizeBytes ?? 0,
+    metrics,
+    warnings,
+  }
+}
+
+/** The reason that a step gave for people, in the file `failure` of its output directory. */
+export async function failureFile(attemptDir: string): Promise<string | null> {
+  const found = await fileOrNull(join(attemptDir, 'output', 'failure'))
+  if (found === null) return null
+  const text = (await readFile(found.path, 'utf8')).trim().slice(0, FAILURE_MAX_CHARS)
+  return text === '' ? null : text
+}
+
+/**
+ * The trainer's own word about its model. Millrace judges by its own evaluation, so that a broken file costs a warning
+ * and not the model.
+ */
+async function readMetrics(path: string): Promise<{ metrics: MetricTree | null; warnings: string[] }> {
+  const found = await fileOrNull(path)
+  if (found === null) return { metrics: null, warnings: [] }
+  if (found.sizeBytes > METRICS_MAX_BYTES) return refuse(`it has ${found.sizeBytes} bytes, at most ${METRICS_MAX_BYTES} are read`)
+  try {
+    const parsed: unknown = JSON.parse(await readFile(path, 'utf8'))
+    const problem = problemIn(parsed, '')
+    return problem === null ? { metrics: parsed as MetricTree, warnings: [] } : refuse(problem)
+  } catch (error) {
+    return refuse(messageOf(error))
+  }
+}
+
+const refuse = (why: string) => ({ metrics: null, warnings: [`metrics.json is ignored: ${why}. Write nested objects of numbers.`] })
+
+function problemIn(value: unknown, path: string): string | null {
+  if (typeof value === 'number' && Number.isFinite(value)) return path === '' ? 'it is a number, not an object' : null
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return `${path === '' ? 'it' : `'${path}'`} is ${JSON.stringify(value)?.slice(0, 60)}, not a number`
+  for (const [name, inner] of Object.entries(value)) {
+    const problem = problemIn(inner, path === '' ? name : `${path}.${name}`)
+    if (problem !== null) return problem
+  }
+  return null
+}
+
+async function fileOrNull(path: string): Promise<{ path: string; sizeBytes: number } | null> {
+  try {
+    const found = await stat(path)
+    return found.isFile() ? { path, sizeBytes: found.size } : null
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}

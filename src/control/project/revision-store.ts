@@ -1,0 +1,88 @@
+import type { Kysely, Selectable, Transaction } from 'kysely'
+import type { ModelConfig, Project } from '../../config/project.ts'
+import type { Clock } from '../../kernel/clock.ts'
+import { MillraceError } from '../../kernel/errors.ts'
+import type { Store } from '../../kernel/store/store.ts'
+import { appendEvent } from '../../kernel/store/state-machine.ts'
+import type { Database, RevisionTable } from '../../kernel/store/schema.ts'
+import { projectChanges, projectDigest, type Revision } from './revision.ts'
+
+type Db = Kysely<Database> | Transaction<Database>
+
+export class NothingAppliedError extends MillraceError {
+  constructor() {
+    super({ code: 'MR_NOTHING_APPLIED', kind: 'conflict', message: 'No configuration has been applied yet.', fix: `Run 'millrace apply' in the folder of your configuration.` })
+  }
+}
+
+export async function latestRevision(db: Db): Promise<Revision | null> {
+  const row = await db.selectFrom('revision').selectAll().orderBy('id', 'desc').limit(1).executeTakeFirst()
+  return row === undefined ? null : toRevision(row)
+}
+
+export async function listRevisions(db: Db, limit: number): Promise<Revision[]> {
+  return (await db.selectFrom('revision').selectAll().orderBy('id', 'desc').limit(limit).execute()).map(toRevision)
+}
+
+/** Applies a configuration whole. The same one again makes no new revision. */
+export async function applyProject(
+  store: Store,
+  clock: Clock,
+  request: { project: Project; source: string; sourcePath: string; by: string },
+): Promise<{ revision: Revision; changes: string[] }> {
+  const digest = projectDigest(request.project)
+  const nowMs = clock.epochMs()
+  return store.transaction(async (tx) => {
+    const before = await latestRevision(tx)
+    if (before?.digest === digest) return { revision: before, changes: [] }
+    const changes = projectChanges(before?.project ?? null, request.project)
+    const row = await tx
+      .insertInto('revision')
+      .values({ digest, source: request.source, source_path: request.sourcePath, project: JSON.stringify(request.project), applied_by: request.by, applied_at_ms: nowMs })
+      .returningAll()
+      .executeTakeFirstOrThrow()
+    await setModels(tx, request.project, nowMs)
+    await appendEvent(tx, {
+      entity: 'revision', entityId: String(row.id), from: null, to: 'applied', cause: `${request.by}: ${changes.join('; ') || 'first'}`,
+      atMs: nowMs, calendarMs: Math.round(clock.calendarMs()),
+    })
+    return { revision: toRevision(row), changes }
+  })
+}
+
+/** Models that left the configuration, with what was last declared for them: they go on serving. */
+export async function pausedModels(db: Db): Promise<ModelConfig[]> {
+  const paused = await db.selectFrom('model').select('name').where('status', '=', 'paused').execute()
+  if (paused.length === 0) return []
+  const wanted = new Set(paused.map((m) => m.name))
+  const found: ModelConfig[] = []
+  for (const revision of await listRevisions(db, 1_000)) {
+    for (const model of revision.project.models) if (wanted.delete(model.name)) found.push(model)
+    if (wanted.size === 0) break
+  }
+  return found
+}
+
+async function setModels(tx: Transaction<Database>, project: Project, nowMs: number): Promise<void> {
+  const names = project.models.map((m) => m.name)
+  for (const name of names) {
+    await tx
+      .insertInto('model')
+      .values({ name, status: 'active', updated_at_ms: nowMs })
+      .onConflict((conflict) => conflict.column('name').doUpdateSet({ status: 'active', updated_at_ms: nowMs }))
+      .execute()
+  }
+  await tx.updateTable('model').set({ status: 'paused', updated_at_ms: nowMs }).where('name', 'not in', names).where('status', '=', 'active').execute()
+}
+
+function toRevision(row: Selectable<RevisionTable>): Revision {
+  return {
+    revision: row.id,
+    project: row.project as Project,
+    digest: row.digest,
+    source: row.source,
+    sourcePath: row.source_path,
+    by: row.applied_by,
+    appliedAtMs: row.applied_at_ms,
+  }
+}

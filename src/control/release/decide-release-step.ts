@@ -1,0 +1,82 @@
+import type { Deployment, Release } from './release.ts'
+import { releaseMachine } from './release.ts'
+
+export type ReleaseStep =
+  | { kind: 'hold'; why: string }
+  | { kind: 'supersede'; why: string }
+  | { kind: 'deploy' } // make a deployment and wait for its replicas
+  | { kind: 'useWarm'; deploymentId: string; why: string } // its deployment is already up and has been proven
+  | { kind: 'startPreflight' }
+  | { kind: 'passPreflight'; why: string }
+  | { kind: 'flip'; why: string }
+  | { kind: 'fail'; why: string }
+
+export interface ReleaseView {
+  release: Release
+  /** Every release that is open on the same endpoint. */
+  open: Release[]
+  /** The deployment of this release, once made. */
+  deployment: Deployment | null
+  /** A deployment of the same version that gateways may see already, with a ready replica. */
+  warm: { deploymentId: string; readyReplicas: number } | null
+  readyReplicas: number
+  /** Result of the preflight of this release; null: not started, or still running. */
+  preflight: { kind: 'passed' | 'failed'; why: string } | 'running' | null
+  timeoutMs: number
+  diskLow: boolean
+}
+
+/** The next step of one release. Pure: all that is known is in `view`. */
+export function decideReleaseStep(view: ReleaseView, nowMs: number): ReleaseStep {
+  const { release } = view
+  const late = nowMs - release.statusAtMs > view.timeoutMs
+  switch (release.status) {
+    case 'queued':
+      return decideQueued(view)
+    case 'deploying':
+      if (view.deployment?.status === 'failed') return { kind: 'fail', why: view.deployment.why ?? 'its deployment failed' }
+      if (view.readyReplicas > 0) return { kind: 'startPreflight' }
+      return late ? { kind: 'fail', why: `no replica was ready within ${view.timeoutMs / 1000} s` } : { kind: 'hold', why: 'waiting for a replica' }
+    case 'preflight':
+      if (view.preflight === null) return { kind: 'startPreflight' }
+      if (view.preflight === 'running') return late ? { kind: 'fail', why: `preflight took longer than ${view.timeoutMs / 1000} s` } : { kind: 'hold', why: 'preflight is running' }
+      if (view.preflight.kind === 'failed') return { kind: 'fail', why: `preflight: ${view.preflight.why}` }
+      return { kind: 'passPreflight', why: view.preflight.why }
+    case 'switching':
+      return decideSwitching(view, late)
+    case 'released':
+    case 'rolled-back':
+    case 'failed':
+    case 'superseded':
+    case 'cancelled':
+      return { kind: 'hold', why: 'it has ended' }
+  }
+}
+
+function decideQueued(view: ReleaseView): ReleaseStep {
+  const { release } = view
+  const others = view.open.filter((r) => r.id !== release.id)
+  const newer = others.find((r) => r.status === 'queued' && r.createdAtMs >= release.createdAtMs && r.id !== release.id && order(r) > order(release))
+  if (newer !== undefined) return { kind: 'supersede', why: `${newer.id} (${newer.versionId}) is newer` }
+  const busy = others.find((r) => r.status !== 'queued')
+  // A rollback does not wait behind the release it may be there to end: that one never flips once this has.
+  if (busy !== undefined && release.kind !== 'rollback') return { kind: 'hold', why: `${busy.id} is under way` }
+  if (view.warm !== null && view.warm.readyReplicas > 0) return { kind: 'useWarm', deploymentId: view.warm.deploymentId, why: 'its deployment is warm' }
+  if (view.diskLow) return { kind: 'hold', why: 'disk space is low' }
+  return { kind: 'deploy' }
+}
+
+function decideSwitching(view: ReleaseView, late: boolean): ReleaseStep {
+  if (view.deployment === null || view.deployment.status === 'failed') return { kind: 'fail', why: view.deployment?.why ?? 'its deployment is gone' }
+  const { readyReplicas, deployment } = view
+  if (readyReplicas >= deployment.replicasWanted) return { kind: 'flip', why: `${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
+  if (view.release.kind === 'rollback' && readyReplicas > 0) return { kind: 'flip', why: `rollback: ${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
+  if (!late) return { kind: 'hold', why: `${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
+  if (readyReplicas > 0) return { kind: 'flip', why: `only ${readyReplicas} of ${deployment.replicasWanted} replicas were ready in time` }
+  return { kind: 'fail', why: 'its replicas were lost before the route flipped' }
+}
+
+const order = (release: Release) => Number(release.id.split('-')[1])
+
+/** Whether a release in this status can still touch the route. */
+export const isOpen = (release: Release) => !releaseMachine.isFinal(release.status) && release.status !== 'released'

@@ -1,0 +1,126 @@
+import type { Kysely, Selectable, Transaction } from 'kysely'
+import { MillraceError } from '../../kernel/errors.ts'
+import type { Database, DeploymentTable, ReleaseTable, ReplicaTable, RouteTable } from '../../kernel/store/schema.ts'
+import { deploymentMachine, releaseMachine, replicaMachine, type Deployment, type Release, type Replica, type Route } from './release.ts'
+
+type Db = Kysely<Database> | Transaction<Database>
+
+export class ReleaseNotFoundError extends MillraceError {
+  constructor(id: string) {
+    super({ code: 'MR_RELEASE_NOT_FOUND', kind: 'not-found', message: `There is no release ${id}.`, fix: `Run 'millrace release --list' to see them.` })
+  }
+}
+
+const openStatuses = ['queued', 'deploying', 'preflight', 'switching']
+
+export async function openReleases(db: Db): Promise<Release[]> {
+  const rows = await db.selectFrom('release').selectAll().where('status', 'in', openStatuses).orderBy('seq').execute()
+  return rows.map(toRelease)
+}
+
+export async function listReleases(db: Db, filter: { model?: string; limit: number }): Promise<Release[]> {
+  let query = db.selectFrom('release').selectAll().orderBy('seq', 'desc').limit(filter.limit)
+  if (filter.model !== undefined) query = query.where('model', '=', filter.model)
+  return (await query.execute()).map(toRelease)
+}
+
+export async function findRelease(db: Db, id: string): Promise<Release> {
+  const row = await db.selectFrom('release').selectAll().where('id', '=', id).executeTakeFirst()
+  if (row === undefined) throw new ReleaseNotFoundError(id)
+  return toRelease(row)
+}
+
+export async function releasesOf(db: Db, versionId: string): Promise<Release[]> {
+  const rows = await db.selectFrom('release').selectAll().where('version_id', '=', versionId).orderBy('seq', 'desc').execute()
+  return rows.map(toRelease)
+}
+
+/** Deployments that have or may have replicas. */
+export async function openDeployments(db: Db): Promise<Deployment[]> {
+  const rows = await db.selectFrom('deployment').selectAll().where('status', 'in', ['starting', 'ready', 'draining']).orderBy('seq').execute()
+  return rows.map(toDeployment)
+}
+
+export async function findDeployment(db: Db, id: string): Promise<Deployment | null> {
+  const row = await db.selectFrom('deployment').selectAll().where('id', '=', id).executeTakeFirst()
+  return row === undefined ? null : toDeployment(row)
+}
+
+/** Replicas that are not known to be gone. */
+export async function openReplicas(db: Db): Promise<Replica[]> {
+  const rows = await db.selectFrom('replica').selectAll().where('status', '<>', 'gone').orderBy('seq').execute()
+  return rows.map(toReplica)
+}
+
+/** How many replicas of a deployment have gone since a time: what its restarts wait by. */
+export async function replicasGoneSince(db: Db, deploymentId: string, sinceMs: number): Promise<number> {
+  const row = await db
+    .selectFrom('replica')
+    .select((eb) => eb.fn.countAll().as('n'))
+    .where('deployment_id', '=', deploymentId)
+    .where('status', '=', 'gone')
+    .where('ended_at_ms', '>=', sinceMs)
+    .executeTakeFirstOrThrow()
+  return Number(row.n)
+}
+
+export async function routes(db: Db): Promise<Route[]> {
+  return (await db.selectFrom('route').selectAll().orderBy('endpoint').execute()).map(toRoute)
+}
+
+export async function routeOf(db: Db, endpoint: string): Promise<Route | null> {
+  const row = await db.selectFrom('route').selectAll().where('endpoint', '=', endpoint).executeTakeFirst()
+  return row === undefined ? null : toRoute(row)
+}
+
+function toRelease(row: Selectable<ReleaseTable>): Release {
+  return {
+    id: row.id,
+    kind: row.kind as Release['kind'],
+    endpoint: row.endpoint,
+    model: row.model,
+    versionId: row.version_id,
+    previousId: row.previous_id,
+    deploymentId: row.deployment_id,
+    status: releaseMachine.parse(row.status),
+    why: row.why,
+    cause: row.cause,
+    requestedBy: row.requested_by,
+    createdAtMs: row.created_at_ms,
+    statusAtMs: row.status_at_ms,
+    switchedAtMs: row.switched_at_ms,
+    firstAnswerAtMs: row.first_answer_at_ms,
+    endedAtMs: row.ended_at_ms,
+  }
+}
+
+function toDeployment(row: Selectable<DeploymentTable>): Deployment {
+  return {
+    id: row.id,
+    endpoint: row.endpoint,
+    model: row.model,
+    versionId: row.version_id,
+    status: deploymentMachine.parse(row.status),
+    why: row.why,
+    replicasWanted: row.replicas_wanted,
+    discoverable: row.discoverable,
+    createdAtMs: row.created_at_ms,
+    endedAtMs: row.ended_at_ms,
+  }
+}
+
+function toReplica(row: Selectable<ReplicaTable>): Replica {
+  return {
+    id: row.id,
+    deploymentId: row.deployment_id,
+    token: row.token,
+    status: replicaMachine.parse(row.status),
+    why: row.why,
+    createdAtMs: row.created_at_ms,
+    endedAtMs: row.ended_at_ms,
+  }
+}
+
+function toRoute(row: Selectable<RouteTable>): Route {
+  return { endpoint: row.endpoint, model: row.model, members: row.members }
+}

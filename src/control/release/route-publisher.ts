@@ -1,0 +1,51 @@
+import type { EndpointRoute, RoutingSnapshot } from '../../kernel/contract/routing.ts'
+import type { Store } from '../../kernel/store/store.ts'
+
+/**
+ * Numbers routing snapshots and hands them to whoever follows. Each control plane takes (and stores) the next epoch
+ * and counts revisions from 1 within it, so that no pair is ever used for two different snapshots.
+ */
+export class RoutePublisher {
+  readonly #epoch: number
+  #current: RoutingSnapshot | null = null
+  readonly #followers = new Set<(snapshot: RoutingSnapshot) => void>()
+
+  private constructor(epoch: number) {
+    this.#epoch = epoch
+  }
+
+  static async open(store: Store): Promise<RoutePublisher> {
+    const epoch = await store.transaction(async (tx) => {
+      const row = await tx.selectFrom('setting').select('value').where('key', '=', 'routingEpoch').executeTakeFirst()
+      const next = Number((row?.value as { epoch: number } | undefined)?.epoch ?? 0) + 1
+      await tx
+        .insertInto('setting')
+        .values({ key: 'routingEpoch', value: JSON.stringify({ epoch: next }) })
+        .onConflict((conflict) => conflict.column('key').doUpdateSet({ value: JSON.stringify({ epoch: next }) }))
+        .execute()
+      return next
+    })
+    return new RoutePublisher(epoch)
+  }
+
+  current(): RoutingSnapshot | null {
+    return this.#current
+  }
+
+  /** Hands out a new snapshot if anything changed. */
+  publish(project: string, endpoints: EndpointRoute[], nowMs: number): RoutingSnapshot {
+    const before = this.#current
+    if (before !== null && before.project === project && JSON.stringify(before.endpoints) === JSON.stringify(endpoints)) return before
+    const next = { epoch: this.#epoch, revision: (before?.revision ?? 0) + 1, project, issuedAtMs: nowMs, endpoints }
+    this.#current = next
+    for (const follower of this.#followers) follower(next)
+    return next
+  }
+
+  /** Calls back with the current snapshot, if there is one, and with each new one. */
+  follow(follower: (snapshot: RoutingSnapshot) => void): () => void {
+    this.#followers.add(follower)
+    if (this.#current !== null) follower(this.#current)
+    return () => this.#followers.delete(follower)
+  }
+}

@@ -1,0 +1,71 @@
+import { ArtifactDigestError } from './errors.ts'
+
+/**
+ * Content-addressed files: the name of an artifact is the digest of its bytes, so that it can't change unnoticed.
+ * What is put is on disk (fsynced) when the promise resolves; putting it again changes nothing. Every read checks the
+ * digest. A directory is kept as its files plus a tree manifest, whose digest stands for the whole.
+ */
+export interface Artifacts {
+  /** The file is read once: what is kept is what was hashed, also if somebody writes to it meanwhile. */
+  putFile(path: string): Promise<StoredArtifact>
+  putBytes(bytes: Uint8Array): Promise<StoredArtifact>
+  /**
+   * Keeps a directory: files with their executable bit, symbolic links that stay inside, empty folders.
+   * @param options.ignore - globs of paths relative to `dir`; one without a slash matches that name at any depth
+   * @throws ArtifactTreeError for a link that leads outside, a name that is not UTF-8, or too many files
+   */
+  putDir(dir: string, options: { ignore: readonly string[] }): Promise<StoredTree>
+  /**
+   * Copies a kept directory to `target`, which must not exist (or be empty) and appears complete or not at all.
+   * The copies are the caller's own: writing to them never reaches the store.
+   */
+  materialiseDir(digest: string, target: string): Promise<void>
+  /** A path for reading, after its bytes have been hashed again. @throws ArtifactNotFoundError, ArtifactCorruptError */
+  verifiedPath(digest: string): Promise<string>
+  /** @throws ArtifactNotFoundError, ArtifactCorruptError */
+  readBytes(digest: string): Promise<Uint8Array<ArrayBuffer>>
+  /** The manifest of a kept directory. @throws ArtifactTreeError where the artifact is something else */
+  readTree(digest: string): Promise<Tree>
+  has(digest: string): Promise<boolean>
+  /** Bytes of a file artifact, of the manifest for a directory. @throws ArtifactNotFoundError */
+  sizeOf(digest: string): Promise<number>
+}
+
+export interface StoredArtifact {
+  /** `sha256:` and 64 lower-case hex digits */
+  digest: string
+  sizeBytes: number
+}
+
+export interface StoredTree extends StoredArtifact {
+  files: number
+  /** Of all files together. */
+  contentBytes: number
+  /** Sockets, pipes and devices: they have no content to keep. */
+  leftOut: string[]
+}
+
+/** Entries are sorted by path and modes normalised, so that the same content has the same digest everywhere. */
+export interface Tree {
+  kind: 'tree'
+  version: 1
+  entries: TreeEntry[]
+}
+
+export type TreeEntry =
+  | { type: 'file'; path: string; executable: boolean; sizeBytes: number; digest: string }
+  | { type: 'link'; path: string; target: string }
+  /** Only folders that are empty: the others follow from their entries. */
+  | { type: 'dir'; path: string }
+
+const digestPattern = /^sha256:([0-9a-f]{64})$/
+
+/**
+ * The hex digits of a digest. Everything that becomes a path in the store goes through here, so that nothing can
+ * escape it.
+ */
+export function hexOf(digest: string): string {
+  const hex = digestPattern.exec(digest)?.[1]
+  if (hex === undefined) throw new ArtifactDigestError(digest)
+  return hex
+}

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto'
+import type { Datatype, Signature, TensorSpec } from '../model/signature.ts'
+import type { LakeColumn } from './manifest.ts'
+
+/** Columns that every prediction file begins with. `AT` is a keyword in DuckDB, hence `predicted_at`. */
+export const META_COLUMNS: readonly LakeColumn[] = [
+  { name: 'prediction_id', type: 'VARCHAR' },
+  { name: 'row', type: 'INTEGER' },
+  { name: 'predicted_at', type: 'TIMESTAMP' },
+  { name: 'endpoint', type: 'VARCHAR' },
+  { name: 'model', type: 'VARCHAR' },
+  { name: 'version', type: 'VARCHAR' },
+  { name: 'origin', type: 'VARCHAR' },
+  { name: 'caller', type: 'VARCHAR' },
+  { name: 'latency_ms', type: 'DOUBLE' },
+  { name: 'status', type: 'INTEGER' },
+]
+
+export const LABEL_FILE_COLUMNS: readonly LakeColumn[] = [
+  { name: 'prediction_id', type: 'VARCHAR' },
+  { name: 'row', type: 'INTEGER' },
+  { name: 'label_text', type: 'VARCHAR' },
+  { name: 'label_number', type: 'DOUBLE' },
+  { name: 'labelled_at', type: 'TIMESTAMP' },
+  { name: 'arrival', type: 'BIGINT' },
+]
+
+/** Added by the views when they join labels; a tensor can't have these names either. */
+export const LABEL_VIEW_COLUMNS = ['label', 'label_text', 'labelled_at'] as const
+
+/** One column that a tensor fills. */
+export interface TensorColumn extends LakeColumn {
+  datatype: Datatype
+  /** Which of a row's elements; null: all of them, as a list. */
+  element: number | null
+}
+
+export interface TensorColumns {
+  tensor: string
+  datatype: Datatype
+  /** Elements per row that the columns need; null where any number is fine (lists). */
+  elements: number | null
+  columns: TensorColumn[]
+}
+
+export interface SchemaColumns {
+  /** Twelve hex digits over names and types: files with the same digest can be read as one. */
+  digest: string
+  columns: LakeColumn[]
+  inputs: TensorColumns[]
+  outputs: TensorColumns[]
+  /** 64-bit integers can exceed what a JavaScript number holds. */
+  has64BitIntegers: boolean
+}
+
+/**
+ * The lake's columns for a signature: one per column of a table-like tensor, one scalar for `[N]` and `[N, 1]`, else
+ * one list. Names are the signature's. A name that is taken (compared without case, as SQL does) gets `input_` or
+ * `output_` before it, and if that is taken as well `_2`, `_3`, … behind.
+ */
+export function columnsOf(signature: Signature): SchemaColumns {
+  const taken = new Set([...META_COLUMNS.map((column) => column.name), ...LABEL_VIEW_COLUMNS])
+  const inputs = signature.inputs.map((spec) => tensorColumns(spec, 'input_', taken))
+  const outputs = signature.outputs.map((spec) => tensorColumns(spec, 'output_', taken))
+  const spread = [...inputs, ...outputs].flatMap((tensor) => tensor.columns.map(({ name, type }) => ({ name, type })))
+  const columns = [...META_COLUMNS, ...spread]
+  const digest = createHash('sha256').update(JSON.stringify(columns)).digest('hex').slice(0, 12)
+  const has64BitIntegers = [...inputs, ...outputs].some(({ datatype }) => datatype === 'INT64' || datatype === 'UINT64')
+  return { digest, columns, inputs, outputs, has64BitIntegers }
+}
+
+function tensorColumns(spec: TensorSpec, prefix: string, taken: Set<string>): TensorColumns {
+  const { name: tensor, datatype } = spec
+  const type = SQL_TYPES[datatype]
+  const names = spec.columns ?? (isScalarPerRow(spec.shape) ? [tensor] : null)
+  if (names === null) {
+    const list = { name: freeName(tensor, prefix, taken), type: `${type}[]`, datatype, element: null }
+    return { tensor, datatype, elements: null, columns: [list] }
+  }
+  const columns = names.map((name, element) => ({ name: freeName(name, prefix, taken), type, datatype, element }))
+  return { tensor, datatype, elements: names.length, columns }
+}
+
+/** `[N]` and `[N, 1]`; a dynamic axis after the first may hold anything. */
+function isScalarPerRow(shape: number[]): boolean {
+  return shape.slice(1).every((size) => size === 1)
+}
+
+function freeName(wanted: string, prefix: string, taken: Set<string>): string {
+  let name = taken.has(wanted.toLowerCase()) ? prefix + wanted : wanted
+  for (let n = 2; taken.has(name.toLowerCase()); n++) name = `${prefix}${wanted}_${n}`
+  taken.add(name.toLowerCase())
+  return name
+}
+
+const SQL_TYPES: Record<Datatype, string> = {
+  BOOL: 'BOOLEAN',
+  UINT8: 'UTINYINT',
+  UINT16: 'USMALLINT',
+  UINT32: 'UINTEGER',
+  UINT64: 'UBIGINT',
+  INT8: 'TINYINT',
+  INT16: 'SMALLINT',
+  INT32: 'INTEGER',
+  INT64: 'BIGINT',
+  FP16: 'FLOAT',
+  FP32: 'FLOAT',
+  FP64: 'DOUBLE',
+  BYTES: 'VARCHAR',
+}

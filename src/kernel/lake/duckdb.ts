@@ -1,0 +1,64 @@
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DuckDBInstance } from '@duckdb/node-api'
+import type { DuckDBConnection } from '@duckdb/node-api'
+
+export type { DuckDBConnection } from '@duckdb/node-api'
+
+export interface DuckDBOptions {
+  /** Folder against which relative paths in SQL are resolved; the working directory where it is not given. */
+  root?: string
+  threads?: number
+  /** What DuckDB may hold in memory before it spills to `tempDir`. */
+  memoryLimitMb?: number
+  /** Where it spills; removed by `close()`. */
+  tempDir?: string
+}
+
+export interface OpenDuckDB {
+  connection: DuckDBConnection
+  close(): Promise<void>
+}
+
+let opened = 0
+
+/**
+ * A private in-memory DuckDB for one job. It never downloads an extension (a lake must work offline and the same
+ * everywhere), counts time in UTC, and keeps to a memory limit so that a job can't starve the servers beside it.
+ */
+export async function openDuckDB(options: DuckDBOptions = {}): Promise<OpenDuckDB> {
+  const tempDir = options.tempDir ?? join(tmpdir(), `millrace-duckdb-${process.pid}-${++opened}`)
+  const instance = await DuckDBInstance.create(':memory:', {
+    autoinstall_known_extensions: 'false',
+    threads: String(options.threads ?? 2),
+    memory_limit: `${options.memoryLimitMb ?? 512}MB`,
+    temp_directory: tempDir,
+  })
+  const connection = await instance.connect()
+  await connection.run(`SET TimeZone = 'UTC'`)
+  if (options.root !== undefined) await connection.run(`SET file_search_path = ${quoteText(options.root)}`)
+  return {
+    connection,
+    async close() {
+      connection.closeSync()
+      instance.closeSync()
+      await rm(tempDir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** A name as SQL reads it, whatever is in it: `a"b` becomes `"a""b"`. */
+export function quoteName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
+
+/** A text literal: `it's` becomes `'it''s'`. */
+export function quoteText(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
+
+/** `TIMESTAMP` literal (UTC, milliseconds kept). */
+export function timestampLiteral(atMs: number): string {
+  return `TIMESTAMP ${quoteText(new Date(atMs).toISOString().replace('T', ' ').replace('Z', ''))}`
+}

@@ -1,0 +1,134 @@
+import { open, stat } from 'node:fs/promises'
+import type { DuckDBAppender, DuckDBType, DuckDBValue } from '@duckdb/node-api'
+import {
+  BIGINT,
+  BOOLEAN,
+  DOUBLE,
+  DuckDBDataChunk,
+  DuckDBTimestampValue,
+  FLOAT,
+  INTEGER,
+  LIST,
+  listValue,
+  SMALLINT,
+  TIMESTAMP,
+  TINYINT,
+  UBIGINT,
+  UINTEGER,
+  USMALLINT,
+  UTINYINT,
+  VARCHAR,
+} from '@duckdb/node-api'
+import type { DuckDBConnection } from './duckdb.ts'
+import { quoteName, quoteText } from './duckdb.ts'
+import type { LakeColumn } from './manifest.ts'
+import type { Cell } from './rows.ts'
+
+/** DuckDB's own unit: a data chunk holds no more. */
+const CHUNK_ROWS = 2_048
+
+/** Collects rows column by column and writes them as one Parquet file. */
+export class ParquetWriter {
+  private readonly connection: DuckDBConnection
+  private readonly table: string
+  private readonly types: DuckDBType[]
+  private readonly buffers: DuckDBValue[][]
+  private readonly appender: DuckDBAppender
+  private buffered = 0
+  rows = 0
+
+  private constructor(connection: DuckDBConnection, table: string, types: DuckDBType[], appender: DuckDBAppender) {
+    this.connection = connection
+    this.table = table
+    this.types = types
+    this.buffers = types.map(() => [])
+    this.appender = appender
+  }
+
+  static async open(
+    connection: DuckDBConnection,
+    table: string,
+    columns: readonly LakeColumn[],
+  ): Promise<ParquetWriter> {
+    const list = columns.map(({ name, type }) => `${quoteName(name)} ${type}`).join(', ')
+    await connection.run(`CREATE TABLE ${quoteName(table)} (${list})`)
+    const types = columns.map(({ type }) => duckType(type))
+    return new ParquetWriter(connection, table, types, await connection.createAppender(table))
+  }
+
+  /** `rows` rows; each column a list of that length, or one value for all of them. */
+  add(rows: number, columns: readonly (ColumnValues | { same: DuckDBValue })[]): void {
+    for (const [index, buffer] of this.buffers.entries()) {
+      const column = columns[index]!
+      if (Array.isArray(column)) for (const cell of column) buffer.push(Array.isArray(cell) ? listValue(cell) : cell)
+      else for (let row = 0; row < rows; row++) buffer.push((column as { same: DuckDBValue }).same)
+    }
+    this.rows += rows
+    this.buffered += rows
+    if (this.buffered >= CHUNK_ROWS) this.flush(CHUNK_ROWS)
+  }
+
+  /** Writes the file and makes its content durable (its folder is the caller's business). Returns its size in bytes. */
+  async finish(path: string): Promise<number> {
+    this.flush(1)
+    this.appender.closeSync()
+    await copyToParquet(this.connection, `FROM ${quoteName(this.table)}`, path)
+    await this.connection.run(`DROP TABLE ${quoteName(this.table)}`)
+    return (await stat(path)).size
+  }
+
+  /** Hands over full chunks as long as at least `least` rows wait. */
+  private flush(least: number): void {
+    let from = 0
+    while (this.buffered - from >= least && this.buffered > from) {
+      const count = Math.min(CHUNK_ROWS, this.buffered - from)
+      const chunk = DuckDBDataChunk.create(this.types, count)
+      for (const [index, buffer] of this.buffers.entries())
+        chunk.setColumnValues(index, buffer.slice(from, from + count))
+      this.appender.appendDataChunk(chunk)
+      from += count
+    }
+    for (const buffer of this.buffers) buffer.splice(0, from)
+    this.buffered -= from
+  }
+}
+
+export type ColumnValues = readonly (Cell | Cell[])[]
+
+export async function copyToParquet(connection: DuckDBConnection, query: string, path: string): Promise<void> {
+  await connection.run(`COPY (${query}\n) TO ${quoteText(path)} (FORMAT parquet, COMPRESSION zstd)`)
+  const file = await open(path, 'r+')
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** TIMESTAMP without a zone, in UTC. */
+export function timestampOf(atMs: number): DuckDBTimestampValue {
+  return new DuckDBTimestampValue(BigInt(Math.trunc(atMs)) * 1000n)
+}
+
+const TYPES: Record<string, DuckDBType> = {
+  VARCHAR,
+  INTEGER,
+  BIGINT,
+  DOUBLE,
+  FLOAT,
+  BOOLEAN,
+  TIMESTAMP,
+  TINYINT,
+  SMALLINT,
+  UTINYINT,
+  USMALLINT,
+  UINTEGER,
+  UBIGINT,
+}
+
+function duckType(type: string): DuckDBType {
+  if (type.endsWith('[]')) return LIST(duckType(type.slice(0, -2)))
+  const known = TYPES[type]
+  if (known === undefined) throw new TypeError(`No column type ${type}.`)
+  return known
+}

@@ -1,0 +1,134 @@
+import { rename, rm, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { StatementType } from '@duckdb/node-api'
+import type { Origin } from '../contract/prediction.ts'
+import { MillraceError, messageOf } from '../errors.ts'
+import type { DuckDBConnection } from './duckdb.ts'
+import { openDuckDB, quoteText, timestampLiteral } from './duckdb.ts'
+import { makeDir, syncDir } from './durable-files.ts'
+import { LakeQueryError, LakeQueryTimeoutError } from './errors.ts'
+import type { JsonValue } from './json-value.ts'
+import { jsonValue } from './json-value.ts'
+import { copyToParquet } from './parquet-writer.ts'
+import { createLakeViews } from './views.ts'
+
+export interface LakeSqlInput {
+  lakeDir: string
+  /** The project's folder: relative paths in the SQL start there. */
+  root: string
+  /** One SELECT (or FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE) over the lake's views and files. */
+  sql: string
+  /** `getvariable('as_of')`, a TIMESTAMP. */
+  asOfMs: number
+  /** Reads the lake as of this manifest; the newest where it is not given. */
+  manifest?: number
+  origins?: Origin[]
+  timeoutMs?: number
+  memoryLimitMb?: number
+  threads?: number
+}
+
+export interface QueryResult {
+  columns: { name: string; type: string }[]
+  rows: JsonValue[][]
+  /** There were more rows than the limit. */
+  truncated: boolean
+  manifest: number
+  elapsedMs: number
+}
+
+export interface MaterialisedSql {
+  manifest: number
+  rows: number
+  bytes: number
+}
+
+const QUERY_DEFAULTS = { limitRows: 1_000, timeoutMs: 60_000, memoryLimitMb: 512, threads: 2 }
+const MATERIALISE_TIMEOUT_MS = 30 * 60_000
+
+/**
+ * @throws LakeQueryError with DuckDB's words if the SQL is wrong or is not one reading statement
+ * @throws LakeQueryTimeoutError
+ */
+export async function runQueryJob(input: LakeSqlInput & { limitRows?: number }): Promise<QueryResult> {
+  const startedMs = performance.now()
+  const limitRows = input.limitRows ?? QUERY_DEFAULTS.limitRows
+  return await withLake(input, input.timeoutMs ?? QUERY_DEFAULTS.timeoutMs, async (connection, manifest) => {
+    const result = await connection.streamAndReadUntil(input.sql, limitRows + 1)
+    const rows = result.getRows().slice(0, limitRows)
+    const truncated = result.currentRowCount > limitRows
+    const columns = result.columnNames().map((name, index) => ({ name, type: String(result.columnType(index)) }))
+    const elapsedMs = Math.round(performance.now() - startedMs)
+    return { columns, rows: rows.map((row) => row.map(jsonValue)), truncated, manifest, elapsedMs }
+  })
+}
+
+/**
+ * Writes the result as a Parquet file: complete and durable under its name, or not there.
+ * @returns the manifest it was read at, which together with the SQL and `asOfMs` says what the file holds
+ */
+export async function materialiseSql(input: LakeSqlInput & { outPath: string }): Promise<MaterialisedSql> {
+  const temporary = `${input.outPath}.tmp`
+  await makeDir(dirname(input.outPath))
+  try {
+    return await withLake(input, input.timeoutMs ?? MATERIALISE_TIMEOUT_MS, async (connection, manifest) => {
+      await copyToParquet(connection, `FROM query(${quoteText(input.sql)})`, temporary)
+      const counted = await connection.runAndReadAll(
+        `SELECT count(*)::DOUBLE FROM read_parquet(${quoteText(temporary)})`,
+      )
+      await rename(temporary, input.outPath)
+      await syncDir(dirname(input.outPath))
+      return { manifest, rows: Number(counted.getRows()[0]?.[0]), bytes: (await stat(input.outPath)).size }
+    })
+  } finally {
+    await rm(temporary, { force: true })
+  }
+}
+
+async function withLake<T>(
+  input: LakeSqlInput,
+  timeoutMs: number,
+  work: (connection: DuckDBConnection, manifest: number) => Promise<T>,
+): Promise<T> {
+  const { memoryLimitMb, threads } = { ...QUERY_DEFAULTS, ...input }
+  const database = await openDuckDB({ root: input.root, memoryLimitMb, threads })
+  const { connection } = database
+  let timedOut = false
+  const timer = setTimeout(() => {
+    timedOut = true
+    connection.interrupt()
+  }, timeoutMs)
+  try {
+    const { manifest, origins } = input
+    const lake = await createLakeViews(connection, input.lakeDir, { manifest, origins })
+    await connection.run(`SET VARIABLE as_of = ${timestampLiteral(input.asOfMs)}`)
+    await assertReads(connection, input.sql)
+    return await work(connection, lake.manifest)
+  } catch (error) {
+    if (timedOut) throw new LakeQueryTimeoutError(timeoutMs)
+    throw error instanceof MillraceError ? error : new LakeQueryError(trimMessage(messageOf(error)), error)
+  } finally {
+    clearTimeout(timer)
+    await database.close()
+  }
+}
+
+/** The parser says what kind a statement is, so no list of forbidden words is needed. */
+async function assertReads(connection: DuckDBConnection, sql: string): Promise<void> {
+  if (sql.trim() === '') throw new LakeQueryError('The SQL is empty.')
+  const statements = await connection.extractStatements(sql)
+  if (statements.count !== 1)
+    throw new LakeQueryError(
+      `One statement is needed, not ${statements.count}. (PIVOT needs its values: ON column IN (…).)`,
+    )
+  const { statementType } = await statements.prepare(0)
+  if (statementType !== StatementType.SELECT)
+    throw new LakeQueryError(`The lake is read only: ${StatementType[statementType]} is not SELECT.`)
+}
+
+/** DuckDB's message without its pointer at the statement's text where that is long. */
+function trimMessage(message: string): string {
+  const [head = '', ...rest] = message.split('\n\n')
+  const text = rest.length === 0 ? head : `${head}\n${rest.join('\n')}`
+  return text.length <= 1_000 ? text.trim() : `${text.slice(0, 1_000).trim()}…`
+}

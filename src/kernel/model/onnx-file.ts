@@ -1,0 +1,442 @@
+import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
+import { dirname, isAbsolute, join, normalize, sep } from 'node:path'
+import { messageOf } from '../errors.ts'
+import { ModelNotServableError } from './errors.ts'
+import type { ModelNotServableCode } from './errors.ts'
+import { ProtoError, ProtoFile } from './proto-reader.ts'
+import type { ProtoField } from './proto-reader.ts'
+import type { Datatype } from './signature.ts'
+import { MAX_RANK } from './tensor.ts'
+
+/** What an ONNX file says about itself; read from its protobuf, without the runtime and without its weights. */
+export interface OnnxFacts {
+  irVersion: number
+  producer: string
+  opsets: { domain: string; version: number }[]
+  /** What a caller must feed: the graph's inputs minus its initializers. */
+  inputs: OnnxValue[]
+  /** Outputs that are tensors. */
+  outputs: OnnxValue[]
+  /** Outputs that are sequences, maps, …: present in the file, never fetched. */
+  skippedOutputs: { name: string; kind: string }[]
+  metadata: Record<string, string>
+  /** Files beside the model that hold weights, relative to its folder. */
+  externalFiles: string[]
+  operators: { domain: string; type: string }[]
+}
+
+export interface OnnxValue {
+  name: string
+  datatype: Datatype
+  /** −1 = dynamic (a name or nothing in the file); null = the file doesn't even say how many axes. */
+  shape: number[] | null
+}
+
+/**
+ * Reads the facts and checks that the file can be served as far as that is possible without the runtime.
+ * @throws ModelNotServableError: missing, empty, another format, cut off, types or operators that can't be served
+ */
+export function readOnnxFile(path: string): OnnxFacts {
+  const fd = open(path)
+  try {
+    const { size } = fstatSync(fd)
+    if (size === 0)
+      throw refuse('MR_MODEL_EMPTY', `${path} is empty.`, 'Check that the trainer closes the file before it exits.')
+    refuseOtherFormats(fd, path)
+    const graph = readModel(new ProtoFile(fd, size), path)
+    return checkedFacts(graph, path)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+const refuse = (code: ModelNotServableCode, message: string, fix: string, cause?: unknown): ModelNotServableError =>
+  new ModelNotServableError({ code, message, fix, cause })
+
+function open(path: string): number {
+  try {
+    return openSync(path, 'r')
+  } catch (cause) {
+    throw refuse(
+      'MR_MODEL_MISSING',
+      `Cannot open the model ${path}: ${messageOf(cause)}.`,
+      'Write the model to MILLRACE_MODEL_DIR/model.onnx, or correct the path.',
+      cause,
+    )
+  }
+}
+
+const OTHER_FORMATS: { magic: number[]; format: string }[] = [
+  { magic: [0x80], format: 'a Python pickle' },
+  { magic: [0x50, 0x4b], format: 'a zip archive (PyTorch, Keras)' },
+  { magic: [0x89, 0x48, 0x44, 0x46], format: 'HDF5 (Keras)' },
+  { magic: [0x1f, 0x8b], format: 'gzip' },
+  { magic: [0x7b], format: 'JSON' },
+  { magic: [0x23, 0x21], format: 'a script' },
+]
+
+function refuseOtherFormats(fd: number, path: string): void {
+  const head = Buffer.alloc(4)
+  readSync(fd, head, 0, 4, 0)
+  const other = OTHER_FORMATS.find(({ magic }) => magic.every((byte, index) => head[index] === byte))
+  if (other) throw notOnnx(path, `it looks like ${other.format}`)
+}
+
+const notOnnx = (path: string, why: string, cause?: unknown): ModelNotServableError =>
+  refuse(
+    'MR_MODEL_NOT_ONNX',
+    `${path} is not an ONNX file: ${why}.`,
+    'Convert the model to ONNX (skl2onnx, torch.onnx.export, onnxmltools, tf2onnx).',
+    cause,
+  )
+
+// The reading: one function per message of onnx.proto3, fields by their numbers there.
+
+interface RawGraph {
+  irVersion: number
+  producer: string
+  opsets: { domain: string; version: number }[]
+  metadata: Record<string, string>
+  functions: Set<string>
+  operators: Map<string, { domain: string; type: string }>
+  initializers: Set<string>
+  externalFiles: Set<string>
+  inputs: RawValue[]
+  outputs: RawValue[]
+  hasGraph: boolean
+}
+
+interface RawValue {
+  name: string
+  kind: 'tensor' | 'sequence' | 'map' | 'optional' | 'sparse tensor' | 'unknown'
+  elementType: number
+  shape: number[] | null
+}
+
+function readModel(file: ProtoFile, path: string): RawGraph {
+  const raw: RawGraph = {
+    irVersion: 0,
+    producer: '',
+    opsets: [],
+    metadata: {},
+    functions: new Set(),
+    operators: new Map(),
+    initializers: new Set(),
+    externalFiles: new Set(),
+    inputs: [],
+    outputs: [],
+    hasGraph: false,
+  }
+  try {
+    for (const field of file.fields(0, file.sizeBytes)) readModelField(file, field, raw)
+  } catch (cause) {
+    if (!(cause instanceof ProtoError)) throw cause
+    // ONNX begins with ir_version; a file that broke before that never was one.
+    if (raw.irVersion === 0) throw notOnnx(path, `${cause.message} at byte ${cause.offset}`, cause)
+    throw refuse(
+      'MR_MODEL_CORRUPT',
+      `${path} (${file.sizeBytes} bytes) is damaged or cut off at byte ${cause.offset}: ${cause.message}.`,
+      'Export the model again, and copy it whole.',
+      cause,
+    )
+  }
+  if (raw.irVersion === 0 || !raw.hasGraph)
+    throw notOnnx(path, raw.hasGraph ? 'it has no IR version' : 'it holds no graph')
+  return raw
+}
+
+function readModelField(file: ProtoFile, field: ProtoField, raw: RawGraph): void {
+  switch (field.number) {
+    case 1:
+      raw.irVersion = field.value
+      break
+    case 2:
+      raw.producer = file.text(field)
+      break
+    case 7:
+      raw.hasGraph = true
+      readGraph(file, message(field), raw, 0)
+      break
+    case 8:
+      raw.opsets.push(readOpset(file, message(field)))
+      break
+    case 14: {
+      const [key, value] = readPair(file, message(field))
+      raw.metadata[key] = value
+      break
+    }
+    case 25:
+      readFunction(file, message(field), raw)
+      break
+    default:
+      break
+  }
+}
+
+function message(field: ProtoField): ProtoField {
+  if (field.wire !== 2) throw new ProtoError(`field ${field.number} should be a message`, field.start)
+  return field
+}
+
+/** If, Loop and Scan nest graphs; more levels than this are no model of this world. */
+const MAX_GRAPH_DEPTH = 32
+
+function readGraph(file: ProtoFile, graph: ProtoField, raw: RawGraph, depth: number): void {
+  if (depth > MAX_GRAPH_DEPTH) throw new ProtoError(`graphs nested more than ${MAX_GRAPH_DEPTH} deep`, graph.start)
+  for (const field of file.fields(graph.start, graph.end)) {
+    if (field.number === 1) readNode(file, message(field), raw, depth)
+    else if (field.number === 5) readInitializer(file, message(field), raw, depth)
+    else if (field.number === 15) readSparseInitializer(file, message(field), raw, depth)
+    else if (field.number === 11 && depth === 0) raw.inputs.push(readValue(file, message(field)))
+    else if (field.number === 12 && depth === 0) raw.outputs.push(readValue(file, message(field)))
+  }
+}
+
+const HOLDS_GRAPHS = new Set(['If', 'Loop', 'Scan', 'SequenceMap'])
+
+function readNode(file: ProtoFile, node: ProtoField, raw: RawGraph, depth: number): void {
+  let type = ''
+  let domain = ''
+  const attributes: ProtoField[] = []
+  for (const field of file.fields(node.start, node.end)) {
+    if (field.number === 4) type = file.text(field)
+    else if (field.number === 7) domain = file.text(field)
+    else if (field.number === 5) attributes.push(message(field))
+  }
+  raw.operators.set(`${domain}:${type}`, { domain, type })
+  // Tree ensembles carry attributes of a million numbers: only look where a graph can be.
+  if (!HOLDS_GRAPHS.has(type)) return
+  for (const attribute of attributes) {
+    for (const field of file.fields(attribute.start, attribute.end)) {
+      if (field.number === 6 || field.number === 11) readGraph(file, message(field), raw, depth + 1)
+    }
+  }
+}
+
+function readFunction(file: ProtoFile, fn: ProtoField, raw: RawGraph): void {
+  let name = ''
+  let domain = ''
+  for (const field of file.fields(fn.start, fn.end)) {
+    if (field.number === 1) name = file.text(field)
+    else if (field.number === 10) domain = file.text(field)
+    else if (field.number === 7) readNode(file, message(field), raw, 1)
+  }
+  raw.functions.add(`${domain}:${name}`)
+}
+
+function readInitializer(file: ProtoFile, tensor: ProtoField, raw: RawGraph, depth: number): void {
+  for (const field of file.fields(tensor.start, tensor.end)) {
+    if (field.number === 8 && depth === 0) raw.initializers.add(file.text(field))
+    else if (field.number === 13) {
+      const [key, value] = readPair(file, message(field))
+      if (key === 'location') raw.externalFiles.add(value)
+    }
+  }
+}
+
+function readSparseInitializer(file: ProtoFile, sparse: ProtoField, raw: RawGraph, depth: number): void {
+  for (const field of file.fields(sparse.start, sparse.end)) {
+    if (field.number === 1) readInitializer(file, message(field), raw, depth)
+  }
+}
+
+function readOpset(file: ProtoFile, opset: ProtoField): { domain: string; version: number } {
+  const read = { domain: '', version: 0 }
+  for (const field of file.fields(opset.start, opset.end)) {
+    if (field.number === 1) read.domain = file.text(field)
+    else if (field.number === 2) read.version = field.value
+  }
+  return read
+}
+
+function readPair(file: ProtoFile, pair: ProtoField): [key: string, value: string] {
+  const read: [string, string] = ['', '']
+  for (const field of file.fields(pair.start, pair.end)) {
+    if (field.number === 1) read[0] = file.text(field)
+    else if (field.number === 2) read[1] = file.text(field)
+  }
+  return read
+}
+
+const KINDS: Record<number, RawValue['kind']> = {
+  1: 'tensor',
+  4: 'sequence',
+  5: 'map',
+  8: 'sparse tensor',
+  9: 'optional',
+}
+
+function readValue(file: ProtoFile, value: ProtoField): RawValue {
+  const read: RawValue = { name: '', kind: 'unknown', elementType: 0, shape: null }
+  for (const field of file.fields(value.start, value.end)) {
+    if (field.number === 1) read.name = file.text(field)
+    else if (field.number === 2) readType(file, message(field), read)
+  }
+  return read
+}
+
+function readType(file: ProtoFile, type: ProtoField, read: RawValue): void {
+  for (const field of file.fields(type.start, type.end)) {
+    const kind = KINDS[field.number]
+    if (!kind) continue
+    read.kind = kind
+    if (kind !== 'tensor') continue
+    for (const inner of file.fields(field.start, message(field).end)) {
+      if (inner.number === 1) read.elementType = inner.value
+      else if (inner.number === 2) read.shape = readShape(file, message(inner))
+    }
+  }
+}
+
+function readShape(file: ProtoFile, shape: ProtoField): number[] {
+  const dims: number[] = []
+  for (const field of file.fields(shape.start, shape.end)) {
+    if (field.number !== 1) continue
+    let size = -1
+    // A name, an empty name, nothing at all or a negative number: each converter has its own way to say "dynamic".
+    for (const inner of file.fields(field.start, message(field).end)) {
+      if (inner.number === 1 && inner.value >= 0) size = inner.value
+    }
+    dims.push(size)
+  }
+  return dims
+}
+
+// The judging.
+
+/** TensorProto.DataType → the protocol's name; what is missing here can't be sent or received. */
+const DATATYPES: Record<number, Datatype> = {
+  1: 'FP32',
+  2: 'UINT8',
+  3: 'INT8',
+  4: 'UINT16',
+  5: 'INT16',
+  6: 'INT32',
+  7: 'INT64',
+  8: 'BYTES',
+  9: 'BOOL',
+  10: 'FP16',
+  11: 'FP64',
+  12: 'UINT32',
+  13: 'UINT64',
+}
+const OTHER_TYPE_NAMES: Record<number, string> = {
+  0: 'undefined',
+  14: 'complex64',
+  15: 'complex128',
+  16: 'bfloat16',
+  17: 'float8e4m3fn',
+  18: 'float8e4m3fnuz',
+  19: 'float8e5m2',
+  20: 'float8e5m2fnuz',
+  21: 'uint4',
+  22: 'int4',
+  23: 'float4e2m1',
+}
+const RUNTIME_DOMAINS = new Set(['', 'ai.onnx', 'ai.onnx.ml', 'com.microsoft', 'com.ms.internal.nhwc'])
+
+function checkedFacts(raw: RawGraph, path: string): OnnxFacts {
+  refuseUnknownDomains(raw, path)
+  refuseZipMap(raw, path)
+  const inputs = raw.inputs
+    .filter((input) => !raw.initializers.has(input.name))
+    .map((input) => servable(input, 'Input', path))
+  const outputs = raw.outputs.filter(({ kind }) => kind === 'tensor').map((output) => servable(output, 'Output', path))
+  const skippedOutputs = raw.outputs.filter(({ kind }) => kind !== 'tensor').map(({ name, kind }) => ({ name, kind }))
+  if (inputs.length === 0)
+    throw refuse(
+      'MR_MODEL_SHAPE',
+      `${path} has no inputs.`,
+      'Export the model with its inputs left open, not folded into constants.',
+    )
+  if (outputs.length === 0) {
+    const named = skippedOutputs.map(({ name, kind }) => `'${name}' (${kind})`).join(', ')
+    throw refuse(
+      'MR_MODEL_SHAPE',
+      `${path} has no output that is a tensor${named ? `: only ${named}` : ''}.`,
+      'Export the model so that it returns tensors.',
+    )
+  }
+  return {
+    irVersion: raw.irVersion,
+    producer: raw.producer,
+    opsets: raw.opsets,
+    inputs,
+    outputs,
+    skippedOutputs,
+    metadata: raw.metadata,
+    externalFiles: checkedExternalFiles(raw, path),
+    operators: [...raw.operators.values()],
+  }
+}
+
+function refuseUnknownDomains(raw: RawGraph, path: string): void {
+  const unknown = [...raw.operators].find(
+    ([key, { domain }]) => !RUNTIME_DOMAINS.has(domain) && !raw.functions.has(key),
+  )
+  if (!unknown) return
+  const { domain, type } = unknown[1]
+  throw refuse(
+    'MR_MODEL_UNSUPPORTED_OPERATOR',
+    `${path} uses operator '${type}' of domain '${domain}', which ONNX Runtime does not have.`,
+    'Replace it by standard ONNX operators before exporting.',
+  )
+}
+
+function refuseZipMap(raw: RawGraph, path: string): void {
+  const zipped = raw.outputs.find(({ kind }) => kind === 'sequence' || kind === 'map')
+  if (!zipped || !raw.operators.has('ai.onnx.ml:ZipMap')) return
+  throw refuse(
+    'MR_MODEL_ZIPMAP',
+    `${path} returns '${zipped.name}' as a list of dictionaries (operator ZipMap), which can't be sent as a tensor.`,
+    "Convert it with options={'zipmap': False}: to_onnx(model, X, options={'zipmap': False}).",
+  )
+}
+
+function servable(value: RawValue, role: 'Input' | 'Output', path: string): OnnxValue {
+  const { name, kind, shape } = value
+  const datatype = kind === 'tensor' ? DATATYPES[value.elementType] : undefined
+  if (!datatype) {
+    const type = kind === 'tensor' ? (OTHER_TYPE_NAMES[value.elementType] ?? `element type ${value.elementType}`) : kind
+    throw refuse(
+      'MR_MODEL_UNSUPPORTED_TYPE',
+      `${role} '${name}' of ${path} is ${type}, which can't be served.`,
+      'Cast it to float32, float64, an integer type, bool or string inside the graph.',
+    )
+  }
+  if (name === '' || name === '__proto__')
+    throw refuse(
+      'MR_MODEL_SHAPE',
+      `${role} '${name}' of ${path} has a name that can't be addressed.`,
+      'Give it another name when exporting.',
+    )
+  if (shape && shape.length > MAX_RANK) {
+    throw refuse(
+      'MR_MODEL_SHAPE',
+      `${role} '${name}' of ${path} has ${shape.length} axes; at most ${MAX_RANK} can be served.`,
+      'Flatten it inside the graph.',
+    )
+  }
+  return { name, datatype, shape }
+}
+
+function checkedExternalFiles(raw: RawGraph, path: string): string[] {
+  const folder = dirname(path)
+  for (const file of raw.externalFiles) {
+    if (isAbsolute(file) || normalize(file).split(sep)[0] === '..') {
+      throw refuse(
+        'MR_MODEL_EXTERNAL_DATA',
+        `${path} keeps weights in '${file}', outside its own folder.`,
+        'Save the model with its weight files beside it.',
+      )
+    }
+    if (!existsSync(join(folder, file))) {
+      throw refuse(
+        'MR_MODEL_EXTERNAL_DATA',
+        `${path} keeps weights in '${file}', which is missing.`,
+        'Copy all files of the export together, or export with external_data=False.',
+      )
+    }
+  }
+  return [...raw.externalFiles]
+}

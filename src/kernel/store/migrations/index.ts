@@ -1,0 +1,7 @@
+import type { Migration } from 'kysely/migration'
+import * as start from './0001-start.ts'
+
+/** In order. A released migration is never edited: a change is a new one. */
+export const migrations: Record<string, Migration> = {
+  '0001-start': start,
+}

@@ -1,0 +1,89 @@
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import type { PGlite } from '@electric-sql/pglite'
+import { PGliteDialect } from 'kysely'
+import { asDataDirError, prepareDataDir, syncDir } from '../../runtime/data-dir.ts'
+import { errnoOf } from '../../runtime/system-error.ts'
+import { tryProcessLock } from '../../runtime/process-lock.ts'
+import { syncTree } from '../../runtime/sync-tree.ts'
+import { StoreDamagedError, StoreLockedError } from '../errors.ts'
+import { createStore, type Store } from '../store.ts'
+import { valueParsers } from '../value-parsers.ts'
+import { beginCanFail } from './begin-can-fail.ts'
+
+export interface PGliteOptions {
+  /** The database's directory, e.g. `.millrace/db`; the lock lies beside it as `db.lock`. */
+  directory: string
+  /** Told once when the database is created, which takes some seconds. */
+  onProgress?: (text: string) => void
+}
+
+/**
+ * Opens the embedded database with both guards: a real fsync (see durable-node-fs.ts), and a lock that dies with this
+ * process, since two processes on one directory lose committed rows silently.
+ * @throws StoreLockedError naming the process that has it open; DataDirError; StoreDamagedError
+ */
+export async function openPGlite({ directory, onProgress }: PGliteOptions): Promise<Store> {
+  prepareDataDir(dirname(directory))
+  const attempt = await tryProcessLock(`${directory}.lock`)
+  if (attempt.kind === 'busy') throw new StoreLockedError(directory, attempt.holder)
+  try {
+    if (!existsSync(join(directory, 'PG_VERSION'))) await createDatabase(directory, onProgress)
+    const pglite = await startPGlite(directory)
+    return createStore({
+      dialect: new PGliteDialect({ pglite: beginCanFail(pglite) }),
+      backend: 'pglite',
+      release: async () => attempt.lock.release(),
+    })
+  } catch (thrown) {
+    attempt.lock.release()
+    if (errnoOf(thrown) !== null) throw asDataDirError(thrown, directory)
+    throw thrown instanceof Error && thrown.name === 'ExitStatus' ? new StoreDamagedError(directory, thrown) : thrown
+  }
+}
+
+/**
+ * Beside its place and then renamed, so that a crash half-way leaves nothing that looks like a database.
+ * The lock is held: leftovers of such crashes can be removed.
+ */
+async function createDatabase(directory: string, onProgress?: (text: string) => void): Promise<void> {
+  onProgress?.('Creating the database (first start only, some seconds)')
+  const parent = dirname(directory)
+  const prefix = `${basename(directory)}.creating-`
+  for (const name of readdirSync(parent)) {
+    if (name.startsWith(prefix)) rmSync(join(parent, name), { recursive: true })
+  }
+  const temporary = join(parent, `${prefix}${process.pid}`)
+  try {
+    const pglite = await startPGlite(temporary)
+    await pglite.close()
+    await syncTree(temporary)
+    renameSync(temporary, directory)
+    syncDir(parent)
+  } catch (thrown) {
+    rmSync(temporary, { recursive: true, force: true })
+    throw thrown
+  }
+}
+
+async function startPGlite(directory: string): Promise<PGlite> {
+  const [{ PGlite }, { DurableNodeFS }] = await Promise.all([
+    import('@electric-sql/pglite'),
+    import('./durable-node-fs.ts'),
+  ])
+  return PGlite.create({
+    fs: new DurableNodeFS(directory),
+    startParams: startParams(PGlite.defaultStartParams, 'durable'),
+    parsers: valueParsers,
+  })
+}
+
+/**
+ * PGlite's own parameters turn fsync off (`-F`). wal_sync_method must be `fsync`: the platform's default, fdatasync,
+ * is a no-op in its build. The small buffers halve its memory.
+ */
+export function startParams(defaults: readonly string[], durability: 'durable' | 'in-memory'): string[] {
+  const small = [...defaults, '-c', 'shared_buffers=16MB']
+  if (durability === 'in-memory') return small
+  return [...small.filter((param) => param !== '-F'), '-c', 'fsync=on', '-c', 'wal_sync_method=fsync']
+}

@@ -1,0 +1,89 @@
+import type { Kysely, Transaction } from 'kysely'
+import { sql } from 'kysely'
+import type { Database } from './schema.ts'
+
+/** Tables whose `status` is a state machine, with the columns that name a row. */
+const keys = {
+  model: ['name'],
+  run: ['id'],
+  step: ['run_id', 'name'],
+  attempt: ['token'],
+  version: ['id'],
+  evaluation: ['id'],
+  release: ['id'],
+  deployment: ['id'],
+  replica: ['id'],
+} as const satisfies Partial<Record<keyof Database, readonly string[]>>
+
+export type StatefulTable = keyof typeof keys
+
+export interface StatusChange {
+  table: StatefulTable
+  /** Values of the key columns, in their order: `['run-12']`, `['run-12', 'train']`. */
+  key: readonly string[]
+  from: string
+  to: string
+  cause: string
+  atMs: number
+  calendarMs: number
+  /** Other columns to write with the status. */
+  set?: Record<string, unknown>
+  detail?: unknown
+}
+
+type Db = Kysely<Database> | Transaction<Database>
+
+/**
+ * Moves one row from a status to the next, and appends the event, or does neither.
+ * @returns false when the row was not in `from`: somebody else moved it first, look again
+ */
+export async function compareAndSet(tx: Transaction<Database>, change: StatusChange): Promise<boolean> {
+  const columns = keys[change.table]
+  const assignments = Object.entries({ ...change.set, status: change.to }).map(
+    ([column, value]) => sql`${sql.ref(column)} = ${value}`,
+  )
+  const conditions = columns.map((column, i) => sql`${sql.ref(column)} = ${change.key[i]}`)
+  const updated = await sql`
+    update ${sql.table(change.table)} set ${sql.join(assignments)}
+    where ${sql.join(conditions, sql` and `)} and status = ${change.from}`.execute(tx)
+  if ((updated.numAffectedRows ?? 0n) === 0n) return false
+  await appendEvent(tx, {
+    entity: change.table,
+    entityId: change.key.join('/'),
+    from: change.from,
+    to: change.to,
+    cause: change.cause,
+    atMs: change.atMs,
+    calendarMs: change.calendarMs,
+    detail: change.detail,
+  })
+  return true
+}
+
+export interface EventFacts {
+  entity: string
+  entityId: string
+  from: string | null
+  to: string
+  cause: string
+  atMs: number
+  calendarMs: number
+  detail?: unknown
+}
+
+/** Also for what begins (`from` null) and for facts without a state machine (aliases, routes). */
+export async function appendEvent(db: Db, event: EventFacts): Promise<void> {
+  await db
+    .insertInto('event')
+    .values({
+      entity: event.entity,
+      entity_id: event.entityId,
+      from_status: event.from,
+      to_status: event.to,
+      cause: event.cause,
+      at_ms: event.atMs,
+      calendar_ms: event.calendarMs,
+      detail: event.detail === undefined ? null : JSON.stringify(event.detail),
+    })
+    .execute()
+}

@@ -1,0 +1,58 @@
+import { rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { Server } from 'node:http'
+import { connect } from 'node:net'
+import { errorAnswer, jsonAnswer, sendAnswer } from './answer.ts'
+import { GatewayListenError } from './errors.ts'
+
+export interface Identity {
+  id: string
+  token: string
+  pid: number
+}
+
+/**
+ * The socket over which a supervisor makes sure that a pid is really this gateway before it adopts or stops it.
+ * It lies in a directory of mode 0700, so only the user's own processes can ask.
+ */
+export class AdminPort {
+  readonly #server: Server
+  readonly #socketPath: string
+
+  constructor(socketPath: string, identity: Identity) {
+    this.#socketPath = socketPath
+    this.#server = createServer((request, response) => {
+      const known = request.method === 'GET' && request.url === '/identity'
+      sendAnswer(response, known ? jsonAnswer(200, identity) : errorAnswer(404, 'There is nothing here.'), false)
+    })
+    this.#server.maxConnections = 64
+  }
+
+  /** @throws GatewayListenError also when a living process answers on that socket */
+  async listen(): Promise<void> {
+    if (!(await isAnswered(this.#socketPath))) rmSync(this.#socketPath, { force: true })
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', (error) => reject(new GatewayListenError(this.#socketPath, error)))
+      this.#server.listen(this.#socketPath, () => resolve())
+    })
+  }
+
+  async close(): Promise<void> {
+    if (!this.#server.listening) return
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    this.#server.closeAllConnections()
+    await closed
+  }
+}
+
+/** A killed gateway leaves its socket file behind, on which nobody can listen until it is removed. */
+function isAnswered(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path: socketPath })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}

@@ -1,0 +1,86 @@
+import type { RoutingSnapshot } from '../../kernel/contract/routing.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import { RoutingSnapshotError } from './errors.ts'
+
+/**
+ * A snapshot from its JSON text, checked as far as the gateway relies on it: a half-written or foreign file must not
+ * take the place of routes that work.
+ * @param source - where the text comes from, for the error
+ * @throws RoutingSnapshotError naming the field
+ */
+export function parseSnapshot(text: string, source: string): RoutingSnapshot {
+  const fail = (why: string): never => {
+    throw new RoutingSnapshotError(source, why)
+  }
+  const snapshot = parseJson(text, fail)
+  requireThat(isCount(snapshot['epoch']) && isCount(snapshot['revision']), `'epoch' and 'revision' must be whole numbers`)
+  for (const [index, endpoint] of listOf(snapshot, 'endpoints', 'endpoints').entries()) {
+    checkEndpoint(endpoint, `endpoints[${index}]`)
+  }
+  return snapshot as unknown as RoutingSnapshot
+
+  function checkEndpoint(endpoint: Fields, at: string): void {
+    requireStrings(endpoint, ['endpoint', 'model', 'logMode'], at)
+    for (const name of ['logSamplePercent', 'bodyLimitBytes', 'timeoutMs']) {
+      requireThat(Number.isFinite(endpoint[name]), `'${at}.${name}' must be a number`)
+    }
+    const known = new Set<unknown>()
+    for (const [index, deployment] of listOf(endpoint, 'deployments', `${at}.deployments`).entries()) {
+      checkDeployment(deployment, `${at}.deployments[${index}]`)
+      known.add(deployment['deploymentId'])
+    }
+    for (const member of listOf(endpoint, 'members', `${at}.members`)) {
+      requireThat(known.has(member['deploymentId']), `'${at}' gives traffic to an unknown deployment`)
+      requireThat(isWeight(member['weightPercent']), `'${at}' has a weight outside 0–100`)
+    }
+  }
+
+  function checkDeployment(deployment: Fields, at: string): void {
+    requireStrings(deployment, ['deploymentId', 'version'], at)
+    const signature = deployment['signature']
+    requireThat(isFields(signature), `'${at}.signature' is missing`)
+    listOf(signature as Fields, 'inputs', `${at}.signature.inputs`)
+    listOf(signature as Fields, 'outputs', `${at}.signature.outputs`)
+    for (const replica of listOf(deployment, 'replicas', `${at}.replicas`)) {
+      requireStrings(replica, ['replicaId', 'socketPath'], `${at}.replicas`)
+    }
+  }
+
+  function listOf(fields: Fields, name: string, at: string): Fields[] {
+    const list = fields[name]
+    requireThat(Array.isArray(list) && list.every((item) => isFields(item)), `'${at}' must be a list of objects`)
+    return list as Fields[]
+  }
+
+  function requireStrings(fields: Fields, names: string[], at: string): void {
+    for (const name of names) requireThat(typeof fields[name] === 'string', `'${at}.${name}' must be text`)
+  }
+
+  function requireThat(holds: boolean, why: string): void {
+    if (!holds) fail(why)
+  }
+}
+
+type Fields = Record<string, unknown>
+
+function parseJson(text: string, fail: (why: string) => never): Fields {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    return fail(`it is not JSON (${messageOf(error)})`)
+  }
+  return isFields(value) ? value : fail('it is not an object')
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function isWeight(value: unknown): boolean {
+  return typeof value === 'number' && value >= 0 && value <= 100
+}

@@ -1,0 +1,108 @@
+import type { EndpointRoute, RoutedDeployment, RoutingSnapshot } from '../../kernel/contract/routing.ts'
+
+/** A snapshot prepared for look-ups: building it costs once per change, a look-up costs a Map access. */
+export interface RoutingTable {
+  snapshot: RoutingSnapshot
+  /** By the endpoint's name and, where no endpoint has that name, by the model's. */
+  byName: ReadonlyMap<string, TableEndpoint>
+  /** Every deployment that may still be chosen, by id. */
+  deployments: ReadonlyMap<string, RoutedDeployment>
+}
+
+export interface TableEndpoint {
+  route: EndpointRoute
+  /** Members with traffic, weights in tenths of a percent. */
+  choices: readonly WeightedDeployment[]
+  byVersion: ReadonlyMap<string, RoutedDeployment>
+}
+
+export interface WeightedDeployment {
+  deployment: RoutedDeployment
+  weightTenths: number
+}
+
+/** What a gateway holds before it has ever heard of a control plane: nothing, and any snapshot is newer. */
+export const emptySnapshot: RoutingSnapshot = { epoch: 0, revision: 0, project: '', issuedAtMs: 0, endpoints: [] }
+
+export type SnapshotDecision =
+  | { kind: 'apply'; why: string }
+  | { kind: 'same'; why: string }
+  | { kind: 'refuse'; why: string }
+
+/** Routes only move forward: a control plane that has lost its lead must not take traffic back. */
+export function decideSnapshot(held: RoutingSnapshot, offered: RoutingSnapshot): SnapshotDecision {
+  const order = offered.epoch - held.epoch || offered.revision - held.revision
+  const why = `offered ${offered.epoch}/${offered.revision}, held ${held.epoch}/${held.revision} (epoch/revision)`
+  if (order > 0) return { kind: 'apply', why }
+  return order === 0 ? { kind: 'same', why } : { kind: 'refuse', why }
+}
+
+export function buildTable(snapshot: RoutingSnapshot): RoutingTable {
+  const byName = new Map<string, TableEndpoint>()
+  const deployments = new Map<string, RoutedDeployment>()
+  const endpoints = snapshot.endpoints.map((route) => tableEndpoint(route))
+  for (const entry of endpoints) byName.set(entry.route.endpoint, entry)
+  for (const entry of endpoints) {
+    if (!byName.has(entry.route.model)) byName.set(entry.route.model, entry)
+    for (const deployment of entry.route.deployments) deployments.set(deployment.deploymentId, deployment)
+  }
+  return { snapshot, byName, deployments }
+}
+
+function tableEndpoint(route: EndpointRoute): TableEndpoint {
+  const byId = new Map(route.deployments.map((deployment) => [deployment.deploymentId, deployment]))
+  const choices: WeightedDeployment[] = []
+  for (const member of route.members) {
+    const deployment = byId.get(member.deploymentId)
+    const weightTenths = Math.round(member.weightPercent * 10)
+    if (deployment !== undefined && weightTenths > 0) choices.push({ deployment, weightTenths })
+  }
+  return { route, choices, byVersion: versionsOf(route, choices) }
+}
+
+/** Where a version is deployed twice (one replaces the other), the one with traffic is meant, else one with replicas. */
+function versionsOf(route: EndpointRoute, choices: WeightedDeployment[]): Map<string, RoutedDeployment> {
+  const rank = (deployment: RoutedDeployment): number =>
+    (choices.some((choice) => choice.deployment === deployment) ? 2 : 0) + (deployment.replicas.length > 0 ? 1 : 0)
+  const byVersion = new Map<string, RoutedDeployment>()
+  for (const deployment of route.deployments) {
+    const other = byVersion.get(deployment.version)
+    if (other === undefined || rank(deployment) >= rank(other)) byVersion.set(deployment.version, deployment)
+  }
+  return byVersion
+}
+
+/**
+ * One of the endpoint's live deployments, by weight.
+ * A member without a replica that answers is left out while another has one: a split must not fail requests that
+ * its other side could answer. When none answers, all take part and the chosen one says why it can't.
+ * @param draw - uniform in [0, 1)
+ * @param answers - whether a deployment has a replica that may be asked now
+ * @returns null when the endpoint has no live member
+ */
+export function chooseDeployment(
+  entry: TableEndpoint,
+  draw: number,
+  answers: (deploymentId: string) => boolean,
+): RoutedDeployment | null {
+  const { choices } = entry
+  if (choices.length === 1) return (choices[0] as WeightedDeployment).deployment
+  const able = choices.filter((choice) => answers(choice.deployment.deploymentId))
+  return drawByWeight(able.length === 0 ? choices : able, draw)
+}
+
+function drawByWeight(choices: readonly WeightedDeployment[], draw: number): RoutedDeployment | null {
+  let left = draw * choices.reduce((sum, choice) => sum + choice.weightTenths, 0)
+  for (const choice of choices) {
+    if (left < choice.weightTenths) return choice.deployment
+    left -= choice.weightTenths
+  }
+  return choices.at(-1)?.deployment ?? null
+}
+
+/** The deployment that speaks for the endpoint where only one can: the one with most traffic. */
+export function mainDeployment(entry: TableEndpoint): RoutedDeployment | null {
+  let main: WeightedDeployment | null = null
+  for (const choice of entry.choices) if (main === null || choice.weightTenths > main.weightTenths) main = choice
+  return main?.deployment ?? null
+}

@@ -1,0 +1,40 @@
+/**
+ * How the gateway speaks to one replica. The pool above decides which replica is asked, how often and how long;
+ * an upstream only carries one request to one socket and brings the answer back, or says how that failed.
+ * `upstream/http.ts` is the one that any v2 server understands.
+ */
+export interface Upstream {
+  /** Starts one exchange. Never queues: the pool keeps to its limit of exchanges at once. */
+  call(request: UpstreamRequest): UpstreamCall
+  /** True when the replica says by itself that it is ready, asked over a connection of its own. Never throws. */
+  probe(timeoutMs: number): Promise<boolean>
+  /** Closes what is idle; exchanges under way end by themselves, after them their connections. */
+  retire(): void
+  /** Closes everything at once; exchanges under way fail as `aborted`. */
+  close(): void
+}
+
+export type OpenUpstream = (socketPath: string) => Upstream
+
+export interface UpstreamRequest {
+  method: 'GET' | 'POST'
+  /** Path as it goes over the wire, percent-encoded. */
+  path: string
+  /** Complete header lines, each ended by CRLF; no Host, Content-Length or Connection among them. */
+  headerLines: string
+  body: Buffer
+}
+
+export interface UpstreamAnswer {
+  status: number
+  /** Names in lower case; of a repeated one the last counts. */
+  headers: ReadonlyMap<string, string>
+  body: Buffer
+}
+
+export interface UpstreamCall {
+  /** @throws UpstreamError */
+  readonly answer: Promise<UpstreamAnswer>
+  /** Gives up: the answer, if it comes, is thrown away. Harmless when the exchange is over. */
+  abort(): void
+}

@@ -1,0 +1,255 @@
+import { eventIterator, oc } from '@orpc/contract'
+import { z } from 'zod'
+
+import type { ErrorKind } from '../../kernel/errors.ts'
+import * as s from './schemas.ts'
+
+/*
+ * The control API: one contract for the server, the typed client, the CLI and the OpenAPI document.
+ * RPC under /rpc (what the client speaks), REST under /api/v1 (for curl and other languages), document at /openapi.json.
+ */
+
+/** Where the domain's `kind` meets HTTP. The names are oRPC's error codes. */
+export const WIRE_ERRORS = {
+  INVALID: { kind: 'invalid', status: 400 },
+  UNAUTHORIZED: { kind: 'unauthorized', status: 401 },
+  NOT_FOUND: { kind: 'not-found', status: 404 },
+  CONFLICT: { kind: 'conflict', status: 409 },
+  TOO_LARGE: { kind: 'too-large', status: 413 },
+  EXHAUSTED: { kind: 'exhausted', status: 429 },
+  UNAVAILABLE: { kind: 'unavailable', status: 503 },
+  INTERNAL: { kind: 'internal', status: 500 },
+} as const satisfies Record<string, { kind: ErrorKind; status: number }>
+
+export type WireErrorCode = keyof typeof WIRE_ERRORS
+
+const failure = (code: WireErrorCode) => ({ status: WIRE_ERRORS[code].status, data: s.errorSchema })
+
+const base = oc.errors({
+  INVALID: failure('INVALID'),
+  UNAUTHORIZED: failure('UNAUTHORIZED'),
+  NOT_FOUND: failure('NOT_FOUND'),
+  CONFLICT: failure('CONFLICT'),
+  TOO_LARGE: failure('TOO_LARGE'),
+  EXHAUSTED: failure('EXHAUSTED'),
+  UNAVAILABLE: failure('UNAVAILABLE'),
+  INTERNAL: failure('INTERNAL'),
+})
+
+const get = (path: `/${string}`, tag: string, summary: string) =>
+  base.route({ method: 'GET', path, tags: [tag], summary })
+const post = (path: `/${string}`, tag: string, summary: string) =>
+  base.route({ method: 'POST', path, tags: [tag], summary })
+
+const { atMs, by, givenWhy, limit, sha256 } = s.input
+const runId = z
+  .string()
+  .regex(/^run-\d+$/, 'a run is written run-12')
+  .describe('e.g. `run-12`')
+const releaseId = z
+  .string()
+  .regex(/^release-\d+$/, 'a release is written release-3')
+  .describe('e.g. `release-3`')
+const scalar = z.union([z.string(), z.number(), z.boolean()])
+
+const project = {
+  get: get('/project', 'project', 'The applied configuration').output(
+    z.object({
+      revision: s.revisionSchema,
+      project: s.projectSchema,
+      source: z.string().nullable().describe('The text it was read from'),
+    }),
+  ),
+  apply: post('/project', 'project', 'Apply a configuration as a new revision, all of it or nothing')
+    .input(
+      z.object({
+        source: z.string().max(4_000_000).nullable().describe('Text of the configuration file, kept for people'),
+        sourcePath: z.string().nullable().describe('Where that file is'),
+        project: s.projectSchema,
+        by,
+      }),
+    )
+    .output(s.revisionSchema),
+  revisions: get('/project/revisions', 'project', 'Every applied revision, newest first')
+    .input(z.object({ limit: limit.default(50) }))
+    .output(z.array(s.revisionSchema)),
+}
+
+const models = {
+  list: get('/models', 'models', 'Every model, with its champion and what keeps it from releasing by itself').output(
+    z.array(s.modelSummarySchema),
+  ),
+  get: get('/models/{model}', 'models', 'One model: versions, aliases, champion, health')
+    .input(z.object({ model: s.modelName }))
+    .output(s.modelSchema),
+}
+
+const versions = {
+  list: get('/models/{model}/versions', 'versions', 'Versions of a model, newest first')
+    .input(z.object({ model: s.modelName, limit: limit.default(50) }))
+    .output(z.array(s.versionSummarySchema)),
+  get: get('/versions/{ref}', 'versions', 'One version: metrics, gate, lineage, signature, artifacts, deployment')
+    .input(z.object({ ref: s.versionRef }))
+    .output(s.versionSchema),
+  liveAt: get('/models/{model}/live-at', 'versions', 'Which version was live at a time')
+    .input(z.object({ model: s.modelName, atMs: atMs('The moment asked for (calendar)') }))
+    .output(s.liveSpanSchema),
+  import: post('/models/{model}/import', 'versions', 'Bring in a model file that was made elsewhere')
+    .input(
+      z.object({
+        model: s.modelName,
+        from: z.union([
+          z.object({ path: z.string().min(1).describe('Absolute path on the machine of the control plane') }),
+          z.object({ digest: sha256 }),
+        ]),
+        as: z.literal('champion').nullable().describe('`champion`: the incumbent, released without a comparison'),
+        why: givenWhy,
+        by,
+      }),
+    )
+    .output(s.versionSummarySchema),
+}
+
+const runs = {
+  list: get('/runs', 'runs', 'Runs, newest first')
+    .input(z.object({ model: s.modelName.optional(), limit: limit.default(50) }))
+    .output(z.array(s.runSummarySchema)),
+  get: get('/runs/{id}', 'runs', 'One run: steps, attempts, progress, and what became of its model')
+    .input(z.object({ id: runId }))
+    .output(s.runSchema),
+  start: post('/runs', 'runs', 'Train a model now')
+    .input(
+      z.object({
+        model: s.modelName,
+        params: z.record(z.string(), scalar).optional().describe('Override the declared parameters'),
+        seed: z.number().int().optional(),
+        asOfMs: z.number().optional().describe('MILLRACE_AS_OF; the calendar time unless given'),
+        why: s.why.optional(),
+        by,
+      }),
+    )
+    .output(s.runSummarySchema),
+  cancel: post('/runs/{id}/cancel', 'runs', 'Stop a run with its whole process tree')
+    .input(z.object({ id: runId, why: s.why.optional(), by }))
+    .output(s.runSummarySchema),
+  logs: get('/runs/{id}/logs', 'runs', 'The output of a run, as server-sent events; with `follow` until it ends')
+    .input(
+      z.object({
+        id: runId,
+        step: z.string().optional().describe('Only this step'),
+        attempt: z.number().int().positive().optional().describe('Only this attempt; the last one unless given'),
+        follow: z.boolean().default(false),
+      }),
+    )
+    .output(eventIterator(s.logChunkSchema)),
+}
+
+const gates = {
+  get: get('/versions/{ref}/gate', 'gates', 'The verdict on a version: every check with its figures and its reason')
+    .input(z.object({ ref: s.versionRef }))
+    .output(s.gateSchema),
+  approve: post('/versions/{ref}/approve', 'gates', 'Let a version through, with a reason that is kept')
+    .input(z.object({ ref: s.versionRef, why: givenWhy, by }))
+    .output(s.versionSummarySchema),
+  reject: post('/versions/{ref}/reject', 'gates', 'Refuse a version, with a reason that is kept')
+    .input(z.object({ ref: s.versionRef, why: givenWhy, by }))
+    .output(s.versionSummarySchema),
+}
+
+const releases = {
+  list: get('/releases', 'releases', 'Releases, newest first')
+    .input(z.object({ model: s.modelName.optional(), limit: limit.default(50) }))
+    .output(z.array(s.releaseSchema)),
+  get: get('/releases/{id}', 'releases', 'One release: status, reason, steps with their times')
+    .input(z.object({ id: releaseId }))
+    .output(s.releaseSchema),
+  create: post('/releases', 'releases', 'Release a version that passed or was approved')
+    .input(z.object({ ref: s.versionRef, why: givenWhy, by }))
+    .output(s.releaseSchema),
+  rollback: post('/endpoints/{endpoint}/rollback', 'releases', 'Give the traffic back to an earlier version')
+    .input(
+      z.object({
+        endpoint: z.string().min(1),
+        to: s.versionRef.optional().describe('The version before the live one unless given'),
+        why: givenWhy,
+        by,
+      }),
+    )
+    .output(s.releaseSchema),
+}
+
+const endpoints = {
+  list: get('/endpoints', 'endpoints', 'What clients can call: versions, weights, replicas, address').output(
+    z.array(s.endpointSchema),
+  ),
+}
+
+const predictionLog = {
+  status: get('/prediction-log', 'prediction log', 'Served = logged = in the lake').output(s.reconciliationSchema),
+  query: post('/prediction-log/query', 'prediction log', 'SQL (DuckDB) over predictions and labels; read only')
+    .input(
+      z.object({
+        sql: z.string().min(1).max(1_000_000),
+        limit: z.number().int().min(1).max(100_000).default(1_000).describe('At most so many rows'),
+      }),
+    )
+    .output(s.queryResultSchema),
+}
+
+const status = {
+  get: get('/status', 'status', 'Everything at a glance').output(s.statusSchema),
+}
+
+const events = {
+  list: get('/events', 'events', 'What happened, oldest first, from one sequence number on')
+    .input(
+      z.object({
+        afterSeq: z.number().int().nonnegative().default(0),
+        entity: z.string().optional().describe('Only this kind, e.g. `run`'),
+        limit: z.number().int().min(1).max(10_000).default(1_000),
+      }),
+    )
+    .output(z.array(s.eventSchema)),
+  watch: get('/events/watch', 'events', 'What happens, as server-sent events; does not end by itself')
+    .input(
+      z.object({
+        afterSeq: z.number().int().nonnegative().optional().describe('Unless given: only what happens from now on'),
+        entity: z.string().optional(),
+      }),
+    )
+    .output(eventIterator(s.eventSchema)),
+}
+
+const clock = {
+  get: get('/clock', 'clock', 'Calendar time, and who holds it').output(s.clockSchema),
+  set: post('/clock', 'clock', 'Move the rehearsal clock; never backwards')
+    .input(z.object({ calendarMs: atMs('The new calendar time') }))
+    .output(s.clockSchema),
+  hold: post('/clock/hold', 'clock', 'Stop calendar time until the same name releases it')
+    .input(z.object({ by, why: givenWhy }))
+    .output(s.clockSchema),
+  release: post('/clock/release', 'clock', 'Let calendar time go on').input(z.object({ by })).output(s.clockSchema),
+}
+
+const serviceLevels = {
+  get: get('/service-levels', 'service levels', 'Indicators of each phase with their objectives').output(
+    z.array(s.serviceLevelSchema),
+  ),
+}
+
+export const contract = {
+  project,
+  models,
+  versions,
+  runs,
+  gates,
+  releases,
+  endpoints,
+  predictionLog,
+  status,
+  events,
+  clock,
+  serviceLevels,
+}
+
+export type Contract = typeof contract

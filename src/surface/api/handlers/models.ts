@@ -1,0 +1,113 @@
+import { missingForAutomation } from '../../../config/missing-for-automation.ts'
+import type { ModelConfig } from '../../../config/project.ts'
+import { MillraceError } from '../../../kernel/errors.ts'
+import { aliases, aliasHistory, listVersions, liveAt, resolveVersion } from '../../../control/registry/version-store.ts'
+import { createImportedVersion, setApproval, setSignature } from '../../../control/registry/version-requests.ts'
+import type { HandlerGroup } from '../handlers.ts'
+import type { ModelSummary } from '../schemas.ts'
+import type { Services } from './services.ts'
+import { versionSummary, versionView } from './version-view.ts'
+
+export class ModelUnknownError extends MillraceError {
+  constructor(model: string, known: string[]) {
+    super({
+      code: 'MR_MODEL_UNKNOWN',
+      kind: 'not-found',
+      message: `There is no model '${model}'${known.length === 0 ? '' : `; declared: ${known.join(', ')}`}.`,
+      fix: `Declare it in the configuration and run 'millrace apply', or run 'millrace models' to see what there is.`,
+    })
+  }
+}
+
+/** A model of the applied configuration. @throws ModelUnknownError; `paused` ones only where allowed */
+export function declaredModel(services: Services, name: string, paused = false): ModelConfig {
+  const applied = services.context.project()
+  const all = [...(applied?.project.models ?? []), ...(paused ? (applied?.paused ?? []) : [])]
+  const found = all.find((m) => m.name === name)
+  if (found === undefined) throw new ModelUnknownError(name, all.map((m) => m.name))
+  return found
+}
+
+export const modelHandlers = (services: Services): HandlerGroup<'models'> => ({
+  async list() {
+    const applied = services.context.project()
+    const all = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
+    return Promise.all(all.map((m) => modelSummary(services, m)))
+  },
+  async get({ model }) {
+    const config = declaredModel(services, model, true)
+    const { db } = services.context.store
+    const history = await aliasHistory(db, model)
+    const named = (await aliases(db)).filter((a) => a.model === model)
+    return {
+      ...(await modelSummary(services, config)),
+      aliases: named.map((a) => ({ alias: a.alias, version: a.versionId, sinceMs: history.findLast((h) => h.alias === a.alias)?.fromMs ?? 0 })),
+      recent: await Promise.all((await listVersions(db, { model, limit: 20 })).map((v) => versionSummary(services, v))),
+    }
+  },
+})
+
+export const versionHandlers = (services: Services): HandlerGroup<'versions'> => ({
+  async list({ model, limit }) {
+    declaredModel(services, model, true)
+    const versions = await listVersions(services.context.store.db, { model, limit })
+    return Promise.all(versions.map((v) => versionSummary(services, v)))
+  },
+  async get({ ref }) {
+    return versionView(services, await resolveVersion(services.context.store.db, ref))
+  },
+  async liveAt({ model, atMs }) {
+    declaredModel(services, model, true)
+    const span = liveAt(await aliasHistory(services.context.store.db, model), atMs)
+    return { version: span.versionId, fromMs: span.fromMs, untilMs: span.untilMs, why: span.why }
+  },
+  async import({ model, from, as, why, by }) {
+    const config = declaredModel(services, model)
+    const { store, clock, artifacts, project } = services.context
+    const digest = 'path' in from ? (await artifacts.putFile(from.path)).digest : from.digest
+    const path = await artifacts.verifiedPath(digest)
+    const { signature } = await services.inspectModel(path, config.features)
+    const facts = { model, revisionId: project()!.revisionId, modelDigest: digest, sizeBytes: await artifacts.sizeOf(digest), importedFrom: 'path' in from ? from.path : digest }
+    const id = await store.transaction(async (tx) => {
+      const made = await createImportedVersion(tx, clock, { ...facts, cause: `imported by ${by}: ${why}` })
+      await setSignature(tx, made, { signature, scoreOutput: null })
+      if (as === 'champion') await setApproval(tx, clock, made, { decision: 'approved', by, why: `imported as champion: ${why}`, atMs: clock.epochMs() })
+      return made
+    })
+    services.context.wake('version')
+    services.context.wake('release')
+    return versionSummary(services, await resolveVersion(store.db, id))
+  },
+})
+
+async function modelSummary(services: Services, config: ModelConfig): Promise<ModelSummary> {
+  const { context } = services
+  const { db } = context.store
+  const [newest] = await listVersions(db, { model: config.name, limit: 1 })
+  const champion = (await aliases(db)).find((a) => a.model === config.name && a.alias === 'champion')
+  const paused = !(context.project()?.project.models ?? []).some((m) => m.name === config.name)
+  return {
+    name: config.name,
+    endpoint: config.endpoint,
+    importance: config.importance,
+    task: config.task,
+    paused,
+    champion: champion?.versionId ?? null,
+    versions: newest?.number ?? 0,
+    newest: newest === undefined ? null : await versionSummary(services, newest),
+    blockers: blockersOf(services, config, paused),
+  }
+}
+
+function blockersOf({ context }: Services, config: ModelConfig, paused: boolean): ModelSummary['blockers'] {
+  const missing = missingForAutomation(config).map((field) => ({
+    what: field,
+    why: `${field} is not declared, so versions can't be evaluated and wait for approval`,
+    fix: `Add '${field}' to the model in the configuration.`,
+  }))
+  return [
+    ...missing,
+    ...(paused ? [{ what: 'paused', why: 'the model left the configuration', fix: 'Add it again and apply.' }] : []),
+    ...(context.diskLow() ? [{ what: 'disk', why: 'free disk space is below the watermark', fix: 'Free some space; work goes on by itself then.' }] : []),
+  ]
+}

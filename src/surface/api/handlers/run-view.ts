@@ -1,0 +1,113 @@
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { gateOf } from '../../../control/evaluation/evaluation-store.ts'
+import { attemptMachine, type Attempt, type Run, type Step } from '../../../control/pipeline/run.ts'
+import { attemptsOf, stepsOf } from '../../../control/pipeline/run-store.ts'
+import { findVersion } from '../../../control/registry/version-store.ts'
+import { isOpen } from '../../../control/release/decide-release-step.ts'
+import type { RunSummary, RunView, StepView } from '../schemas.ts'
+import type { Services } from './services.ts'
+import { newestRelease } from './version-view.ts'
+
+export async function runSummary(services: Services, run: Run): Promise<RunSummary> {
+  const { db } = services.context.store
+  return summary(services, run, await stepsOf(db, run.id), await attemptsOf(db, run.id))
+}
+
+export async function runView(services: Services, run: Run): Promise<RunView> {
+  const { db } = services.context.store
+  const [steps, attempts] = [await stepsOf(db, run.id), await attemptsOf(db, run.id)]
+  return {
+    ...(await summary(services, run, steps, attempts)),
+    params: run.params,
+    seed: run.seed,
+    codeDigest: run.codeDigest,
+    steps: await Promise.all(steps.map((step) => stepView(step, attempts.filter((a) => a.step === step.name)))),
+  }
+}
+
+async function summary(services: Services, run: Run, steps: Step[], attempts: Attempt[]): Promise<RunSummary> {
+  const shares = await Promise.all(steps.map((step) => shareDone(step, attempts.filter((a) => a.step === step.name))))
+  return {
+    id: run.id,
+    model: run.model,
+    status: run.status,
+    why: run.why,
+    cause: `${run.triggerKind}: ${run.triggerWhy}`,
+    revision: run.revisionId,
+    cancelWhy: run.cancelWhy,
+    asOfMs: run.asOfMs,
+    createdAtMs: run.createdAtMs,
+    startedAtMs: run.startedAtMs,
+    endedAtMs: run.endedAtMs,
+    progress: steps.length === 0 ? 0 : shares.reduce((a, b) => a + b, 0) / steps.length,
+    outcome: await outcomeOf(services, run),
+  }
+}
+
+/** What became of the run's model, as far as it is decided. */
+async function outcomeOf(services: Services, run: Run): Promise<RunSummary['outcome']> {
+  const none = { version: null, status: null, why: null, release: null, releaseStatus: null }
+  if (run.status === 'queued' || run.status === 'running') return { ...none, settled: false }
+  const { db } = services.context.store
+  const row = await db.selectFrom('version').select('id').where('run_id', '=', run.id).executeTakeFirst()
+  const version = row === undefined ? null : await findVersion(db, row.id)
+  if (version === null) return { ...none, why: run.why, settled: true }
+  const release = await newestRelease(services, version.id)
+  const gate = await gateOf(db, version.id)
+  const releasing = release !== null && isOpen(release)
+  return {
+    version: version.id,
+    status: version.status,
+    why: (release === null ? version.dispositionWhy : release.why) ?? gate?.why ?? version.why,
+    release: release?.id ?? null,
+    releaseStatus: release?.status ?? null,
+    settled: version.status === 'error' || (version.disposition !== null && !releasing),
+  }
+}
+
+async function stepView(step: Step, attempts: Attempt[]): Promise<StepView> {
+  const last = attempts.at(-1)
+  const progress = last === undefined ? null : await progressOf(last)
+  return {
+    name: step.name,
+    status: step.status,
+    why: step.why,
+    needs: step.spec.needs,
+    progress,
+    startedAtMs: step.startedAtMs,
+    endedAtMs: step.endedAtMs,
+    retryAtMs: step.retryAtMs,
+    attempts: attempts.map((a) => ({ attempt: a.number, status: a.status, why: a.why, exitCode: a.exitCode, startedAtMs: a.startedAtMs, endedAtMs: a.endedAtMs })),
+  }
+}
+
+async function shareDone(step: Step, attempts: Attempt[]): Promise<number> {
+  if (['succeeded', 'failed', 'cancelled', 'skipped'].includes(step.status)) return 1
+  const last = attempts.at(-1)
+  return last === undefined || attemptMachine.isFinal(last.status) ? 0 : ((await progressOf(last))?.fraction ?? 0)
+}
+
+const TAIL_BYTES = 64 * 1024
+const progressLine = /^millrace:progress\s+([0-9.]+)(?:\s+"?(.*?)"?)?\s*$/gm
+
+/** The last `millrace:progress 0.42 "epoch 3"` line that an attempt wrote. */
+async function progressOf(attempt: Attempt): Promise<StepView['progress']> {
+  const last = [...(await tailOf(join(attempt.dir, 'log'))).matchAll(progressLine)].at(-1)
+  if (last === undefined) return null
+  return { fraction: Math.min(1, Math.max(0, Number(last[1]) || 0)), text: last[2] ?? '' }
+}
+
+async function tailOf(path: string): Promise<string> {
+  const file = await open(path).catch(() => null)
+  if (file === null) return ''
+  try {
+    const { size } = await file.stat()
+    const start = Math.max(0, size - TAIL_BYTES)
+    const buffer = Buffer.alloc(size - start)
+    await file.read(buffer, 0, buffer.length, start)
+    return buffer.toString('utf8')
+  } finally {
+    await file.close()
+  }
+}

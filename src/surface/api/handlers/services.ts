@@ -1,0 +1,31 @@
+import type { ControlContext } from '../../../control/control-context.ts'
+import type { Observations } from '../../../control/release/observations.ts'
+import type { RoutePublisher } from '../../../control/release/route-publisher.ts'
+import type { TriggerController } from '../../../control/trigger/trigger-controller.ts'
+import type { Signature } from '../../../kernel/model/signature.ts'
+import type { ClockView, QueryResult, Reconciliation, StatusView } from '../schemas.ts'
+
+/** What the handlers work with; put together in processes/control-plane.ts. */
+export interface Services {
+  context: ControlContext
+  observations: Observations
+  publisher: RoutePublisher
+  triggers: Pick<TriggerController, 'views'>
+  /** Takes the applied configuration into use. */
+  reload(): Promise<void>
+  /** Opens a model file in a process of its own. @throws ModelNotServableError */
+  inspectModel(path: string, features: string[] | null): Promise<{ signature: Signature }>
+  queryLake(sql: string, limit: number): Promise<QueryResult>
+  reconciliation(): Promise<Reconciliation>
+  processes(): Promise<StatusView['processes']>
+  clock: RehearsalControl
+  facts: { version: string; startedAtMs: number; apiUrl: string | null; freeBytes(): number; minFreeBytes(): number }
+}
+
+export interface RehearsalControl {
+  view(): ClockView
+  /** @throws where the calendar is the real one, or would go backwards */
+  set(calendarMs: number): Promise<void>
+  hold(by: string, why: string): Promise<void>
+  release(by: string): Promise<void>
+}

@@ -1,0 +1,164 @@
+import { readIndicators } from '../../../control/service-level/service-levels.ts'
+import { trafficTotals } from '../../../control/service-level/traffic-store.ts'
+import { openRuns } from '../../../control/pipeline/run-store.ts'
+import { undecidedVersions } from '../../../control/registry/version-store.ts'
+import { openDeployments, openReleases, openReplicas, routes } from '../../../control/release/release-store.ts'
+import type { Deployment, Replica } from '../../../control/release/release.ts'
+import { MillraceError } from '../../../kernel/errors.ts'
+import type { HandlerGroup } from '../handlers.ts'
+import type { EndpointView, Reconciliation, ServiceLevel, StatusView, TriggerView } from '../schemas.ts'
+import { releaseView } from './releases.ts'
+import { runSummary } from './run-view.ts'
+import type { Services } from './services.ts'
+
+const WINDOW_MS = 7 * 86_400_000
+
+export const statusHandlers = (services: Services): HandlerGroup<'status'> => ({
+  async get() {
+    const { context, facts } = services
+    const { db, backend } = context.store
+    const applied = context.project()
+    const endpoints = await endpointViews(services)
+    const reconciliation = await services.reconciliation()
+    const waiting = (await undecidedVersions(db)).filter((v) => v.disposition === 'awaiting-approval')
+    const disk = { freeBytes: facts.freeBytes(), minFreeBytes: facts.minFreeBytes(), low: context.diskLow() }
+    return {
+      project: applied === null ? null : { name: applied.project.name, revision: applied.revisionId, root: applied.project.root },
+      controlPlane: { version: facts.version, pid: process.pid, startedAtMs: facts.startedAtMs, dataDir: context.dataDir, store: backend, apiUrl: facts.apiUrl },
+      clock: services.clock.view(),
+      processes: await services.processes(),
+      endpoints,
+      replicas: await replicaViews(services),
+      runs: await Promise.all((await openRuns(db)).map((r) => runSummary(services, r))),
+      releases: await Promise.all((await openReleases(db)).map((r) => releaseView(services, r))),
+      waiting: waiting.map((v) => ({ version: v.id, why: v.dispositionWhy ?? '' })),
+      triggers: await triggerViews(services),
+      reconciliation,
+      serviceLevels: await serviceLevelViews(services, reconciliation),
+      disk,
+      warnings: warningsOf(endpoints, reconciliation, disk, waiting.map((v) => v.id)),
+    }
+  },
+})
+
+export const serviceLevelHandlers = (services: Services): HandlerGroup<'serviceLevels'> => ({
+  async get() {
+    return serviceLevelViews(services, await services.reconciliation())
+  },
+})
+
+/** Objectives come with a later version: until then indicators are shown without one. */
+async function serviceLevelViews({ context }: Services, reconciliation: Reconciliation): Promise<ServiceLevel[]> {
+  const values = await readIndicators(context.store.db, context.clock.epochMs(), WINDOW_MS)
+  const lag: ServiceLevel = { phase: 'log', indicator: 'log lag', model: null, value: reconciliation.lagMs, unit: 'ms', objective: null, met: null, count: reconciliation.logged, windowMs: 0 }
+  return [...values.map((v) => ({ ...v, objective: null, met: null })), lag]
+}
+
+export async function endpointViews({ context, observations }: Services): Promise<EndpointView[]> {
+  const { db } = context.store
+  const applied = context.project()
+  const all = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
+  const [gateway] = observations.gateways()
+  const [rows, deployments, replicas, totals] = [await routes(db), await openDeployments(db), await openReplicas(db), await trafficTotals(db)]
+  const ready = (d: Deployment) => replicas.filter((r) => r.deploymentId === d.id && r.status === 'running' && observations.lease(r.id)?.state === 'ready').length
+  return all.map((model): EndpointView => {
+    const route = rows.find((r) => r.endpoint === model.endpoint)
+    const members = deployments
+      .filter((d) => d.endpoint === model.endpoint && d.discoverable && d.status !== 'draining')
+      .map((d) => ({
+        version: d.versionId,
+        deployment: d.id,
+        weightPercent: route?.members.find((m) => m.deploymentId === d.id)?.weightPercent ?? 0,
+        replicasReady: ready(d),
+        replicasWanted: d.replicasWanted,
+      }))
+    const total = totals.find((t) => t.endpoint === model.endpoint)
+    const port = gateway?.port ?? null
+    const host = applied?.project.gateway.host ?? '127.0.0.1'
+    return {
+      name: model.endpoint,
+      model: model.name,
+      url: port === null ? null : `http://${host}:${port}/v2/models/${encodeURIComponent(model.endpoint)}/infer`,
+      port,
+      logMode: model.log.mode,
+      ...stateOf(members, gateway !== undefined),
+      members,
+      requests: total?.requests ?? 0,
+      failed: total?.failed ?? 0,
+    }
+  })
+}
+
+function stateOf(members: EndpointView['members'], gatewayUp: boolean): Pick<EndpointView, 'state' | 'why'> {
+  const live = members.filter((m) => m.weightPercent > 0)
+  if (live.length === 0) return { state: 'empty', why: 'nothing has been released to it yet' }
+  const wanted = live.reduce((sum, m) => sum + m.replicasWanted, 0)
+  const up = live.reduce((sum, m) => sum + m.replicasReady, 0)
+  if (!gatewayUp) return { state: 'down', why: 'no gateway reports' }
+  if (up === 0) return { state: 'down', why: `none of ${wanted} replicas is ready` }
+  return up < wanted ? { state: 'degraded', why: `${up} of ${wanted} replicas are ready` } : { state: 'serving', why: null }
+}
+
+async function replicaViews({ context, observations }: Services): Promise<StatusView['replicas']> {
+  const deployments = await openDeployments(context.store.db)
+  return (await openReplicas(context.store.db)).map((replica) => {
+    const lease = observations.lease(replica.id)
+    return {
+      id: replica.id,
+      deployment: replica.deploymentId,
+      version: deployments.find((d) => d.id === replica.deploymentId)?.versionId ?? '',
+      state: replicaState(replica, lease?.state ?? null),
+      why: lease?.why ?? replica.why,
+      pid: lease?.pid ?? null,
+      httpPort: lease?.httpPort ?? null,
+      inFlight: lease?.inFlight ?? 0,
+    }
+  })
+}
+
+function replicaState(replica: Replica, lease: StatusView['replicas'][number]['state'] | null): StatusView['replicas'][number]['state'] {
+  if (replica.status === 'stopping') return 'draining'
+  return lease ?? 'starting'
+}
+
+async function triggerViews({ context, triggers }: Services): Promise<TriggerView[]> {
+  const rows = await context.store.db.selectFrom('trigger_state').selectAll().execute()
+  const firings = await context.store.db.selectFrom('trigger_firing').select(['model', 'trigger_name', 'run_id', 'at_ms']).orderBy('at_ms').execute()
+  return triggers.views().map((view) => {
+    const mine = (row: { model: string; trigger_name: string }) => row.model === view.model && row.trigger_name === view.name
+    return {
+      id: `${view.model}/${view.name}`,
+      model: view.model,
+      kind: view.kind,
+      state: view.state,
+      why: view.why,
+      lastFiredAtMs: rows.find(mine)?.last_fired_at_ms ?? null,
+      lastRun: firings.findLast(mine)?.run_id ?? null,
+      nextAtMs: null,
+    }
+  })
+}
+
+function warningsOf(endpoints: EndpointView[], reconciliation: Reconciliation, disk: StatusView['disk'], waiting: string[]): StatusView['warnings'] {
+  const warnings: StatusView['warnings'] = []
+  const warn = (text: string, fix: string | null) => warnings.push({ text, fix })
+  if (disk.low) warn(`Free disk space is ${mb(disk.freeBytes)}, below ${mb(disk.minFreeBytes)}: nothing new is started.`, 'Free some space; work goes on by itself then.')
+  for (const e of endpoints) if (e.state === 'down' || e.state === 'degraded') warn(`Endpoint ${e.name} is ${e.state}: ${e.why}.`, `'millrace logs --process' tells why a replica does not start.`)
+  if (!reconciliation.agrees) warn(`The prediction log does not agree: ${reconciliation.why}.`, null)
+  if (reconciliation.dropped > 0) warn(`${reconciliation.dropped} predictions were not logged for want of disk space.`, `Free some space, or set log.mode to 'durable' to refuse instead.`)
+  for (const version of waiting) warn(`${version} waits for approval.`, `'millrace gate show ${version}', then approve or reject it.`)
+  return warnings
+}
+
+const mb = (bytes: number) => `${Math.round(bytes / 1024 / 1024)} MB`
+
+export class NotRehearsedError extends MillraceError {
+  constructor() {
+    super({
+      code: 'MR_NOT_REHEARSED',
+      kind: 'conflict',
+      message: 'The calendar is the real one and can not be moved.',
+      fix: `Start with 'millrace up --rehearse 2001-01-01T00:00Z' to rehearse another time.`,
+    })
+  }
+}

@@ -1,0 +1,76 @@
+import { mapEventIterator, ORPCError } from '@orpc/client'
+import { ValidationError } from '@orpc/contract'
+
+import { MillraceError, messageOf, type ErrorKind } from '../../kernel/errors.ts'
+import { WIRE_ERRORS, type WireErrorCode } from './contract.ts'
+import { ApiFailedError, ApiInputError, ApiOutputError, ApiRequestError } from './errors.ts'
+import type { WireError } from './schemas.ts'
+
+/** A defect is told to the operator's log with its stack; the caller gets its message. */
+export type OnDefect = (error: MillraceError, procedure: string) => void
+
+/** Anything that a procedure throws, as the typed error of the contract. */
+export function toWireError(thrown: unknown, procedure: string, onDefect: OnDefect): ORPCError<string, unknown> {
+  if (thrown instanceof ORPCError && isWireError(thrown.data)) return thrown as ORPCError<string, unknown>
+  const error = toMillraceError(thrown, procedure)
+  if (error.kind === 'internal') onDefect(error, procedure)
+  const code = wireCodeOf(error.kind)
+  return new ORPCError(code, {
+    status: WIRE_ERRORS[code].status,
+    message: error.message,
+    data: error.toJSON(),
+    cause: thrown,
+  })
+}
+
+/** The body of a failed REST call, whatever it failed of. */
+export function bodyOfError(error: ORPCError<string, unknown>): WireError {
+  if (isWireError(error.data)) return error.data
+  return { code: 'MR_API_REQUEST', kind: kindOfStatus(error.status), message: error.message, retryable: false }
+}
+
+/** The same mapping for errors that a stream throws after its first item. */
+export function withWireErrors(output: unknown, procedure: string, onDefect: OnDefect): unknown {
+  if (!isAsyncIterator(output)) return output
+  return mapEventIterator(output, {
+    value: (value) => Promise.resolve(value),
+    error: (thrown) => Promise.resolve(toWireError(thrown, procedure, onDefect)),
+  })
+}
+
+export function isWireError(data: unknown): data is WireError {
+  if (typeof data !== 'object' || data === null) return false
+  const { code, kind, message } = data as Record<string, unknown>
+  return typeof code === 'string' && typeof kind === 'string' && typeof message === 'string'
+}
+
+export function kindOfStatus(status: number): ErrorKind {
+  const exact = Object.values(WIRE_ERRORS).find((e) => e.status === status)
+  if (exact !== undefined) return exact.kind
+  return status < 500 ? 'invalid' : 'internal'
+}
+
+function toMillraceError(thrown: unknown, procedure: string): MillraceError {
+  if (thrown instanceof MillraceError) return thrown
+  if (thrown instanceof ORPCError && thrown.cause instanceof ValidationError) {
+    const issues = thrown.cause.issues.map((issue) => ({ path: pathOf(issue.path), message: issue.message }))
+    return thrown.code === 'BAD_REQUEST' ? new ApiInputError(procedure, issues) : new ApiOutputError(procedure, issues)
+  }
+  if (thrown instanceof ORPCError && thrown.status < 500)
+    return new ApiRequestError(`${procedure}: ${thrown.message}.`, 'GET /openapi.json says how to call it.')
+  return new ApiFailedError(procedure, messageOf(thrown), thrown)
+}
+
+type IssuePath = readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
+
+function pathOf(path: IssuePath): string {
+  return (path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
+}
+
+function wireCodeOf(kind: ErrorKind): WireErrorCode {
+  return (Object.keys(WIRE_ERRORS) as WireErrorCode[]).find((code) => WIRE_ERRORS[code].kind === kind) ?? 'INTERNAL'
+}
+
+function isAsyncIterator(value: unknown): value is AsyncIterator<unknown, unknown, void> {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value && 'next' in value
+}

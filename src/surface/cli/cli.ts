@@ -1,0 +1,143 @@
+import os from 'node:os'
+import { styleText } from 'node:util'
+
+import type { ControlPlane } from '../client/control-plane.ts'
+import type { GatewayAddress } from '../client/gateway-http.ts'
+import { EXIT, type ExitCode } from './exit-codes.ts'
+import { UsageError } from './errors.ts'
+import { findDataDir } from './find-project.ts'
+import { table, type Column } from './table.ts'
+
+/** Options that every command takes. */
+export interface GlobalOptions {
+  json?: boolean
+  config?: string
+  dataDir?: string
+  url?: string
+  token?: string
+  color?: boolean
+}
+
+type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold' | 'cyan'
+
+/** What commands share: where they write, whom they speak to. Loads the client only when a command needs it. */
+export class Cli {
+  exitCode: ExitCode = EXIT.ok
+  readonly #globals: () => GlobalOptions
+  readonly env: NodeJS.ProcessEnv
+  readonly cwd: string
+
+  constructor(globals: () => GlobalOptions, env = process.env, cwd = process.cwd()) {
+    this.#globals = globals
+    this.env = env
+    this.cwd = cwd
+  }
+
+  get globals(): GlobalOptions {
+    return this.#globals()
+  }
+
+  get json(): boolean {
+    return this.globals.json === true
+  }
+
+  /** A person looks at it: progress may be drawn over. */
+  get interactive(): boolean {
+    return process.stdout.isTTY === true && !this.json && this.env['CI'] === undefined && this.env['TERM'] !== 'dumb'
+  }
+
+  /** Columns to fit tables into; null for files and pipes. */
+  get width(): number | null {
+    return process.stdout.isTTY === true ? Math.max(40, process.stdout.columns ?? 80) : null
+  }
+
+  get by(): string {
+    return this.env['MILLRACE_BY'] ?? userName()
+  }
+
+  dataDir(): string {
+    const { dataDir = this.env['MILLRACE_DATA_DIR'], config } = this.globals
+    return findDataDir({ dataDir, config, cwd: this.cwd })
+  }
+
+  /** @param waitMs - while nobody listens, try again for so long (a control plane that restarts) */
+  async connect(waitMs = 0): Promise<ControlPlane> {
+    const { connectControlPlane } = await import('../client/control-plane.ts')
+    const url = this.globals.url ?? this.env['MILLRACE_URL']
+    if (url === undefined) return connectControlPlane({ dataDir: this.dataDir(), waitMs })
+    const token = this.globals.token ?? this.env['MILLRACE_TOKEN']
+    if (token === undefined)
+      throw new UsageError(`A token is needed for ${url}.`, 'Set MILLRACE_TOKEN to what the file api-token in its data directory holds.')
+    return connectControlPlane({ url, token, waitMs })
+  }
+
+  /** The gateway as `--gateway` says, or as the control plane does. */
+  async gateway(given: string | undefined, endpoint?: string): Promise<GatewayAddress> {
+    const url = given ?? this.env['MILLRACE_GATEWAY']
+    if (url !== undefined) return { url }
+    const { api } = await this.connect()
+    const endpoints = await api.endpoints.list()
+    const found = endpoints.find((e) => e.url !== null && (endpoint === undefined || e.name === endpoint)) ?? endpoints.find((e) => e.url !== null)
+    if (found === undefined || found.url === null)
+      throw new UsageError('The gateway has no address yet.', "Look at 'millrace status', or name it with --gateway http://127.0.0.1:7080.")
+    return { url: new URL(found.url).origin }
+  }
+
+  line(text = ''): void {
+    process.stdout.write(`${text}\n`)
+  }
+
+  /** For what is not the result: hints and progress. */
+  note(text: string): void {
+    if (!this.json) process.stderr.write(`${text}\n`)
+  }
+
+  /** The one JSON document of a command. */
+  document(value: unknown): void {
+    this.line(JSON.stringify(value, null, 2))
+  }
+
+  /** One line of a JSON stream. */
+  record(value: unknown): void {
+    this.line(JSON.stringify(value))
+  }
+
+  table<R>(rows: R[], columns: Column<R>[], empty: string): void {
+    if (rows.length === 0) return this.line(this.style('dim', empty))
+    const [head, ...lines] = table(rows, columns, this.width)
+    this.line(this.style('dim', head!))
+    for (const text of lines) this.line(text)
+  }
+
+  style(style: Style, text: string): string {
+    return this.#coloured ? styleText(style, text, { validateStream: false }) : text
+  }
+
+  /** Green for what is well, red for what is not, yellow for what a person should look at. */
+  status(text: string): string {
+    return this.style(styleOf(text.trim()), text)
+  }
+
+  get #coloured(): boolean {
+    if (this.globals.color === false || this.env['NO_COLOR']) return false
+    return process.stdout.isTTY === true && this.env['TERM'] !== 'dumb'
+  }
+}
+
+const WELL = /^(passed|succeeded|released|live|ready|serving|running|done|approved|watching|yes)$/
+const BAD = /^(failed|error|down|timedOut|rejected|rolled-back|no)$/
+const LOOK = /^(inconclusive|warning|degraded|blocked|awaiting-approval|paused|interrupted|superseded)$/
+
+function styleOf(status: string): Style {
+  if (WELL.test(status)) return 'green'
+  if (BAD.test(status)) return 'red'
+  return LOOK.test(status) ? 'yellow' : 'dim'
+}
+
+function userName(): string {
+  try {
+    return os.userInfo().username
+  } catch {
+    return `uid-${process.getuid?.() ?? 'unknown'}` // a user without an entry in passwd, as in containers
+  }
+}

@@ -1,0 +1,35 @@
+import { MillraceError } from '../../kernel/errors.ts'
+
+export class UsageError extends MillraceError {
+  constructor(message: string, fix: string) {
+    super({ code: 'MR_CLI_USAGE', kind: 'invalid', message, fix })
+  }
+}
+
+export class NoProjectError extends MillraceError {
+  constructor(from: string) {
+    super({
+      code: 'MR_CLI_NO_PROJECT',
+      kind: 'invalid',
+      message: `There is no millrace.config.ts, millrace.yaml or .millrace in ${from} or any folder above it.`,
+      fix: "Change to the project's folder, give --data-dir, or make a project with 'millrace init'.",
+    })
+  }
+}
+
+export class FileUnreadableError extends MillraceError {
+  constructor(file: string, reason: string) {
+    super({ code: 'MR_CLI_FILE', kind: 'invalid', message: `Cannot read ${file}: ${reason}.`, fix: 'Give a file that exists and can be read.' })
+  }
+}
+
+export class WaitedTooLongError extends MillraceError {
+  constructor(what: string, waited: string) {
+    super({
+      code: 'MR_CLI_WAITED',
+      kind: 'unavailable',
+      message: `${what} was not settled within ${waited}; it goes on.`,
+      fix: "Follow it with 'millrace status --watch', or give a longer --timeout.",
+    })
+  }
+}

@@ -13,7 +13,7 @@ export default defineProject({
       // Rows that no training sees. Millrace measures every version on them itself.
       holdout: 'data/holdout.csv',
 
-      // Millrace builds one virtual environment per lock file, and keeps it. Python 3.11 or later.
+      // Millrace builds one virtual environment per lock file, and keeps it. Python 3.11 to 3.13.
       environment: { python: '3', lock: 'requirements.lock' },
 
       // The training command. It runs in a copy of this folder, finds the input's path in MILLRACE_INPUT_CUSTOMERS and
@@ -24,8 +24,8 @@ export default defineProject({
         timeout: '15m',
       },
 
-      // Reach the command as `--trees 60 --rate 0.1 --leaves 8`.
-      params: { trees: 60, rate: 0.1, leaves: 8 },
+      // Reach the command as `--trees 60 --rate 0.1 --leaves 4`.
+      params: { trees: 60, rate: 0.1, leaves: 4 },
 
       // Train again when a file of customers is new or changed. Try it: cp later/2026-03.csv data/customers/
       on: { newData: 'data/customers/*.csv', settle: '2s' },

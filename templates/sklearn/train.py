@@ -25,7 +25,7 @@ OPSET = {"": 17, "ai.onnx.ml": 3}
 arguments = argparse.ArgumentParser()
 arguments.add_argument("--trees", type=int, default=60)
 arguments.add_argument("--rate", type=float, default=0.1)
-arguments.add_argument("--leaves", type=int, default=8)
+arguments.add_argument("--leaves", type=int, default=4)
 params = arguments.parse_args()
 
 # What Millrace hands over. The second values are for running by hand.

@@ -177,7 +177,18 @@ function spawnUp(options: StartOptions): ChildProcess {
     const config = join(options.projectDir, 'millrace.config.ts')
     return spawn(
       process.execPath,
-      [CLI, 'up', '--config', config, '--data-dir', options.dataDir, '--port', String(options.port), '--rehearse', rehearse],
+      [
+        CLI,
+        'up',
+        '--config',
+        config,
+        '--data-dir',
+        options.dataDir,
+        '--port',
+        String(options.port),
+        '--rehearse',
+        rehearse,
+      ],
       {
         cwd: options.projectDir,
         stdio: ['ignore', log, log],

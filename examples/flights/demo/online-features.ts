@@ -52,10 +52,11 @@ async function readRows(question: DayQuestion): Promise<Record<string, unknown>[
   // All weeks at once: from the first one that the data has to the last.
   await connection.run(`set variable as_of = timestamp '2001-07-02'`)
   await connection.run('set variable training_weeks = 25')
+  // A seventh of the flights is enough to choose from, and quicker to sort than all of them.
   const reader = await connection.runAndReadAll(
     `select epoch_ms(date_trunc('day', departure)) as day, late, ${[...keyFeatures, ...numberFeatures].join(', ')}
      from (${features})
-     where departure >= make_timestamp($from * 1000) and departure < make_timestamp($until * 1000)
+     where departure >= make_timestamp_ms($from::bigint) and departure < make_timestamp_ms($until::bigint) and shuffle % 7 = 0
      qualify row_number() over (partition by day order by shuffle, departure, late) <= if(dow = 1, $monday, $other)
      order by day, shuffle, departure, late`,
     {

@@ -23,7 +23,9 @@ describe('quality of probabilities', () => {
       fc.property(fc.array(row, { minLength: 2, maxLength: 30 }), (rows) => {
         const pairs = rows.flatMap((a) => rows.filter((b) => a.late === 1 && b.late === 0).map((b) => [a, b] as const))
         fc.pre(pairs.length > 0)
-        const wins = pairs.map(([a, b]) => (a.probability > b.probability ? 1 : a.probability === b.probability ? 0.5 : 0))
+        const wins = pairs.map(([a, b]) =>
+          a.probability > b.probability ? 1 : a.probability === b.probability ? 0.5 : 0,
+        )
         const expected = wins.reduce((sum: number, win) => sum + win, 0) / pairs.length
         const { auc } = measure(
           rows.map(({ late }) => late),

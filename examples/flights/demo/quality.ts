@@ -26,7 +26,7 @@ function areaUnderCurve(late: ArrayLike<0 | 1>, probabilities: ArrayLike<number>
   order.sort((a, b) => probabilities[a]! - probabilities[b]!)
   let rankSum = 0
   let positives = 0
-  for (let start = 0; start < order.length; ) {
+  for (let start = 0; start < order.length;) {
     let end = start + 1
     while (end < order.length && probabilities[order[end]!] === probabilities[order[start]!]) end++
     const meanRank = (start + 1 + end) / 2

@@ -3,7 +3,7 @@ import { landWeek } from '../land-data.ts'
 import type { RunSummary, RunView } from '../../../src/surface/api/schemas.ts'
 import type { GatewayClient, Label } from './gateway-client.ts'
 import type { Ledger } from './ledger.ts'
-import type { Millrace } from './millrace-client.ts'
+import { DemoError, type Millrace } from './millrace-client.ts'
 import type { Day } from './online-features.ts'
 import { Traffic } from './traffic.ts'
 import type { View } from './view.ts'
@@ -15,10 +15,22 @@ import type { View } from './view.ts'
  */
 
 export interface ReplayParts {
-  millrace: Millrace
-  gateway: GatewayClient
+  millrace: Pick<
+    Millrace,
+    | 'train'
+    | 'runs'
+    | 'run'
+    | 'versions'
+    | 'gate'
+    | 'releases'
+    | 'setCalendar'
+    | 'holdCalendar'
+    | 'releaseCalendar'
+    | 'until'
+  >
+  gateway: Pick<GatewayClient, 'predict' | 'feedback'>
   ledger: Ledger
-  view: View
+  view: Pick<View, 'tell' | 'show'>
   model: string
   /** Folder in which weekly files land. */
   weeksDir: string
@@ -67,6 +79,10 @@ export class Replay {
       view.tell(atMs, `Asked Millrace by hand to train a first version: ${run.id}.`)
       await this.untilAllSettled()
     })
+    const versions = await millrace.versions(model)
+    if (!versions.some(({ release }) => release === 'live')) {
+      throw new DemoError(`No version answers after the first training: ${versions.map(({ why }) => why).join('; ')}`)
+    }
   }
 
   async days(): Promise<Replayed> {
@@ -165,7 +181,8 @@ export class Replay {
     const release = (await millrace.releases(model)).find(({ id }) => id === run.outcome.release)
     const auc = version?.metrics?.['auc']
     const logLoss = version?.metrics?.['logLoss']
-    const leadTime = release?.leadTimeMs == null ? '' : `, ${(release.leadTimeMs / 1000).toFixed(1)} s after its training`
+    const leadTimeMs = release?.leadTimeMs ?? null
+    const leadTime = leadTimeMs === null ? '' : `, ${(leadTimeMs / 1000).toFixed(1)} s after its training`
     view.tell(
       atMs,
       [

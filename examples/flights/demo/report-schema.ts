@@ -47,7 +47,9 @@ export const demoReportSchema = z
           z.object({ at: isoDate('Day on which the calendar was held'), why: z.string(), seconds: z.number() }),
         ),
       })
-      .describe('The rehearsed calendar. It is held while a training or a release is under way, so that the speed of the machine does not decide which version answers which day'),
+      .describe(
+        'The rehearsed calendar. It is held while a training or a release is under way, so that the speed of the machine does not decide which version answers which day',
+      ),
     weeksLanded: count('Weekly files that arrived as data'),
     versions: z.array(versionReport).describe('Oldest first'),
     totals: z.object({
@@ -63,6 +65,7 @@ export const demoReportSchema = z
       interrupted: count('Cut off before an answer'),
       sentWhileHeld: count('Of those sent: during a training or a release'),
     }),
+    faults: z.array(z.string()).describe('The first few requests that failed or were interrupted, with the reason'),
     labels: z.object({
       sent: count('Labels sent, each one simulated day after its prediction'),
       accepted: count('Of them accepted by the gateway'),
@@ -78,7 +81,9 @@ export const demoReportSchema = z
     quality: z
       .object({
         released: quality.describe('The answers that clients got'),
-        frozen: quality.extend({ version: z.string() }).describe('What the first version says to the very same logged inputs'),
+        frozen: quality
+          .extend({ version: z.string() })
+          .describe('What the first version says to the very same logged inputs'),
         improvement: z.number().describe('frozen.logLoss − released.logLoss'),
       })
       .describe('On every request that was answered'),

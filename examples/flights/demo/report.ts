@@ -18,6 +18,8 @@ export interface Seen {
   versions: { version: VersionSummary; gate: GateView | null; run: RunSummary | null }[]
   releases: ReleaseView[]
   requests: DemoReport['requests']
+  /** The first few failed or interrupted requests. */
+  faults: string[]
   labels: { sent: number; accepted: number }
   acknowledged: Acknowledged[]
   lake: LakeRow[]
@@ -47,6 +49,7 @@ export function buildReport(seen: Seen): DemoReport {
     versions,
     totals: countOutcomes(versions),
     requests: seen.requests,
+    faults: seen.faults,
     labels: { ...seen.labels, matched: seen.lake.filter(({ label }) => label !== null).length },
     predictions,
     quality,
@@ -64,7 +67,8 @@ function describeVersion({ version, gate, run }: Seen['versions'][number], seen:
   return {
     ref: version.ref,
     outcome,
-    why: (outcome === 'rejected' ? version.why : version.releaseWhy) ?? version.releaseWhy ?? version.why ?? 'none given',
+    why:
+      (outcome === 'rejected' ? version.why : version.releaseWhy) ?? version.releaseWhy ?? version.why ?? 'none given',
     cause: run?.cause ?? 'imported',
     asOf: isoDate(run?.asOfMs ?? version.createdAtMs),
     verdict: gate?.verdict ?? null,

@@ -5,11 +5,11 @@ import type { FlightOfDay } from './online-features.ts'
 
 /** Sends a day's flights to the gateway. Each flight is asked about once. */
 export class Traffic {
-  private readonly gateway: GatewayClient
+  private readonly gateway: Pick<GatewayClient, 'predict'>
   private readonly ledger: Ledger
   private waiting: FlightOfDay[] = []
 
-  constructor(gateway: GatewayClient, ledger: Ledger) {
+  constructor(gateway: Pick<GatewayClient, 'predict'>, ledger: Ledger) {
     this.gateway = gateway
     this.ledger = ledger
   }

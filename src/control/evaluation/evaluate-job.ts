@@ -175,7 +175,7 @@ async function scoreOpened(
   const [scores, rivalScores] = await scoreHoldout(connection, holdout, {
     runners: rival ? [model, rival] : [model],
     onBlock: (block) => golden.offer(block),
-    onProgress: (rows) => report(0.15 + 0.55 * (rows / holdout.rows), `scored ${rows} of ${holdout.rows} rows`),
+    onProgress: (rows) => report(0.15 + 0.5 * (rows / holdout.rows), `scored ${rows} of ${holdout.rows} rows`),
   })
   return {
     model: scoredModel(model, scores!),

@@ -61,11 +61,10 @@ export function goldenPicker(wanted: number, holdoutRows: number): GoldenPicker 
   return { offer, file }
 }
 
-function whyUnsendable({ inputs, outputs, rows }: RunBlock): string | null {
+function whyUnsendable({ inputs, outputs, rows, fixedRows }: RunBlock): string | null {
   const half = Object.entries({ ...inputs, ...outputs }).find(([, { datatype }]) => datatype === 'FP16')
   if (half) return `'${half[0]}' is FP16, which JSON can't carry`
-  const [name, fixed] = Object.entries(inputs).find(([, { shape }]) => shape[0] !== rows) ?? []
-  if (fixed) return `input '${name}' takes ${fixed.shape[0]} rows at a time, not one`
+  if (fixedRows !== null && fixedRows !== 1) return `the model takes ${fixedRows} rows at a time, not one`
   const whole = Object.entries(outputs).find(([, { shape }]) => shape[0] !== rows)
   return whole ? `output '${whole[0]}' does not have one answer per row` : null
 }
@@ -125,8 +124,8 @@ function isClose(
   got: AnsweredTensor['data'][number],
   tolerance: number,
 ): boolean {
-  if (typeof expected === 'number' && typeof got === 'number') {
-    return Math.abs(expected - got) <= tolerance * Math.max(1, Math.abs(expected))
+  if (typeof expected === 'number' && (typeof got === 'number' || typeof got === 'bigint')) {
+    return Math.abs(expected - Number(got)) <= tolerance * Math.max(1, Math.abs(expected))
   }
   return expected === (typeof got === 'bigint' ? String(got) : got)
 }

@@ -16,6 +16,8 @@ export interface RunBlock {
   /** Row of the holdout that is row 0 here. */
   firstRow: number
   rows: number
+  /** Rows that the model takes at a time; null: any number. */
+  fixedRows: number | null
   inputs: Record<string, Tensor>
   outputs: Record<string, Tensor>
   scores: Float64Array
@@ -70,7 +72,7 @@ export function modelRunner(
           firstRow: firstRow + from,
           model: who,
         })
-        yield { firstRow: firstRow + from, rows: to - from, inputs, outputs, scores }
+        yield { firstRow: firstRow + from, rows: to - from, fixedRows: size, inputs, outputs, scores }
       }
     },
   }

@@ -13,36 +13,37 @@ export const PROFILE_ROWS = 1_000_000
 /**
  * Profiles the model's input columns over a relation, one column at a time.
  * @param from.source - what the relation is, for the profile and for messages
+ * @param limit - more rows than this are sampled
  * @throws SourceColumnError if a column is missing there or can't be read
  */
 export async function profileColumns(
   connection: DuckDBConnection,
   from: { relation: string; rows: number; source: BaselineProfile['source']; seed: number },
   signature: Signature,
+  limit = PROFILE_ROWS,
 ): Promise<Omit<BaselineProfile, 'prediction'>> {
   const where = from.source === 'training' ? 'training rows' : 'holdout'
   const present = await columnsOf(connection, from.relation)
   requireColumns(featuresOf(signature), present, 'The baseline profile', where)
-  const relation =
-    from.rows <= PROFILE_ROWS ? from.relation : await sample(connection, from.relation, signature, from.seed)
+  const relation = from.rows <= limit ? from.relation : await sample(connection, from, signature, limit)
   const columns: ColumnProfile[] = []
   for (const [name, datatype] of datatypes(signature)) {
     const column = present.find((candidate) => candidate.name === name)!
     columns.push(await profileColumn(connection, relation, column, datatype, where))
   }
-  return { format: 1, source: from.source, rows: from.rows, profiledRows: Math.min(from.rows, PROFILE_ROWS), columns }
+  return { format: 1, source: from.source, rows: from.rows, profiledRows: Math.min(from.rows, limit), columns }
 }
 
 async function sample(
   connection: DuckDBConnection,
-  relation: string,
+  { relation, seed }: { relation: string; seed: number },
   signature: Signature,
-  seed: number,
+  rows: number,
 ): Promise<string> {
   const columns = featuresOf(signature).map(quoteName).join(', ')
   await connection.run(
     `CREATE OR REPLACE TEMP TABLE profile_sample AS SELECT ${columns} FROM ${relation}
-     USING SAMPLE reservoir(${PROFILE_ROWS} ROWS) REPEATABLE (${Math.abs(seed) % 2_147_483_647})`,
+     USING SAMPLE reservoir(${rows} ROWS) REPEATABLE (${Math.abs(seed) % 2_147_483_647})`,
   )
   return 'profile_sample'
 }

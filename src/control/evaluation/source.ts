@@ -59,7 +59,7 @@ export function parquet(path: string): string {
 
 /** The source as a query. @throws SourceError for a file that is neither Parquet nor CSV */
 export function queryOf({ name, source, root }: NamedSource): string {
-  if (source.kind === 'sql') return source.sql.trim().replace(/;+$/, '')
+  if (source.kind === 'sql') return `FROM query(${quoteText(source.sql)})`
   const path = isAbsolute(source.path) ? source.path : join(escapeGlob(root), source.path)
   if (/\.parquet$/i.test(path)) return `SELECT * FROM read_parquet(${quoteText(path)}, union_by_name = true)`
   if (/\.(csv|tsv)(\.gz|\.zst)?$/i.test(path)) return `SELECT * FROM read_csv(${quoteText(path)}, union_by_name = true)`

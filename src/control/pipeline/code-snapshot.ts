@@ -38,10 +38,15 @@ export async function snapshotCode(
  * A fresh working copy for one attempt. What the snapshot leaves out (large files, ignored folders, packages installed
  * beside the project) is linked from the project's folder, so that relative paths work as they do there.
  */
-export async function checkOutCode(digest: string, root: string, target: string, artifacts: Artifacts): Promise<void> {
-  await artifacts.materialiseDir(digest, target)
-  await linkMissing(root, target)
-  const packages = nearestNodeModules(root)
+export async function checkOutCode(
+  code: { digest: string; root: string; nodeModules: string | null },
+  target: string,
+  artifacts: Artifacts,
+): Promise<void> {
+  await artifacts.materialiseDir(code.digest, target)
+  if (code.nodeModules !== null) await symlink(code.nodeModules, join(target, 'node_modules'))
+  await linkMissing(code.root, target)
+  const packages = nearestNodeModules(code.root)
   if (packages !== null && !existsSync(join(target, 'node_modules'))) await symlink(packages, join(target, 'node_modules'))
 }
 

@@ -191,7 +191,7 @@ export class RunController {
       artifacts: this.#context.artifacts,
       materialiseSql: (sql, asOfMs, target) => this.#runtime.materialiseSql(sql, asOfMs, root, target),
     })
-    await checkOutCode(run.codeDigest!, root, work, this.#context.artifacts)
+    await checkOutCode({ digest: run.codeDigest!, root, nodeModules: place.nodeModules }, work, this.#context.artifacts)
     await writeFile(join(attempt.dir, 'params.json'), JSON.stringify(run.params))
     await this.#recordLineage(attempt, inputs, place)
     const paths = Object.fromEntries(inputs.map((i) => [i.name, i.path]))

@@ -104,5 +104,7 @@ export interface Attempt {
 /** Where a step runs. `record` is kept as lineage. */
 export interface StepPlace {
   env: Record<string, string>
+  /** To be linked as `node_modules` into the working copy; null: the project's own. */
+  nodeModules: string | null
   record: { kind: string; digest: string | null; reproducible: boolean }
 }

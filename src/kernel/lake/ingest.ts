@@ -200,6 +200,7 @@ class Ingest {
     const { lakeDir } = this.input
     const batch = new IngestBatch(this.connection, this.manifest.labels.records)
     const quarantine = copyOf(this.manifest.quarantine)
+    const refusedBefore = quarantine.records
     for (const segment of segments) {
       const bytes = await readFile(segment.path)
       const refused = await batch.take(readSegment(bytes), bytes)
@@ -219,7 +220,7 @@ class Ingest {
       labels: addLabels(this.manifest.labels, batch.labels, matches),
       quarantine,
     })
-    this.count(segments.length, batch, quarantine.records - this.manifest.quarantine.records)
+    this.count(segments.length, batch, quarantine.records - refusedBefore)
     for (const [, of] of Map.groupBy(segments, (segment) => segment.instance))
       await this.deleteSegments(of, 'segment deleted')
   }

@@ -17,6 +17,8 @@ export function tryLock(path: string): ProcessLock | null {
   const database = new DatabaseSync(path)
   try {
     database.exec('PRAGMA busy_timeout = 0')
+    // Nothing is ever written, so no journal file needs to lie about.
+    database.exec('PRAGMA journal_mode = MEMORY')
     database.exec('BEGIN EXCLUSIVE')
   } catch (error) {
     database.close()

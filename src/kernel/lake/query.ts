@@ -116,7 +116,11 @@ async function withLake<T>(
 /** The parser says what kind a statement is, so no list of forbidden words is needed. */
 async function assertReads(connection: DuckDBConnection, sql: string): Promise<void> {
   if (sql.trim() === '') throw new LakeQueryError('The SQL is empty.')
-  const statements = await connection.extractStatements(sql)
+  const statements = await connection.extractStatements(sql).catch((error: unknown) => {
+    // What the binding says to a text of comments alone.
+    if (messageOf(error) === 'Error in native callback') throw new LakeQueryError('The SQL holds no statement.', error)
+    throw error
+  })
   if (statements.count !== 1)
     throw new LakeQueryError(
       `One statement is needed, not ${statements.count}. (PIVOT needs its values: ON column IN (…).)`,

@@ -99,5 +99,5 @@ async function readFooter(file: Awaited<ReturnType<typeof open>>, size: number):
 
 /** An instance's name becomes a folder: letters, digits, dot, dash and underscore only, no leading dot. */
 export function isInstanceName(name: string): boolean {
-  return /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/.test(name) && basename(name) === name && !name.endsWith('.lock')
+  return /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/.test(name) && basename(name) === name && !name.includes('.lock')
 }

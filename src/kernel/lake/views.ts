@@ -75,7 +75,7 @@ function labelsSql(lakeDir: string, manifest: Manifest): string {
   const label = numericLabels(manifest) ? 'label_number' : 'label_text'
   return `SELECT prediction_id, "row", ${label} AS label, label_text, labelled_at, label_number FROM (
     SELECT prediction_id, "row", unnest(max_by(
-      {label_text: label_text, label_number: label_number, labelled_at: labelled_at}, {at: labelled_at, arrival: arrival}
+      {label_text: label_text, label_number: label_number, labelled_at: labelled_at}, {labelled_at: labelled_at, arrival: arrival}
     )) FROM (${from}) GROUP BY prediction_id, "row")`
 }
 

@@ -119,6 +119,9 @@ function readTensor(json: Json, spec: TensorSpec, exact: boolean): Tensor {
   const count = elementCount(shape)
   if (!Number.isSafeInteger(count))
     throw new ProtocolError(400, `Input '${spec.name}': shape [${shape.join(', ')}] has too many elements`)
+  // Rows without values would cost no bytes, and be unlimited.
+  if (count === 0 && shape[0]! > 0)
+    throw new ProtocolError(400, `Input '${spec.name}': shape [${shape.join(', ')}] has rows without values`)
   if (json.data === undefined || json.data === null)
     throw new ProtocolError(400, `Input '${spec.name}': 'data' is missing`)
   return {

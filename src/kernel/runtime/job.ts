@@ -20,7 +20,7 @@ import { JobFailedError, JobTimedOutError } from './errors.ts'
 import { PROCESS_TOKEN_MARK } from './marks.ts'
 import { processEntry } from './process-entry.ts'
 import { startTimeOfChild } from './process-identity.ts'
-import { removeProcessRecord, writeProcessRecord } from './process-record.ts'
+import { readProcessRecords, removeProcessRecord, writeProcessRecord } from './process-record.ts'
 import { killTree } from './process/kill-tree.ts'
 import { exitOf, marksOf, pidOf, type ExitStatus } from './process/spawn-detached.ts'
 
@@ -70,6 +70,18 @@ export async function runJob<T>(options: JobOptions): Promise<T> {
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
+}
+
+/**
+ * Ends the jobs that a killed predecessor has left and removes their files. For the start of the one process that runs
+ * jobs on this data directory.
+ */
+export async function sweepJobs(dataDir: string): Promise<void> {
+  for (const record of readProcessRecords(dataDir).filter(({ role }) => role === 'job')) {
+    await killTree({ roots: [record], mark: { name: PROCESS_TOKEN_MARK, value: record.token }, graceMs: 0 })
+    removeProcessRecord(dataDir, record.id, record.token)
+  }
+  rmSync(join(dataDir, 'jobs'), { recursive: true, force: true })
 }
 
 interface RunningJob {
@@ -135,9 +147,18 @@ async function endOf(job: RunningJob, { timeoutMs, signal, dataDir, kind }: JobO
 
 function followProgress(stream: Readable, onProgress: ((progress: unknown) => void) | undefined): void {
   const lines = createInterface({ input: stream, crlfDelay: Infinity })
-  lines.on('line', (line) => onProgress?.(JSON.parse(line)))
+  lines.on('line', (line) => onProgress?.(parseOrText(line)))
   // The pipe breaks when the job is killed, which shows in its exit status.
   stream.on('error', () => {})
+}
+
+/** A line that was cut by a full pipe is still worth showing. */
+function parseOrText(line: string): unknown {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return line
+  }
 }
 
 function readOutput<T>(dir: string, kind: string, status: ExitStatus): T {

@@ -1,10 +1,9 @@
 import { request } from 'node:http'
 import type { IncomingMessage } from 'node:http'
-import { createInterface } from 'node:readline'
 import { ControlLinkError } from './errors.ts'
 
 const ANSWER_LIMIT_BYTES = 1024 * 1024
-const LINE_LIMIT_BYTES = 64 * 1024 * 1024
+const LINE_LIMIT = 64 * 1024 * 1024
 
 /** How the gateway speaks to the control plane: plain JSON over the control socket, a connection per message. */
 export interface ControlAddress {
@@ -76,14 +75,13 @@ export function followLines(to: ControlAddress, path: string, silenceMs: number,
   return { done, stop: () => asked.destroy() }
 }
 
+/** By hand, as `node:readline` raises the stream's errors once more, on itself, where they would end the process. */
 function readLines(response: IncomingMessage, onLine: (line: string) => void): void {
-  let sinceLine = 0
-  response.on('data', (part: Buffer) => {
-    sinceLine += part.length
-    if (sinceLine > LINE_LIMIT_BYTES) response.destroy(new Error(`a line is longer than ${LINE_LIMIT_BYTES} bytes`))
-  })
-  createInterface({ input: response, crlfDelay: Infinity }).on('line', (line) => {
-    sinceLine = 0
-    if (line !== '') onLine(line)
+  let rest = ''
+  response.setEncoding('utf8').on('data', (part: string) => {
+    const lines = (rest + part).split('\n')
+    rest = lines.pop() ?? ''
+    if (rest.length > LINE_LIMIT) response.destroy(new Error(`a line is longer than ${LINE_LIMIT} characters`))
+    for (const line of lines) if (line !== '') onLine(line)
   })
 }

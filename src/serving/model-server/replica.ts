@@ -131,7 +131,7 @@ class RunningReplica implements Replica {
       this.#parts.tell('error', 'cannot serve', { model, version, why: messageOf(error) })
       if (this.#state !== 'loading') return
       this.#become('failed', messageOf(error))
-      await sleep(this.#parts.failedStaysMs ?? FAILED_STAYS_MS)
+      await sleep(this.#parts.failedStaysMs ?? FAILED_STAYS_MS, undefined, { ref: false })
       this.drain('loading failed, and nobody said stop')
     }
   }

@@ -33,6 +33,7 @@ const apiServer = () =>
     handlers: fake.handlers,
     internal: (_request, response) => void response.writeHead(200).end('internal'),
     token: 'mr_secret',
+    identity: { id: 'control-plane', token: 't', pid: 7 },
     version: '0.1.0',
     onDefect: (error, procedure) => defects.push(`${procedure}: ${error.message}`),
   })
@@ -155,6 +156,11 @@ describe('over the unix socket', () => {
       status: 200,
       body: 'internal',
     })
+  })
+
+  it('says who it is to the supervisor', async () => {
+    const answer = await plain({ socketPath, path: '/identity' })
+    expect(JSON.parse(answer.body)).toEqual({ id: 'control-plane', token: 't', pid: 7 })
   })
 
   it('serves the same operations as REST', async () => {

@@ -21,7 +21,7 @@ import { bodyOfError, toWireError, withWireErrors, type OnDefect } from './wire-
 /*
  * One handler behind two listeners:
  *
- *   unix socket, mode 0600   /rpc /api/v1 /openapi.json  /internal/* (leases, routes, reports)  POST /open-ticket
+ *   unix socket, mode 0600   /rpc /api/v1 /openapi.json  /internal/* /identity  POST /open-ticket
  *   TCP, optional            /rpc /api/v1 /openapi.json  / (page)  /open?ticket=   … all but /open with a token or cookie
  *
  * What fails before a procedure is reached answers with the same JSON as a failed procedure of the REST face.
@@ -31,6 +31,8 @@ export interface ApiServerOptions {
   handlers: Handlers
   /** Answers /internal/*, reached over the unix socket only. */
   internal: (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
+  /** Answers GET /identity on the unix socket: by this the supervisor makes sure that a pid is really this process. */
+  identity?: { id: string; token: string; pid: number }
   /** Bearer token for TCP, see `ensureApiToken`. */
   token: string
   /** Version of Millrace, shown in the document. */
@@ -74,6 +76,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   const overSocket = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { pathname } = urlOf(request)
     if (pathname.startsWith('/internal/')) return options.internal(request, response)
+    if (pathname === '/identity' && options.identity !== undefined) return sendJson(response, 200, options.identity)
     if (pathname === '/open-ticket' && request.method === 'POST') {
       if (admission === null) throw new ApiNoPageError()
       return sendJson(response, 200, { url: `${admission.url}/open?ticket=${admission.check.issueTicket()}` })

@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import path from 'node:path'
 
+import { configNames } from '../../config/find-config.ts'
 import { NoProjectError } from './errors.ts'
 
-const CONFIG_FILES = ['millrace.config.ts', 'millrace.config.mts', 'millrace.config.js', 'millrace.config.mjs', 'millrace.yaml', 'millrace.yml']
 const DATA_DIR = '.millrace'
 
 /**
@@ -15,8 +15,8 @@ const DATA_DIR = '.millrace'
 export function findDataDir(options: { dataDir?: string; config?: string; cwd: string }): string {
   const { dataDir, config, cwd } = options
   if (dataDir !== undefined) return path.resolve(cwd, dataDir)
-  if (config !== undefined) return path.join(path.dirname(path.resolve(cwd, config)), DATA_DIR)
-  const folder = upwards(cwd, (dir) => CONFIG_FILES.some((file) => existsSync(path.join(dir, file))))
+  if (config !== undefined) return path.join(folderOf(path.resolve(cwd, config)), DATA_DIR)
+  const folder = upwards(cwd, hasConfig)
   const found = folder ?? upwards(cwd, (dir) => existsSync(path.join(dir, DATA_DIR)))
   if (found === null) throw new NoProjectError(cwd)
   return path.join(found, DATA_DIR)
@@ -24,8 +24,13 @@ export function findDataDir(options: { dataDir?: string; config?: string; cwd: s
 
 /** The folder where a configuration file is looked for: the nearest upwards that has one, else `cwd`. */
 export function findConfigFolder(cwd: string): string {
-  return upwards(cwd, (dir) => CONFIG_FILES.some((file) => existsSync(path.join(dir, file)))) ?? cwd
+  return upwards(cwd, hasConfig) ?? cwd
 }
+
+/** `--config` may name a file or its folder. */
+const folderOf = (config: string) => (statSync(config, { throwIfNoEntry: false })?.isDirectory() === true ? config : path.dirname(config))
+
+const hasConfig = (dir: string) => configNames.some((file) => existsSync(path.join(dir, file)))
 
 function upwards(from: string, holds: (dir: string) => boolean): string | null {
   let dir = path.resolve(from)

@@ -1,17 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { MillraceError } from '../../kernel/errors.ts'
 import type { GateView, ReleaseView, RunView } from '../api/schemas.ts'
 import type { ControlApi } from '../client/control-plane.ts'
 import type { Cli } from './cli.ts'
 import { WaitedTooLongError } from './errors.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
+import { patiently, PATIENCE_MS } from './patience.ts'
 import { describeChanges, progressLine } from './run-lines.ts'
 import { duration, figures, number, time } from './text.ts'
 
 const LOOK_MS = 250
-/** A control plane that restarts is waited for. */
-const PATIENCE_MS = 60_000
 
 /**
  * Shows a run until nothing more will follow by itself: steps, version, verdict, release.
@@ -50,20 +48,6 @@ function report(cli: Cli, before: RunView | null, now: RunView): void {
   if (cli.interactive) process.stdout.write('\r\u001b[K')
   for (const line of lines) cli.line(line)
   if (cli.interactive && !now.outcome.settled) process.stdout.write(progressLine(now, cli.width ?? 80))
-}
-
-/** Looking again changes nothing, so what may pass is waited out. */
-async function patiently<T>(look: () => Promise<T>): Promise<T> {
-  const endsAtMs = performance.now() + PATIENCE_MS
-  for (;;) {
-    try {
-      return await look()
-    } catch (error) {
-      const mayPass = error instanceof MillraceError && error.retryable && performance.now() < endsAtMs
-      if (!mayPass) throw error
-      await sleep(LOOK_MS)
-    }
-  }
 }
 
 function showOutcome(cli: Cli, run: RunView, gate: GateView | null, release: ReleaseView | null): void {

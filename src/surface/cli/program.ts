@@ -1,10 +1,10 @@
 import { Command, CommanderError } from 'commander'
 
 import { MillraceError, messageOf } from '../../kernel/errors.ts'
+import { version } from '../../version.ts'
 import { Cli, type GlobalOptions } from './cli.ts'
 import { commands } from './commands/index.ts'
 import { EXIT, exitCodeOf } from './exit-codes.ts'
-import { VERSION } from './version.ts'
 
 /** Every command with its options; what a command does is loaded when it runs. */
 export function buildProgram(): { program: Command; cli: Cli } {
@@ -12,7 +12,7 @@ export function buildProgram(): { program: Command; cli: Cli } {
   const cli = new Cli(() => program.opts<GlobalOptions>())
   program
     .description('From training to a served, logged prediction, and keeps doing so by itself.')
-    .version(VERSION, '-V, --version')
+    .version(version, '-V, --version')
     .option('--json', 'print JSON: one document, or one line per item for streams')
     .option('--config <file>', 'configuration file (default: the nearest upwards)')
     .option('--data-dir <dir>', 'data directory (default: .millrace beside the configuration; env MILLRACE_DATA_DIR)')

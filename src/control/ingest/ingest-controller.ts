@@ -1,0 +1,63 @@
+import { join } from 'node:path'
+import type { IngestInput, IngestReport } from '../../kernel/lake/ingest.ts'
+import { listInstances, listSegments } from '../../kernel/lake/spool-files.ts'
+import type { ControlContext } from '../control-context.ts'
+
+/** Not more often than this while there is little to move: each job costs the start of a process. */
+const EVERY_MS = 3_000
+/** With so many sealed segments it does not wait. */
+const AT_ONCE_SEGMENTS = 8
+
+/** Has sealed segments of the spool moved into the lake, one job at a time. The job itself makes it exactly once. */
+export class IngestController {
+  readonly #context: ControlContext
+  readonly #ingest: (input: IngestInput) => Promise<IngestReport>
+  #lastEndMs = Number.NEGATIVE_INFINITY
+  #busy: Promise<void> | null = null
+
+  constructor(context: ControlContext, ingest: (input: IngestInput) => Promise<IngestReport>) {
+    this.#context = context
+    this.#ingest = ingest
+  }
+
+  async look(): Promise<void> {
+    if (this.#busy !== null) return
+    const sealed = await this.#sealedSegments()
+    if (sealed === 0) return
+    const waitedMs = this.#context.clock.monotonicMs() - this.#lastEndMs
+    if (waitedMs >= EVERY_MS || sealed >= AT_ONCE_SEGMENTS) this.#start()
+  }
+
+  /** Moves what is sealed now, and returns when it is in the lake. */
+  async flush(): Promise<void> {
+    await this.#busy
+    if ((await this.#sealedSegments()) > 0) await (this.#busy ?? this.#start())
+  }
+
+  #start(): Promise<void> {
+    this.#busy = this.#run().finally(() => (this.#busy = null))
+    return this.#busy
+  }
+
+  async #sealedSegments(): Promise<number> {
+    const spoolDir = join(this.#context.dataDir, 'spool')
+    let sealed = 0
+    for (const instance of await listInstances(spoolDir)) {
+      sealed += (await listSegments(spoolDir, instance)).filter((s) => s.sealed).length
+    }
+    return sealed
+  }
+
+  async #run(): Promise<void> {
+    const { dataDir, log } = this.#context
+    try {
+      const report = await this.#ingest({ spoolDir: join(dataDir, 'spool'), lakeDir: join(dataDir, 'lake') })
+      if (report.predictions + report.labels > 0) log.debug({ report }, 'moved from the spool into the lake')
+      if (report.quarantined > 0) log.error({ report }, 'records of the spool can not be read and are kept in quarantine')
+    } catch (error) {
+      log.warn({ err: error }, 'moving the spool into the lake failed and is tried again')
+    } finally {
+      this.#lastEndMs = this.#context.clock.monotonicMs()
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest'
+import type { Signature, TensorSpec } from '../model/signature.ts'
+import { columnsOf, META_COLUMNS } from './columns.ts'
+
+const tensor = (name: string, facts: Partial<TensorSpec> = {}): TensorSpec => ({
+  name,
+  datatype: 'FP32',
+  shape: [-1],
+  columns: null,
+  ...facts,
+})
+
+function namesOf(signature: Partial<Signature>): string[] {
+  const { columns } = columnsOf({ inputs: [], outputs: [], ...signature })
+  return columns.slice(META_COLUMNS.length).map(({ name, type }) => `${name} ${type}`)
+}
+
+describe('the columns of a signature', () => {
+  it('are one per named column, one scalar for [N] and [N, 1], else a list', () => {
+    const inputs = [
+      tensor('features', { shape: [-1, 2], columns: ['age', 'income'] }),
+      tensor('weight', { datatype: 'FP64', shape: [-1, 1] }),
+      tensor('image', { datatype: 'UINT8', shape: [-1, 28, 28] }),
+    ]
+    const outputs = [tensor('label_out', { datatype: 'INT64' }), tensor('probabilities', { shape: [-1, 2] })]
+    expect(namesOf({ inputs, outputs })).toEqual([
+      ...['age FLOAT', 'income FLOAT', 'weight DOUBLE', 'image UTINYINT[]'],
+      ...['label_out BIGINT', 'probabilities FLOAT[]'],
+    ])
+  })
+
+  it("never clash with the lake's own, with each other, or by case", () => {
+    const inputs = [tensor('status'), tensor('label'), tensor('x'), tensor('X'), tensor('output_x')]
+    const outputs = [tensor('x'), tensor('Label'), tensor('row')]
+    expect(namesOf({ inputs, outputs }).map((column) => column.split(' ')[0])).toEqual([
+      ...['input_status', 'input_label', 'x', 'input_X', 'output_x'],
+      ...['output_x_2', 'output_Label', 'output_row'],
+    ])
+  })
+
+  it('have the same digest exactly where names and types are the same', () => {
+    const digest = (inputs: TensorSpec[]) => columnsOf({ inputs, outputs: [] }).digest
+    expect(digest([tensor('a', { shape: [-1, 1] })])).toBe(digest([tensor('a')]))
+    expect(digest([tensor('a')])).not.toBe(digest([tensor('a', { datatype: 'FP64' })]))
+    expect(digest([tensor('a')])).not.toBe(digest([tensor('b')]))
+  })
+})

@@ -1,0 +1,249 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Project } from '../config/project.ts'
+import { missingForAutomation } from '../config/missing-for-automation.ts'
+import type { AppliedProject, ControlContext, Topic } from '../control/control-context.ts'
+import { EvaluationController } from '../control/evaluation/evaluation-controller.ts'
+import type { EvaluateJobOutput } from '../control/evaluation/evaluate-job.ts'
+import { IngestController } from '../control/ingest/ingest-controller.ts'
+import { RunController } from '../control/pipeline/run-controller.ts'
+import { applyProject, latestRevision, pausedModels } from '../control/project/revision-store.ts'
+import { DeploymentController } from '../control/release/deployment-controller.ts'
+import { Observations } from '../control/release/observations.ts'
+import { ReleaseController } from '../control/release/release-controller.ts'
+import { openReplicas } from '../control/release/release-store.ts'
+import { RoutePublisher } from '../control/release/route-publisher.ts'
+import { recordTraffic } from '../control/service-level/traffic-store.ts'
+import { TriggerController } from '../control/trigger/trigger-controller.ts'
+import { openFsArtifacts } from '../kernel/artifacts/fs/fs-artifacts.ts'
+import type { TrafficReport } from '../kernel/contract/routing.ts'
+import { controlLoop, type ControlLoop } from '../kernel/control-loop.ts'
+import { watchFreeSpace, type FreeSpace } from '../kernel/disk-space.ts'
+import { messageOf, MillraceError } from '../kernel/errors.ts'
+import type { IngestReport } from '../kernel/lake/ingest.ts'
+import { lakeTotals, reconcile } from '../kernel/lake/lake-totals.ts'
+import type { QueryResult } from '../kernel/lake/query.ts'
+import { spoolBacklog } from '../kernel/lake/spool-backlog.ts'
+import { openLog } from '../kernel/log.ts'
+import type { Signature } from '../kernel/model/signature.ts'
+import { openClock } from '../kernel/rehearsal-clock.ts'
+import { runJob } from '../kernel/runtime/job.ts'
+import { isAlive, readProcessRecords } from '../kernel/runtime/process-record.ts'
+import { socketDir } from '../kernel/runtime/socket-dir.ts'
+import { openStore } from '../kernel/store/open-store.ts'
+import { createHandlers } from '../surface/api/handlers/index.ts'
+import type { Services } from '../surface/api/handlers/services.ts'
+import { internalHandler } from '../surface/api/internal.ts'
+import { createApiServer } from '../surface/api/server.ts'
+import { ensureApiToken } from '../surface/api/token.ts'
+import { version as millraceVersion } from '../version.ts'
+import { replicaRuntime } from './local-replicas.ts'
+import { stepRuntime } from './local-steps.ts'
+import { rehearsalControl } from './rehearsal-control.ts'
+
+/** What the supervisor hands over, as a JSON file. */
+export interface ControlPlaneOptions {
+  id: string
+  token: string
+  dataDir: string
+  databaseUrl: string | null
+  /** Applied at the start where given (the file that `up` was started with). */
+  apply: { project: Project; source: string; sourcePath: string; by: string } | null
+  /** Control API on TCP; null: unix socket only. */
+  api: { host: string; port: number } | null
+}
+
+const JOB_MS = 30 * 60_000
+const LOOK_EVERY_MS = 1_000
+const TRAFFIC_FLUSH_MS = 1_000
+
+async function main(options: ControlPlaneOptions): Promise<void> {
+  const { dataDir } = options
+  const startedAtMs = Date.now()
+  const log = openLog({ process: 'control-plane' })
+  const clock = await openClock(dataDir, { keep: true, onError: (error) => log.warn({ err: error }, 'the rehearsal clock could not be kept') })
+  const store = await openStore({
+    dataDir,
+    databaseUrl: options.databaseUrl ?? undefined,
+    onProgress: (text) => log.info(text),
+    onWarning: (text) => log.warn(text),
+    onLockLost(why) {
+      log.error({ why }, 'another control plane may be writing: this one ends')
+      process.exit(1)
+    },
+  })
+  if (options.apply !== null) await applyProject(store, clock, options.apply)
+
+  const artifacts = await openFsArtifacts(join(dataDir, 'artifacts'))
+  const loops = new Map<Topic | 'ingest' | 'traffic', ControlLoop>()
+  let applied: AppliedProject | null = null
+  let disk: FreeSpace | null = null
+  const watchDisk = (minFreeBytes: number): FreeSpace =>
+    watchFreeSpace({
+      path: dataDir,
+      minFreeBytes,
+      onChange(low, freeBytes) {
+        log.warn({ low, freeBytes, minFreeBytes }, low ? 'free disk space is below the watermark: nothing new is started' : 'there is enough disk space again')
+        for (const loop of loops.values()) loop.wake()
+      },
+      onError: (error) => log.warn({ err: error }, 'free disk space could not be read'),
+    })
+  const context: ControlContext = {
+    store,
+    clock,
+    artifacts,
+    dataDir,
+    log,
+    wake: (topic) => {
+      for (const name of wakes[topic]) loops.get(name)?.wake()
+    },
+    diskLow: () => disk?.low ?? false,
+    project: () => applied,
+  }
+  const reload = async (): Promise<void> => {
+    const latest = await latestRevision(store.db)
+    applied = latest === null ? null : { revisionId: latest.revision, project: latest.project, paused: await pausedModels(store.db) }
+    disk?.close()
+    disk = watchDisk(applied?.project.storage.minFreeBytes ?? 0)
+    for (const loop of loops.values()) loop.wake()
+  }
+  await reload()
+
+  const job = <T>(kind: string, input: unknown, timeoutMs = JOB_MS) => runJob<T>({ kind, input, timeoutMs, dataDir, onOutput: (text) => text.trim() !== '' && log.debug({ kind, text }, 'a job wrote') })
+  const lakeDir = join(dataDir, 'lake')
+  const inspect = (modelPath: string, features: string[] | null) => job<{ signature: Signature }>('inspect', { modelPath, features }, 120_000)
+  const observations = new Observations(clock.monotonicMs)
+  const publisher = await RoutePublisher.open(store)
+  const runs = new RunController(context, stepRuntime({ dataDir, job }))
+  const evaluations = new EvaluationController(context, { evaluate: (input) => job<EvaluateJobOutput>('evaluate', input), inspect }, missingForAutomation)
+  const releases = new ReleaseController(context, observations, missingForAutomation)
+  const deployments = new DeploymentController(context, replicaRuntime({ dataDir, artifacts, log }), observations, publisher)
+  const triggers = new TriggerController(context)
+  const ingest = new IngestController(context, (input) => job<IngestReport>('ingest', input))
+  const traffic = trafficBuffer(context)
+
+  const services: Services = {
+    context,
+    observations,
+    publisher,
+    triggers,
+    reload,
+    inspectModel: inspect,
+    async queryLake(sql, limit) {
+      await ingest.flush()
+      const asOfMs = clock.calendarMs()
+      return job<QueryResult>('query', { lakeDir, root: applied?.project.root ?? dataDir, sql, asOfMs, limitRows: limit })
+    },
+    reconciliation: async () => reconcile(await lakeTotals(lakeDir), await spoolBacklog(join(dataDir, 'spool')), Date.now()),
+    processes: async () => processViews(dataDir),
+    clock: rehearsalControl(dataDir, clock),
+    facts: { version: millraceVersion, startedAtMs, apiUrl: null, freeBytes: () => disk?.freeBytes ?? 0, minFreeBytes: () => applied?.project.storage.minFreeBytes ?? 0 },
+  }
+  const sockets = socketDir(dataDir)
+  const server = createApiServer({
+    handlers: createHandlers(services),
+    internal: internalHandler({
+      async onLease(lease) {
+        const { changed } = observations.hearLease(lease)
+        if (changed) for (const topic of ['deployment', 'release'] as const) loops.get(topic)?.wake()
+        const known = (await openReplicas(store.db)).find((r) => r.id === lease.replicaId && r.token === lease.token)
+        return { goal: known?.status === 'running' ? 'run' : 'drain' }
+      },
+      async onGatewayReport(report) {
+        const { changed } = observations.hearGateway(report)
+        traffic.add(report.traffic)
+        if (changed || report.inFlight.length > 0) loops.get('deployment')?.wake()
+      },
+      followRoutes: (follower) => publisher.follow(follower),
+    }),
+    token: await ensureApiToken(dataDir),
+    version: millraceVersion,
+    onDefect: (error: unknown) => log.error({ err: error }, 'a call failed unexpectedly'),
+  })
+  await server.listenSocket(join(sockets, 'control.sock'))
+  if (options.api !== null) services.facts.apiUrl = await server.listenTcp(options.api)
+
+  const start = (name: Topic | 'ingest' | 'traffic', look: () => Promise<number | void>, everyMs = LOOK_EVERY_MS) => loops.set(name, controlLoop({ name, everyMs, run: look, onError: (error, facts) => log.error({ ...facts, err: error }, `the ${name} loop failed`) }))
+  start('trigger', () => triggers.look())
+  start('run', () => runs.look())
+  start('evaluation', () => evaluations.look())
+  start('release', () => releases.look())
+  start('deployment', async () => {
+    await deployments.look()
+    await deployments.stopTold()
+  }, 250)
+  start('ingest', () => ingest.look(), 500)
+  start('traffic', () => traffic.flush(), TRAFFIC_FLUSH_MS)
+  log.info({ pid: process.pid, store: store.backend }, 'the control plane is up')
+
+  const stop = async (): Promise<void> => {
+    for (const loop of loops.values()) await loop.stop()
+    await server.close()
+    await traffic.flush()
+    disk?.close()
+    clock.close()
+    await store.close()
+    log.info('the control plane has stopped')
+    process.exit(0)
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop())
+}
+
+/** Which loops look when rows of a topic have changed. */
+const wakes: Record<Topic, Topic[]> = {
+  trigger: ['trigger'],
+  run: ['run'],
+  version: ['evaluation', 'release'],
+  evaluation: ['evaluation'],
+  release: ['release', 'deployment'],
+  deployment: ['deployment', 'release'],
+  route: ['deployment', 'evaluation'],
+}
+
+/** Collects what gateways count, so that the database is written once a second and not at each report. */
+function trafficBuffer(context: ControlContext): { add(reports: TrafficReport[]): void; flush(): Promise<void> } {
+  let pending: TrafficReport[] = []
+  return {
+    add(reports) {
+      for (const report of reports) {
+        const same = pending.find((p) => p.endpoint === report.endpoint && p.version === report.version)
+        if (same === undefined) pending.push(structuredClone(report))
+        else addReport(same, report)
+      }
+    },
+    async flush() {
+      if (pending.length === 0 || context.diskLow()) return
+      const taken = pending
+      pending = []
+      await context.store.transaction((tx) => recordTraffic(tx, context.clock, taken))
+    },
+  }
+}
+
+function addReport(sum: TrafficReport, report: TrafficReport): void {
+  sum.requests += report.requests
+  sum.failed += report.failed
+  sum.interrupted += report.interrupted
+  sum.latencyCounts = sum.latencyCounts.map((n, i) => n + (report.latencyCounts[i] ?? 0))
+  sum.firstAnswerAtMs ??= report.firstAnswerAtMs
+}
+
+async function processViews(dataDir: string): ReturnType<Services['processes']> {
+  return readProcessRecords(dataDir).map((record) => ({
+    id: record.id,
+    kind: record.role,
+    pid: record.pid,
+    state: isAlive(record) ? 'running' : 'gone',
+    startedAtMs: record.startedAtMs,
+    restarts: 0,
+    why: null,
+  }))
+}
+
+try {
+  await main(JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as ControlPlaneOptions)
+} catch (error) {
+  // The supervisor shows this line; a MillraceError says what to do.
+  process.stderr.write(`${JSON.stringify(error instanceof MillraceError ? error.toJSON() : { message: messageOf(error), stack: (error as Error).stack })}\n`)
+  process.exit(error instanceof MillraceError && !error.retryable ? 12 : 1)
+}

@@ -1,0 +1,45 @@
+import { delimiter, dirname, join } from 'node:path'
+import type { StepRuntime } from '../control/pipeline/run-controller.ts'
+import { ensureEnvironment } from '../kernel/runtime/environments.ts'
+import { limitLog } from '../kernel/runtime/log-limit.ts'
+import { claimUnstarted, observeStep, startStep, stopStep } from '../kernel/runtime/process/step-process.ts'
+
+type RunJob = <T>(kind: string, input: unknown) => Promise<T>
+
+/** Steps as processes of this machine. */
+export function stepRuntime({ dataDir, job }: { dataDir: string; job: RunJob }): StepRuntime {
+  return {
+    async start({ dir, command, cwd, env, token }) {
+      const { exited } = await startStep({ dir, command, cwd, env, token, record: { dataDir, id: `step-${token.slice(0, 8)}` } })
+      return { exited: exited.then(() => undefined) }
+    },
+    observe: observeStep,
+    claimUnstarted,
+    stop: stopStep,
+    async limitLog(dir, limitBytes) {
+      await limitLog(join(dir, 'log'), limitBytes)
+    },
+    async environment(config, root, onLog) {
+      const built = await ensureEnvironment(config, { root, cacheDir: join(dataDir, 'environments'), onLog })
+      const { kind } = config
+      return {
+        env: { ...inherited(), ...built.env },
+        nodeModules: built.nodeModules,
+        record: { kind, digest: built.digest, reproducible: built.reproducible },
+      }
+    },
+    async materialiseSql(sql, asOfMs, root, target) {
+      await job('materialise', { lakeDir: join(dataDir, 'lake'), root, sql, asOfMs, outPath: target })
+    },
+  }
+}
+
+/**
+ * What a step inherits: everything but Millrace's own variables (the database's address is nobody else's), with the
+ * Node that Millrace runs on first in PATH, so that `node train.mjs` works where no other is installed.
+ */
+function inherited(): Record<string, string> {
+  const kept = Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined && !e[0].startsWith('MILLRACE_'))
+  const env = Object.fromEntries(kept)
+  return { ...env, PATH: [dirname(process.execPath), env['PATH'] ?? ''].filter(Boolean).join(delimiter) }
+}

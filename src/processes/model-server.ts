@@ -1,0 +1,52 @@
+import { basename, dirname } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { pino } from 'pino'
+import { messageOf } from '../kernel/errors.ts'
+import { ownIdentity } from '../kernel/runtime/process-identity.ts'
+import { readProcessRecord, removeProcessRecord, writeProcessRecord } from '../kernel/runtime/process-record.ts'
+import { readReplicaOptions } from '../serving/model-server/replica-options.ts'
+import type { ReplicaOptions } from '../serving/model-server/replica-options.ts'
+import { startReplica } from '../serving/model-server/replica.ts'
+
+/** One replica: `node model-server.ts <options.json>`. Exits 0 when drained, 1 when it could not serve or cut requests off. */
+async function main(): Promise<number> {
+  const options = readReplicaOptions(process.argv[2])
+  const log = pino({ base: { process: options.replicaId } })
+  const record = keepRecord(options)
+  try {
+    const replica = await startReplica(options, {
+      tell: (level, message, facts) => log[level](facts ?? {}, message),
+      serverVersion: packageVersion(),
+    })
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => replica.drain(signal))
+    const { abandoned, failed } = await replica.over
+    if (abandoned > 0) log.error({ abandoned }, 'requests were cut off after the time to drain')
+    return abandoned > 0 || failed ? 1 : 0
+  } catch (error) {
+    log.error({ why: messageOf(error) }, 'cannot start')
+    return 1
+  } finally {
+    record.remove()
+  }
+}
+
+/** Whoever starts a replica writes its record; should that one have died in between, the replica does it itself. */
+function keepRecord({ recordPath, replicaId: id, token, socketPath }: ReplicaOptions): { remove(): void } {
+  const dataDir = dirname(dirname(recordPath))
+  if (basename(recordPath) !== `${id}.json`) throw new Error(`the record ${recordPath} is not named after ${id}`)
+  if (readProcessRecord(dataDir, id)?.token !== token) {
+    writeProcessRecord(dataDir, { ...ownIdentity(), id, role: 'replica', token, socketPath, startedAtMs: Date.now() })
+  }
+  return { remove: () => removeProcessRecord(dataDir, id, token) }
+}
+
+function packageVersion(): string {
+  return (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string })
+    .version
+}
+
+process.exitCode = await main().catch((error: unknown) => {
+  process.stderr.write(`${messageOf(error)}\n`)
+  return 1
+})
+process.exit()

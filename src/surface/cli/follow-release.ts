@@ -1,0 +1,38 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import type { ReleaseView } from '../api/schemas.ts'
+import type { Cli } from './cli.ts'
+import { WaitedTooLongError } from './errors.ts'
+import { EXIT, type ExitCode } from './exit-codes.ts'
+import { patiently, PATIENCE_MS } from './patience.ts'
+import { duration, plainText } from './text.ts'
+
+const LOOK_MS = 200
+
+/** Shows a release until it has ended. @param timeoutMs - 0: only say that it has started */
+export async function followRelease(cli: Cli, started: ReleaseView, timeoutMs: number): Promise<ExitCode> {
+  if (!cli.json) cli.line(describe(cli, started))
+  const release = timeoutMs === 0 ? started : await untilEnded(cli, started, timeoutMs)
+  if (cli.json) cli.document(release)
+  if (release.endedAtMs === null) return EXIT.ok
+  return release.status === 'released' ? EXIT.ok : EXIT.failed
+}
+
+async function untilEnded(cli: Cli, started: ReleaseView, timeoutMs: number): Promise<ReleaseView> {
+  const { api } = await cli.connect(PATIENCE_MS)
+  const endsAtMs = performance.now() + timeoutMs
+  let seen = started
+  while (seen.endedAtMs === null) {
+    if (performance.now() > endsAtMs) throw new WaitedTooLongError(started.id, duration(timeoutMs))
+    await sleep(LOOK_MS)
+    const now = await patiently(() => api.releases.get({ id: started.id }))
+    if (!cli.json && (now.status !== seen.status || now.why !== seen.why)) cli.line(describe(cli, now))
+    seen = now
+  }
+  return seen
+}
+
+function describe(cli: Cli, release: ReleaseView): string {
+  const what = release.kind === 'rollback' ? `rollback of ${release.endpoint} to ${release.version}` : `${release.version} to ${release.endpoint}`
+  return `${release.id}  ${what}  ${cli.status(release.status)}${release.why === null ? '' : `  ${plainText(release.why)}`}`
+}

@@ -77,8 +77,7 @@ function resolveImports(): void {
 /** Code in an endless loop can't notice that nobody waits any more; a thread beside it can. */
 function stopWithParent(): void {
   const watch = `
-    const parent = process.ppid
-    setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL') }, 500)
+    setInterval(() => { if (process.ppid !== ${process.ppid}) process.kill(process.pid, 'SIGKILL') }, 500)
   `
   new Worker(watch, { eval: true, stdout: true, stderr: true }).unref()
 }

@@ -1,5 +1,6 @@
 import { LineCounter, isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
 import type { Document, Node } from 'yaml'
+import { messageOf } from '../kernel/errors.ts'
 import type { Locate, Position } from './position.ts'
 
 export type YamlFile = { kind: 'value'; value: unknown; locate: Locate } | { kind: 'unreadable'; problems: { message: string; at: Position }[] }
@@ -14,12 +15,16 @@ export function readYaml(source: string): YamlFile {
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, version: '1.2' })
   const wrong = [...document.errors, ...document.warnings]
   if (wrong.length > 0) return { kind: 'unreadable', problems: wrong.map((e) => ({ message: e.message, at: position(e.pos[0]) })) }
-  return { kind: 'value', ...valueOf(document), locate: (path) => locate(document, path, position) }
+  try {
+    const value = document.toJS({ maxAliasCount: ALIASES_MAX }) as unknown
+    return { kind: 'value', value, locate: (path) => locate(document, path, position) }
+  } catch (error) {
+    return { kind: 'unreadable', problems: [{ message: messageOf(error), at: { line: 1, column: 1 } }] }
+  }
 }
 
-function valueOf(document: Document): { value: unknown } {
-  return { value: document.toJS({ maxAliasCount: 100 }) as unknown }
-}
+/** Values behind aliases, counted as they unfold: a few lines can stand for millions. */
+const ALIASES_MAX = 100
 
 function locate(document: Document, path: Parameters<Locate>[0], position: (offset: number) => Position): Position | null {
   let node = document.contents as Node | null

@@ -50,7 +50,7 @@ function findingsOf(issue: Issue, written: unknown): Finding[] {
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownField(path, key))
   if (issue.code === 'invalid_key') return [invalidKey(path, issue.issues[0]?.message ?? issue.message)]
   if (issue.code === 'invalid_union') return findings(insideUnion(issue, valueAt(written, path)), written)
-  return [wrongValue(path, issue, valueAt(written, path))]
+  return [wrongValue(path, issue, written)]
 }
 
 /**
@@ -105,13 +105,14 @@ function invalidKey(path: Path, rule: string): Finding {
   return { path, message: `its name ${JSON.stringify(cut(key))} ${rule}`, fix: safe ? `call it "${safe}".` : 'choose another name.' }
 }
 
-function wrongValue(path: Path, issue: Issue, value: unknown): Finding {
+function wrongValue(path: Path, issue: Issue, written: unknown): Finding {
+  const value = valueAt(written, path)
   const field = String(path.at(-1) ?? '')
-  if (isPlannedValue(field, value)) return { path, message: plannedMessage, fix: advice(path) }
-  if (value === undefined && issue.code === 'invalid_type') return { path, message: missing, fix: missingAdvice(path) }
+  if (isPlannedValue(field, value)) return { path, message: plannedMessage, fix: advice(path, written) }
+  if (value === undefined && issue.code === 'invalid_type') return { path, message: missing, fix: missingAdvice(path, written) }
   const params = issue.code === 'custom' ? (issue.params as { fix?: string } | undefined) : undefined
   const message = issue.message.startsWith('must') ? issue.message : ruleFor(issue)
-  return { path, message, fix: params?.fix ?? renamed(issue, value) ?? advice(path) }
+  return { path, message, fix: params?.fix ?? renamed(issue, value) ?? advice(path, written) }
 }
 
 function renamed(issue: Issue, value: unknown): string | null {
@@ -129,20 +130,20 @@ function ruleFor(issue: Issue): string {
   return `can't be used: ${issue.message}`
 }
 
-function missingAdvice(path: Path): string {
+function missingAdvice(path: Path, written: unknown): string {
   if (path.length === 1 && path[0] === 'models') return `add models: { 'my-model': { train: 'python train.py' } }.`
-  return `add ${exampleText(path) ?? String(path.at(-1))}.`
+  return `add ${exampleText(path, written) ?? String(path.at(-1))}.`
 }
 
-function advice(path: Path): string {
-  const example = exampleText(path)
+function advice(path: Path, written: unknown): string {
+  const example = exampleText(path, written)
   if (example !== null) return `write for example ${example}.`
   const known = fieldNamesAt(projectSchema, path)
   return known.length > 0 ? `use the fields ${known.join(', ')}.` : 'docs/reference/config.md shows what can be written there.'
 }
 
-function exampleText(path: Path): string | null {
-  const example = exampleAt(projectSchema, path)
+function exampleText(path: Path, written: unknown): string | null {
+  const example = exampleAt(projectSchema, path, Object.keys(valueAt(written, path.slice(0, -1)) ?? {}))
   if (example === undefined) return null
   const field = path.at(-1)
   return typeof field === 'string' ? `${field}: ${inCode(example)}` : inCode(example)

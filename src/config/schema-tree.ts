@@ -26,9 +26,15 @@ export function fieldNamesAt(root: z.core.$ZodType, path: Path): string[] {
   return [...new Set(names)]
 }
 
-/** An example of a value at this path, as declared by the field. */
-export function exampleAt(root: z.core.$ZodType, path: Path): unknown {
-  for (const schema of schemasAt(root, path)) {
+/**
+ * An example of a value at this path, as declared by the field.
+ * @param beside - names written in the same object: of several forms the one that knows them is meant
+ */
+export function exampleAt(root: z.core.$ZodType, path: Path, beside: readonly string[]): unknown {
+  const key = path.at(-1)
+  const parents = schemasAt(root, path.slice(0, -1))
+  const fitting = parents.filter((schema) => schema instanceof z.ZodObject && beside.every((name) => Object.hasOwn(schema.shape, name)))
+  for (const schema of (fitting.length > 0 ? fitting : parents).flatMap((parent) => (key === undefined ? [] : childrenOf(parent, key)))) {
     const examples = z.globalRegistry.get(schema)?.examples as unknown[] | undefined
     if (examples !== undefined) return examples[0]
   }

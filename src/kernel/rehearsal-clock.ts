@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock, type Clock } from './clock.ts'
-import { MillraceError } from './errors.ts'
+import { MillraceError, messageOf } from './errors.ts'
 import { readIfThere, writeFileAtomic } from './runtime/atomic-file.ts'
 import { prepareDataDir } from './runtime/data-dir.ts'
 import { tryProcessLock } from './runtime/process-lock.ts'
@@ -44,11 +44,17 @@ const LOCK_WAIT_MS = 5_000
  */
 export async function openClock(
   dataDir: string,
-  { keep = false, onError }: { keep?: boolean; onError?: (error: unknown) => void } = {},
+  { keep = false, onError = emitWarning }: { keep?: boolean; onError?: (error: unknown) => void } = {},
 ): Promise<RehearsalClock> {
   if (keep) await keepProgress(dataDir, { afterStop: true })
   const calendar = new FollowedCalendar(join(dataDir, 'clock.json'))
-  const follow = setInterval(() => calendar.follow(), LOOK_MS)
+  const follow = setInterval(() => {
+    try {
+      calendar.follow()
+    } catch (thrown) {
+      onError(thrown)
+    }
+  }, LOOK_MS)
   const keeping = keep
     ? setInterval(() => void keepProgress(dataDir, { afterStop: false }).catch(onError), KEEP_MS)
     : undefined
@@ -56,13 +62,18 @@ export async function openClock(
   keeping?.unref()
   return {
     calendarMs: () => calendar.nowMs(),
-    epochMs: systemClock.epochMs,
-    monotonicMs: systemClock.monotonicMs,
+    epochMs: () => systemClock.epochMs(),
+    monotonicMs: () => systemClock.monotonicMs(),
     close() {
       clearInterval(follow)
       clearInterval(keeping)
     },
   }
+}
+
+/** A clock that can't be read or kept goes on as it was. */
+function emitWarning(error: unknown): void {
+  process.emitWarning(`The rehearsal's clock: ${messageOf(error)}`)
 }
 
 /**

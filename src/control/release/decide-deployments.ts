@@ -25,8 +25,10 @@ export interface DeploymentView {
 export interface ReplicaView {
   replica: Replica
   lease: Lease | null
-  /** `unknown`: recorded, no process seen yet. */
+  /** `unknown`: there is no record of a process: not yet, or no more. */
   process: 'alive' | 'dead' | 'unknown'
+  /** Since it was last heard, or since this control plane began to listen. */
+  silentMs: number
 }
 
 /** A replica that was recorded but never seen as a process is given up after this. */
@@ -94,8 +96,9 @@ function goneOrNot(view: ReplicaView, nowMs: number): DeploymentAct[] {
   const { replica } = view
   const ageMs = nowMs - replica.createdAtMs
   if (view.process === 'dead') return [{ kind: 'replicaGone', replica, why: replica.status === 'stopping' ? 'stopped' : 'its process has died' }]
-  if (view.process === 'unknown' && ageMs > UNSEEN_MAX_MS) return [{ kind: 'replicaGone', replica, why: 'its process never came up' }]
-  if (view.process === 'alive' && view.lease === null && replica.status === 'running' && ageMs > SILENT_MAX_MS)
+  if (view.process === 'unknown' && replica.status === 'stopping') return [{ kind: 'replicaGone', replica, why: 'stopped' }]
+  if (view.process === 'unknown' && ageMs > UNSEEN_MAX_MS) return [{ kind: 'replicaGone', replica, why: 'it has ended, or never came up' }]
+  if (view.process === 'alive' && replica.status === 'running' && Math.min(ageMs, view.silentMs) > SILENT_MAX_MS)
     return [{ kind: 'stopReplica', replica, why: `no word from it for ${SILENT_MAX_MS / 1000} s` }]
   return []
 }

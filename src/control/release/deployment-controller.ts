@@ -71,7 +71,7 @@ export class DeploymentController {
           replicas: await Promise.all(
             replicas
               .filter((r) => r.deploymentId === deployment.id)
-              .map(async (replica) => ({ replica, lease: this.#observations.lease(replica.id), process: await this.#process(replica) })),
+              .map(async (replica) => ({ replica, lease: this.#observations.lease(replica.id), process: await this.#process(replica), silentMs: this.#observations.silentMs(replica.id) })),
           ),
         }
       }),

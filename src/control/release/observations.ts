@@ -56,6 +56,11 @@ export class Observations {
     return entry !== undefined && this.#nowMs() - entry.heardMs <= LEASE_PERIOD_MS ? entry.lease : null
   }
 
+  /** Since the replica was last heard, or since the start where it never was. */
+  silentMs(replicaId: string): number {
+    return this.#nowMs() - (this.#leases.get(replicaId)?.heardMs ?? this.#startedMs)
+  }
+
   gateways(): GatewayReport[] {
     return [...this.#gateways.values()].filter((g) => this.#nowMs() - g.heardMs <= LEASE_PERIOD_MS).map((g) => g.report)
   }

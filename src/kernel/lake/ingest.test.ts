@@ -280,51 +280,6 @@ describe('labels', () => {
 })
 
 describe('an ingest that is killed', () => {
-  const STEPS: IngestStep[] = [
-    'spool recovered',
-    'left-over deleted',
-    'quarantine written',
-    'files written',
-    'manifest written',
-    'committed',
-    'segment deleted',
-    'files merged',
-    'replaced deleted',
-    'pruned',
-  ]
-  const ONCE_PER_JOB: IngestStep[] = ['spool recovered', 'files merged', 'replaced deleted', 'pruned']
-
-  it.each(STEPS)('at "%s", any number of times, leaves every record in the lake exactly once', async (step) => {
-    const bad = prediction({ version: 'never declared' })
-    let sent = 0
-    let fired = 0
-    for (let round = 0; round < 10; round++) {
-      const made = predictions(3, { atMs: NOON_MS + round })
-      sent += made.length
-      for (const [at, one] of made.entries())
-        await writeSegment(spoolDir, [schema(), one, bad, label(one.predictionId, at)], {
-          sequence: round * 3 + at + 1,
-        })
-      // Every second job dies there, at the first or a later time that it comes by.
-      let passes = ONCE_PER_JOB.includes(step) ? 0 : round % 3
-      const reached = (at: IngestStep) => {
-        if (round % 2 !== 0 || at !== step || passes-- > 0) return
-        fired++
-        throw new Error('killed')
-      }
-      await ingest({ batchBytes: 1 }, { reached }).catch((error: Error) => expect(error.message).toBe('killed'))
-    }
-    if (step !== 'left-over deleted') expect(fired).toBeGreaterThan(0)
-    await ingest()
-    expect(await query('SELECT count(*), count(DISTINCT prediction_id), count(label) FROM predictions')).toEqual([
-      [sent, sent, sent],
-    ])
-    const totals = await lakeTotals(lakeDir)
-    expect(totals).toMatchObject({ predictions: sent, labels: { records: sent, matched: sent, unmatched: 0 } })
-    expect(totals.quarantine).toMatchObject({ records: sent, predictions: sent })
-    expect((await readdir(join(lakeDir, 'quarantine'))).length).toBe(sent)
-  })
-
   it('between commit and deletion, deletes the left-overs next time and counts nothing twice', async () => {
     for (const sequence of [1, 2, 3]) await writeSegment(spoolDir, [schema(), prediction()], { sequence })
     const die = (wanted: IngestStep) => (at: IngestStep) => {

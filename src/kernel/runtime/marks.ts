@@ -5,8 +5,9 @@
 
 /** `instanceOf(dataDir)` */
 export const INSTANCE_MARK = 'MILLRACE_INSTANCE'
-/** The `id` and `token` of the process record, for the process itself. */
-export const PROCESS_ID_MARK = 'MILLRACE_PROCESS_ID'
+/** `<instance>.<id of the process record>` */
+export const PROCESS_MARK = 'MILLRACE_PROCESS'
+/** The token of the process record. */
 export const PROCESS_TOKEN_MARK = 'MILLRACE_PROCESS_TOKEN'
 /** The token of a step's attempt. */
 export const ATTEMPT_MARK = 'MILLRACE_ATTEMPT_TOKEN'
@@ -14,4 +15,9 @@ export const ATTEMPT_MARK = 'MILLRACE_ATTEMPT_TOKEN'
 export interface Mark {
   name: string
   value: string
+}
+
+/** Of one process with a record. */
+export function processMark(instance: string, id: string): Mark {
+  return { name: PROCESS_MARK, value: `${instance}.${id}` }
 }

@@ -67,7 +67,10 @@ export class Cli {
     if (url === undefined) return connectControlPlane({ dataDir: this.dataDir(), waitMs })
     const token = this.globals.token ?? this.env['MILLRACE_TOKEN']
     if (token === undefined)
-      throw new UsageError(`A token is needed for ${url}.`, 'Set MILLRACE_TOKEN to what the file api-token in its data directory holds.')
+      throw new UsageError(
+        `A token is needed for ${url}.`,
+        'Set MILLRACE_TOKEN to what the file api-token in its data directory holds.',
+      )
     return connectControlPlane({ url, token, waitMs })
   }
 
@@ -77,9 +80,14 @@ export class Cli {
     if (url !== undefined) return { url }
     const { api } = await this.connect()
     const endpoints = await api.endpoints.list()
-    const found = endpoints.find((e) => e.url !== null && (endpoint === undefined || e.name === endpoint)) ?? endpoints.find((e) => e.url !== null)
+    const found =
+      endpoints.find((e) => e.url !== null && (endpoint === undefined || e.name === endpoint)) ??
+      endpoints.find((e) => e.url !== null)
     if (found === undefined || found.url === null)
-      throw new UsageError('The gateway has no address yet.', "Look at 'millrace status', or name it with --gateway http://127.0.0.1:7080.")
+      throw new UsageError(
+        'The gateway has no address yet.',
+        "Look at 'millrace status', or name it with --gateway http://127.0.0.1:7080.",
+      )
     return { url: new URL(found.url).origin }
   }
 

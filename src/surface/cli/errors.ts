@@ -19,7 +19,12 @@ export class NoProjectError extends MillraceError {
 
 export class FileUnreadableError extends MillraceError {
   constructor(file: string, reason: string) {
-    super({ code: 'MR_CLI_FILE', kind: 'invalid', message: `Cannot read ${file}: ${reason}.`, fix: 'Give a file that exists and can be read.' })
+    super({
+      code: 'MR_CLI_FILE',
+      kind: 'invalid',
+      message: `Cannot read ${file}: ${reason}.`,
+      fix: 'Give a file that exists and can be read.',
+    })
   }
 }
 

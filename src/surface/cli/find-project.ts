@@ -28,7 +28,8 @@ export function findConfigFolder(cwd: string): string {
 }
 
 /** `--config` may name a file or its folder. */
-const folderOf = (config: string) => (statSync(config, { throwIfNoEntry: false })?.isDirectory() === true ? config : path.dirname(config))
+const folderOf = (config: string) =>
+  statSync(config, { throwIfNoEntry: false })?.isDirectory() === true ? config : path.dirname(config)
 
 const hasConfig = (dir: string) => configNames.some((file) => existsSync(path.join(dir, file)))
 

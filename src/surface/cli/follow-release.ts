@@ -33,6 +33,9 @@ async function untilEnded(cli: Cli, started: ReleaseView, timeoutMs: number): Pr
 }
 
 function describe(cli: Cli, release: ReleaseView): string {
-  const what = release.kind === 'rollback' ? `rollback of ${release.endpoint} to ${release.version}` : `${release.version} to ${release.endpoint}`
+  const what =
+    release.kind === 'rollback'
+      ? `rollback of ${release.endpoint} to ${release.version}`
+      : `${release.version} to ${release.endpoint}`
   return `${release.id}  ${what}  ${cli.status(release.status)}${release.why === null ? '' : `  ${plainText(release.why)}`}`
 }

@@ -59,7 +59,8 @@ function showOutcome(cli: Cli, run: RunView, gate: GateView | null, release: Rel
   }
   const { version, status, why } = run.outcome
   const subject = version ?? run.id
-  const what = release === null ? (version === null ? run.status : (status ?? run.status)) : `${release.id} ${release.status}`
+  const what =
+    release === null ? (version === null ? run.status : (status ?? run.status)) : `${release.id} ${release.status}`
   cli.line(`${subject}: ${cli.status(what)}${why === null ? (run.why === null ? '' : `: ${run.why}`) : `: ${why}`}`)
 }
 
@@ -81,7 +82,8 @@ export function showGate(cli: Cli, gate: GateView): void {
     'no checks',
   )
   const { approval } = gate
-  if (approval !== null) cli.line(`${cli.status(approval.decision)} by ${approval.by} at ${time(approval.atMs)}: ${approval.why}`)
+  if (approval !== null)
+    cli.line(`${cli.status(approval.decision)} by ${approval.by} at ${time(approval.atMs)}: ${approval.why}`)
 }
 
 function exitCodeOfRun(run: RunView): ExitCode {

@@ -21,6 +21,9 @@ export function parseJson(option: string, json: string): unknown {
     return JSON.parse(json) as unknown
   } catch (error) {
     const shown = json.length > 80 ? `${json.slice(0, 80)}…` : json
-    throw new UsageError(`${option} is not JSON: ${messageOf(error)} (${shown}).`, `Quote it for the shell: ${option} '{"age": 3}'.`)
+    throw new UsageError(
+      `${option} is not JSON: ${messageOf(error)} (${shown}).`,
+      `Quote it for the shell: ${option} '{"age": 3}'.`,
+    )
   }
 }

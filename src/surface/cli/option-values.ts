@@ -5,7 +5,8 @@ import { UsageError } from './errors.ts'
 
 export function parseDuration(option: string, text: string): number {
   const ms = durationMs(text)
-  if (ms === null || ms <= 0) throw new UsageError(`${option} must be a duration, not '${text}'.`, `Write for example ${option} 30s, 15m or 2h.`)
+  if (ms === null || ms <= 0)
+    throw new UsageError(`${option} must be a duration, not '${text}'.`, `Write for example ${option} 30s, 15m or 2h.`)
   return ms
 }
 
@@ -14,7 +15,10 @@ export function parseInteger(option: string, text: string, range: { min?: number
   const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN
   if (!(value >= min && value <= max)) {
     const bounds = range.min === undefined ? '' : ` from ${min}${range.max === undefined ? '' : ` to ${max}`}`
-    throw new UsageError(`${option} must be a whole number${bounds}, not '${text}'.`, `Write for example ${option} ${Math.max(min, 1)}.`)
+    throw new UsageError(
+      `${option} must be a whole number${bounds}, not '${text}'.`,
+      `Write for example ${option} ${Math.max(min, 1)}.`,
+    )
   }
   return value
 }
@@ -27,7 +31,10 @@ const ISO_TIME = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d
 export function parseTime(option: string, text: string): number {
   const ms = ISO_TIME.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(ms))
-    throw new UsageError(`${option} must be a time with its zone, not '${text}'.`, `Write for example ${option} 2001-03-01T06:00:00Z, or 2001-03-01 for midnight UTC.`)
+    throw new UsageError(
+      `${option} must be a time with its zone, not '${text}'.`,
+      `Write for example ${option} 2001-03-01T06:00:00Z, or 2001-03-01 for midnight UTC.`,
+    )
   return ms
 }
 
@@ -37,7 +44,8 @@ export function parseParams(pairs: string[]): Record<string, string | number | b
   return Object.fromEntries(
     pairs.map((pair) => {
       const at = pair.indexOf('=')
-      if (at < 1) throw new UsageError(`--param must be name=value, not '${pair}'.`, 'Write for example --param depth=6.')
+      if (at < 1)
+        throw new UsageError(`--param must be name=value, not '${pair}'.`, 'Write for example --param depth=6.')
       return [pair.slice(0, at), scalar(pair.slice(at + 1))]
     }),
   )

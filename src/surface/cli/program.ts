@@ -22,7 +22,7 @@ export function buildProgram(): { program: Command; cli: Cli } {
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
     .configureOutput({ writeErr: (text) => void (asksJson() || process.stderr.write(text)) })
     .showSuggestionAfterError()
-    .showHelpAfterError("fix: Run it with --help to see what it takes.")
+    .showHelpAfterError('fix: Run it with --help to see what it takes.')
     .exitOverride()
     .addHelpText('after', EXAMPLES)
   for (const define of commands) define(program, cli)
@@ -55,18 +55,26 @@ function usageExit(error: CommanderError, args: string[]): number {
   if (error.code === 'commander.help') return EXIT.usage
   if (asksJson(args)) {
     const message = error.message.replace(/^error: /, '')
-    process.stderr.write(`${JSON.stringify({ error: { code: 'MR_CLI_USAGE', kind: 'invalid', message, retryable: false } })}\n`)
+    process.stderr.write(
+      `${JSON.stringify({ error: { code: 'MR_CLI_USAGE', kind: 'invalid', message, retryable: false } })}\n`,
+    )
   }
   return EXIT.usage
 }
 
 function printError(error: unknown, json: boolean, cli: Cli): void {
   if (json) {
-    const facts = error instanceof MillraceError ? error.toJSON() : { code: 'MR_CLI_DEFECT', kind: 'internal', message: messageOf(error), retryable: false }
+    const facts =
+      error instanceof MillraceError
+        ? error.toJSON()
+        : { code: 'MR_CLI_DEFECT', kind: 'internal', message: messageOf(error), retryable: false }
     process.stderr.write(`${JSON.stringify({ error: facts })}\n`)
   } else {
     process.stderr.write(`${cli.style('red', 'error:')} ${messageOf(error)}\n`)
-    const fix = error instanceof MillraceError ? error.fix : "Run it again with MILLRACE_DEBUG=1 and report what it prints: this is a defect of Millrace."
+    const fix =
+      error instanceof MillraceError
+        ? error.fix
+        : 'Run it again with MILLRACE_DEBUG=1 and report what it prints: this is a defect of Millrace.'
     if (fix !== undefined) process.stderr.write(`${cli.style('cyan', 'fix:')} ${fix}\n`)
   }
   if (cli.env['MILLRACE_DEBUG']) process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)

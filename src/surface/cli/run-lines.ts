@@ -8,13 +8,19 @@ import { bar, duration, plainText } from './text.ts'
 export function describeChanges(before: RunView | null, now: RunView): string[] {
   return [
     ...(before?.status === now.status ? [] : [statusLine(now)]),
-    ...now.steps.flatMap((step) => stepLines(before?.steps.find((s) => s.name === step.name), step)),
+    ...now.steps.flatMap((step) =>
+      stepLines(
+        before?.steps.find((s) => s.name === step.name),
+        step,
+      ),
+    ),
     ...outcomeLines(before, now),
   ].map(plainText)
 }
 
 function statusLine(run: RunView): string {
-  const took = run.endedAtMs === null || run.startedAtMs === null ? '' : ` in ${duration(run.endedAtMs - run.startedAtMs)}`
+  const took =
+    run.endedAtMs === null || run.startedAtMs === null ? '' : ` in ${duration(run.endedAtMs - run.startedAtMs)}`
   return `${run.id}  ${run.status}${took}${run.why === null ? '' : `: ${run.why}`}`
 }
 
@@ -24,12 +30,17 @@ function stepLines(before: StepView | undefined, now: StepView): string[] {
   for (const ended of now.attempts) {
     const known = before?.attempts.find((a) => a.attempt === ended.attempt)
     const bad = ended.status === 'failed' || ended.status === 'timedOut' || ended.status === 'interrupted'
-    if (bad && known?.status !== ended.status) lines.push(`  ${now.name}  attempt ${ended.attempt} ${ended.status}: ${ended.why ?? 'no reason recorded'}`)
+    if (bad && known?.status !== ended.status)
+      lines.push(`  ${now.name}  attempt ${ended.attempt} ${ended.status}: ${ended.why ?? 'no reason recorded'}`)
   }
   if (before?.status === now.status || now.status === 'waiting') return lines
-  const took = now.endedAtMs === null || now.startedAtMs === null ? '' : ` in ${duration(now.endedAtMs - now.startedAtMs)}`
+  const took =
+    now.endedAtMs === null || now.startedAtMs === null ? '' : ` in ${duration(now.endedAtMs - now.startedAtMs)}`
   const nth = attempt !== undefined && attempt.attempt > 1 ? ` (attempt ${attempt.attempt})` : ''
-  return [...lines, `  ${now.name}  ${now.status}${took}${nth}${now.why === null || now.status === 'succeeded' ? '' : `: ${now.why}`}`]
+  return [
+    ...lines,
+    `  ${now.name}  ${now.status}${took}${nth}${now.why === null || now.status === 'succeeded' ? '' : `: ${now.why}`}`,
+  ]
 }
 
 function outcomeLines(before: RunView | null, now: RunView): string[] {
@@ -37,8 +48,12 @@ function outcomeLines(before: RunView | null, now: RunView): string[] {
   const was = before?.outcome
   return [
     ...(version !== null && was?.version !== version ? [`${version}  registered`] : []),
-    ...(version !== null && status !== null && was?.status !== status ? [`${version}  ${status}${why === null || release !== null ? '' : `: ${why}`}`] : []),
-    ...(release !== null && was?.releaseStatus !== releaseStatus ? [`${release}  ${releaseStatus}${why === null ? '' : `: ${why}`}`] : []),
+    ...(version !== null && status !== null && was?.status !== status
+      ? [`${version}  ${status}${why === null || release !== null ? '' : `: ${why}`}`]
+      : []),
+    ...(release !== null && was?.releaseStatus !== releaseStatus
+      ? [`${release}  ${releaseStatus}${why === null ? '' : `: ${why}`}`]
+      : []),
   ]
 }
 
@@ -49,6 +64,8 @@ export function progressLine(run: RunView, width: number): string {
   const said = step?.progress ?? null
   const fraction = said?.fraction ?? run.progress
   const what = step?.name ?? run.outcome.releaseStatus ?? run.outcome.status ?? run.status
-  const text = plainText(`${what} ${bar(fraction, 24)} ${String(Math.round(fraction * 100)).padStart(3)}% ${said?.text ?? ''}`).trimEnd()
+  const text = plainText(
+    `${what} ${bar(fraction, 24)} ${String(Math.round(fraction * 100)).padStart(3)}% ${said?.text ?? ''}`,
+  ).trimEnd()
   return textWidth(text) < width ? text : [...text].slice(0, width - 1).join('')
 }

@@ -40,18 +40,26 @@ function section(cli: Cli, title: string, show: () => void): void {
 }
 
 function showHead(cli: Cli, { project, controlPlane, clock, disk, warnings }: StatusView): void {
-  const name = project === null ? 'no project applied' : `${cli.style('bold', project.name)}  revision ${project.revision}`
-  cli.line(`${name}  up ${duration(Math.max(0, clock.epochMs - controlPlane.startedAtMs))}  ${controlPlane.store}  ${controlPlane.dataDir}`)
+  const name =
+    project === null ? 'no project applied' : `${cli.style('bold', project.name)}  revision ${project.revision}`
+  cli.line(
+    `${name}  up ${duration(Math.max(0, clock.epochMs - controlPlane.startedAtMs))}  ${controlPlane.store}  ${controlPlane.dataDir}`,
+  )
   if (clock.rehearsed) cli.line(`${cli.style('yellow', 'rehearsed')}  calendar ${time(clock.calendarMs)}`)
   for (const hold of clock.holds) cli.line(`calendar held by ${hold.by}: ${hold.why}`)
   const free = `${bytes(disk.freeBytes)} free`
-  if (disk.low) cli.line(`${cli.style('red', 'disk low')}  ${free}, ${bytes(disk.minFreeBytes)} are needed: nothing new is started`)
-  for (const warning of warnings) cli.line(`${cli.style('yellow', 'warning')}  ${warning.text}${warning.fix === null ? '' : ` ${cli.style('cyan', warning.fix)}`}`)
+  if (disk.low)
+    cli.line(`${cli.style('red', 'disk low')}  ${free}, ${bytes(disk.minFreeBytes)} are needed: nothing new is started`)
+  for (const warning of warnings)
+    cli.line(
+      `${cli.style('yellow', 'warning')}  ${warning.text}${warning.fix === null ? '' : ` ${cli.style('cyan', warning.fix)}`}`,
+    )
 }
 
 function showEndpoints(cli: Cli, endpoints: EndpointView[]): void {
   const rows = endpoints.flatMap((endpoint) => {
-    const members: (EndpointView['members'][number] | null)[] = endpoint.members.length === 0 ? [null] : endpoint.members
+    const members: (EndpointView['members'][number] | null)[] =
+      endpoint.members.length === 0 ? [null] : endpoint.members
     return members.map((member) => ({ endpoint, member }))
   })
   cli.table(
@@ -60,8 +68,16 @@ function showEndpoints(cli: Cli, endpoints: EndpointView[]): void {
       { title: 'endpoint', value: ({ endpoint }) => endpoint.name },
       { title: 'state', value: ({ endpoint }) => endpoint.state, style: (text) => cli.status(text) },
       { title: 'version', value: ({ member }) => member?.version ?? '–' },
-      { title: 'traffic', value: ({ member }) => (member === null ? '–' : `${number(member.weightPercent)}%`), align: 'right' },
-      { title: 'replicas', value: ({ member }) => (member === null ? '–' : `${member.replicasReady}/${member.replicasWanted}`), align: 'right' },
+      {
+        title: 'traffic',
+        value: ({ member }) => (member === null ? '–' : `${number(member.weightPercent)}%`),
+        align: 'right',
+      },
+      {
+        title: 'replicas',
+        value: ({ member }) => (member === null ? '–' : `${member.replicasReady}/${member.replicasWanted}`),
+        align: 'right',
+      },
       { title: 'requests', value: ({ endpoint }) => number(endpoint.requests), align: 'right' },
       { title: 'failed', value: ({ endpoint }) => number(endpoint.failed), align: 'right' },
       { title: 'url', value: ({ endpoint }) => endpoint.url ?? '–' },
@@ -72,7 +88,8 @@ function showEndpoints(cli: Cli, endpoints: EndpointView[]): void {
 }
 
 function showWaiting(cli: Cli, { waiting }: StatusView): void {
-  for (const { version, why } of waiting) cli.line(`${version}  ${why}  ${cli.style('cyan', `millrace gate show ${version}`)}`)
+  for (const { version, why } of waiting)
+    cli.line(`${version}  ${why}  ${cli.style('cyan', `millrace gate show ${version}`)}`)
 }
 
 function showTriggers(cli: Cli, { triggers, clock }: StatusView): void {
@@ -82,7 +99,13 @@ function showTriggers(cli: Cli, { triggers, clock }: StatusView): void {
       { title: 'model', value: (t) => t.model },
       { title: 'trigger', value: (t) => t.id },
       { title: 'state', value: (t) => t.state, style: (text) => cli.status(text) },
-      { title: 'last', value: (t) => (t.lastFiredAtMs === null ? 'never' : `${ago(t.lastFiredAtMs, clock.calendarMs)}${t.lastRun === null ? '' : ` (${t.lastRun})`}`) },
+      {
+        title: 'last',
+        value: (t) =>
+          t.lastFiredAtMs === null
+            ? 'never'
+            : `${ago(t.lastFiredAtMs, clock.calendarMs)}${t.lastRun === null ? '' : ` (${t.lastRun})`}`,
+      },
       { title: 'next', value: (t) => time(t.nextAtMs) },
       { title: 'why', value: (t) => t.why ?? '' },
     ],

@@ -20,7 +20,9 @@ const NARROWEST = 8
  */
 export function table<R>(rows: R[], columns: Column<R>[], width: number | null): string[] {
   const cells = rows.map((row) => columns.map((column) => plainText(column.value(row))))
-  const natural = columns.map((column, c) => Math.max(textWidth(column.title), ...cells.map((line) => textWidth(line[c]!))))
+  const natural = columns.map((column, c) =>
+    Math.max(textWidth(column.title), ...cells.map((line) => textWidth(line[c]!))),
+  )
   const widths = width === null ? natural : fit(natural, width - GAP.length * (columns.length - 1))
   const line = (texts: string[], row: R | null) =>
     texts
@@ -31,7 +33,13 @@ export function table<R>(rows: R[], columns: Column<R>[], width: number | null):
       })
       .join(GAP)
       .trimEnd()
-  return [line(columns.map((c) => c.title.toUpperCase()), null), ...cells.map((texts, r) => line(texts, rows[r]!))]
+  return [
+    line(
+      columns.map((c) => c.title.toUpperCase()),
+      null,
+    ),
+    ...cells.map((texts, r) => line(texts, rows[r]!)),
+  ]
 }
 
 /** Takes from the widest column, one cell at a time, until the sum fits or all are at their narrowest. */
@@ -62,7 +70,8 @@ function pad(text: string, width: number, align: 'left' | 'right'): string {
   return align === 'right' ? spaces + text : text + spaces
 }
 
-const WIDE = /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{1f300}-\u{1faff}]|[\u{20000}-\u{3fffd}]/u
+const WIDE =
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{1f300}-\u{1faff}]|[\u{20000}-\u{3fffd}]/u
 const COMBINING = /\p{Mark}|\u200d/u
 
 /** Cells that a text takes: CJK and emoji two, combining marks none. */

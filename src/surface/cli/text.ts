@@ -10,7 +10,12 @@ export function plainText(text: string): string {
 export function duration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`
   if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`
-  const units: [string, number][] = [['d', 86_400_000], ['h', 3_600_000], ['m', 60_000], ['s', 1_000]]
+  const units: [string, number][] = [
+    ['d', 86_400_000],
+    ['h', 3_600_000],
+    ['m', 60_000],
+    ['s', 1_000],
+  ]
   const first = units.findIndex(([, size]) => ms >= size)
   const [[big, bigMs], small] = [units[first]!, units[first + 1]]
   const rest = small === undefined ? 0 : Math.floor((ms % bigMs) / small[1])
@@ -40,7 +45,9 @@ export function bytes(size: number): string {
 export function number(value: number | null): string {
   if (value === null) return '–'
   if (Number.isInteger(value)) return value.toLocaleString('en-US')
-  return Math.abs(value) >= 1e-4 && Math.abs(value) < 1e6 ? String(Number(value.toPrecision(4))) : value.toExponential(2)
+  return Math.abs(value) >= 1e-4 && Math.abs(value) < 1e6
+    ? String(Number(value.toPrecision(4)))
+    : value.toExponential(2)
 }
 
 export function figures(values: Record<string, unknown>): string {

@@ -14,6 +14,8 @@ export interface KillTreeOptions {
   graceMs: number
   /** How long to wait after SIGKILL. */
   killMs?: number
+  /** When aborted, SIGKILL without further grace. */
+  hurry?: AbortSignal
 }
 
 const KILL_MS = 5_000
@@ -40,7 +42,7 @@ export async function killTree(options: KillTreeOptions): Promise<number[]> {
 export async function findTree({ roots, mark }: Pick<KillTreeOptions, 'roots' | 'mark'>): Promise<number[]> {
   const table = await readProcessTable()
   const treeRoots = roots.flatMap((root) => asRoot(root) ?? [])
-  // What was started before the tree can't carry its mark: that spares most of the machine's processes a look.
+  // What was started before the first root can't carry its mark: that spares most of the machine's processes a look.
   const earliest = Math.min(...treeRoots.map((root) => root.started))
   const candidates = treeRoots.length === 0 ? table : table.filter((row) => row.started >= earliest)
   const marked = mark === undefined ? [] : markedAmong(candidates, mark)
@@ -68,7 +70,8 @@ async function signalUntilGone(
       signalled.add(pid)
       sendSignal(pid, signal)
     }
-    if (alive.length === 0 || performance.now() >= deadline) return alive
+    const hurry = signal === 'SIGTERM' && options.hurry?.aborted === true
+    if (alive.length === 0 || hurry || performance.now() >= deadline) return alive
     await new Promise((resolve) => setTimeout(resolve, lookMs))
   }
 }

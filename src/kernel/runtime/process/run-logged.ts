@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
-import { PROCESS_TOKEN_MARK } from '../marks.ts'
+import { PROCESS_MARK, PROCESS_TOKEN_MARK } from '../marks.ts'
 import { startTimeOfChild } from '../process-identity.ts'
 import { killTree } from './kill-tree.ts'
 import { exitOf, pidOf } from './spawn-detached.ts'
@@ -32,7 +32,7 @@ export async function runLogged(
 ): Promise<{ code: number; timedOut: boolean; lastLines: string }> {
   const [program = '', ...args] = options.command
   const token = randomBytes(16).toString('hex')
-  const env = { ...process.env, ...options.env, [PROCESS_TOKEN_MARK]: token }
+  const env = { ...process.env, ...options.env, [PROCESS_MARK]: 'command', [PROCESS_TOKEN_MARK]: token }
   const child = spawn(program, args, { cwd: options.cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
   const ended = exitOf(child)
   const pid = await pidOf(child, program)

@@ -4,7 +4,7 @@ import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { asDataDirError } from '../data-dir.ts'
 import { SpawnError } from '../errors.ts'
-import { INSTANCE_MARK, PROCESS_ID_MARK, PROCESS_TOKEN_MARK } from '../marks.ts'
+import { INSTANCE_MARK, PROCESS_TOKEN_MARK, processMark } from '../marks.ts'
 import { startTimeOfChild } from '../process-identity.ts'
 import { writeProcessRecord, type ProcessRecord } from '../process-record.ts'
 import { instanceOf } from '../socket-dir.ts'
@@ -89,16 +89,10 @@ export function pidOf(child: ChildProcess, command: string): Promise<number> {
   })
 }
 
-export function marksOf({
-  dataDir,
-  id,
-  token,
-}: {
-  dataDir: string
-  id: string
-  token: string
-}): Record<string, string> {
-  return { [INSTANCE_MARK]: instanceOf(dataDir), [PROCESS_ID_MARK]: id, [PROCESS_TOKEN_MARK]: token }
+export function marksOf({ dataDir, id, token }: { dataDir: string; id: string; token: string }): Record<string, string> {
+  const instance = instanceOf(dataDir)
+  const mark = processMark(instance, id)
+  return { [INSTANCE_MARK]: instance, [mark.name]: mark.value, [PROCESS_TOKEN_MARK]: token }
 }
 
 function openLog(path: string): number {

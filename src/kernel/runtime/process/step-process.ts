@@ -5,12 +5,11 @@ import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
 import { asDataDirError } from '../data-dir.ts'
 import { SpawnError, StepGivenUpError } from '../errors.ts'
 import { readIfThere } from '../atomic-file.ts'
-import { ATTEMPT_MARK, INSTANCE_MARK } from '../marks.ts'
+import { ATTEMPT_MARK, PROCESS_MARK, PROCESS_TOKEN_MARK } from '../marks.ts'
 import { bootId, isSameProcessAlive } from '../process-identity.ts'
 import { removeProcessRecord, writeProcessRecord } from '../process-record.ts'
-import { instanceOf } from '../socket-dir.ts'
 import { findTree, killTree } from './kill-tree.ts'
-import { exitOf, pidOf, type ExitStatus } from './spawn-detached.ts'
+import { exitOf, marksOf, pidOf, type ExitStatus } from './spawn-detached.ts'
 import { claimForController, readStepExit, readStepPid, stepFiles, WRAPPER } from './step-files.ts'
 
 /**
@@ -127,11 +126,13 @@ function spawnWrapper({ dir, command, cwd, env, token, record }: StepOptions): C
   // Node reports a missing folder as a missing /bin/sh.
   if (!existsSync(cwd)) throw new SpawnError(command, `its working directory '${cwd}' does not exist`)
   const log = openLog(dir)
-  const instance: Record<string, string> = record === undefined ? {} : { [INSTANCE_MARK]: instanceOf(record.dataDir) }
+  // Inherited marks would make it look like the process that started it.
+  const { [PROCESS_MARK]: _process, [PROCESS_TOKEN_MARK]: _token, ...others } = env
+  const marks: Record<string, string> = record === undefined ? {} : marksOf({ dataDir: record.dataDir, id: record.id, token })
   try {
     return spawn('/bin/sh', ['-c', WRAPPER, 'sh', dir, command, bootId()], {
       cwd,
-      env: { ...env, ...instance, [ATTEMPT_MARK]: token },
+      env: { ...others, ...marks, [ATTEMPT_MARK]: token },
       detached: true,
       stdio: ['ignore', log, log, 'pipe'],
     })

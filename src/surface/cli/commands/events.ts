@@ -25,7 +25,8 @@ export function defineEvents(program: Command, cli: Cli): void {
       const { api } = await cli.connect()
       const afterSeq = parseInteger('--after', options.after, { min: 0 })
       const limit = parseInteger('--limit', options.limit, { min: 1, max: 10_000 })
-      const show = (event: EventView) => (cli.json && options.follow === true ? cli.record(event) : cli.line(eventLine(cli, event)))
+      const show = (event: EventView) =>
+        cli.json && options.follow === true ? cli.record(event) : cli.line(eventLine(cli, event))
       if (options.follow === true) {
         for await (const event of await api.events.watch({ afterSeq, entity: options.entity })) show(event)
         return

@@ -25,7 +25,8 @@ export function defineFeedback(program: Command, cli: Cli): void {
     .option('--gateway <url>', 'where the gateway listens (default: as the control plane says; env MILLRACE_GATEWAY)')
     .addHelpText('after', EXAMPLES)
     .action(async (prediction: string | undefined, label: string | undefined, options: FeedbackOptions) => {
-      const labels = options.data === undefined ? [oneLabel(prediction, label, options)] : manyLabels(await readInput(options.data))
+      const labels =
+        options.data === undefined ? [oneLabel(prediction, label, options)] : manyLabels(await readInput(options.data))
       const gateway = await cli.gateway(options.gateway)
       const { sendLabels } = await import('../../client/feedback.ts')
       let accepted = 0
@@ -39,7 +40,10 @@ export function defineFeedback(program: Command, cli: Cli): void {
 
 function oneLabel(id: string | undefined, label: string | undefined, options: FeedbackOptions): Label {
   if (id === undefined || label === undefined)
-    throw new UsageError('A prediction id and its label are needed, or --data.', 'Write for example millrace feedback <id> 1.')
+    throw new UsageError(
+      'A prediction id and its label are needed, or --data.',
+      'Write for example millrace feedback <id> 1.',
+    )
   return { id, label: labelOf(label), row: parseInteger('--row', options.row, { min: 0 }), at: options.at }
 }
 
@@ -52,7 +56,8 @@ function labelOf(text: string): Label['label'] {
 /** An array, `{ "labels": […] }`, or NDJSON. The gateway checks each label. */
 function manyLabels(text: string): Label[] {
   const lines = text.split('\n').filter((line) => line.trim() !== '')
-  const perLine = lines.length > 1 && lines.every((line) => line.trimStart().startsWith('{') && line.trimEnd().endsWith('}'))
+  const perLine =
+    lines.length > 1 && lines.every((line) => line.trimStart().startsWith('{') && line.trimEnd().endsWith('}'))
   if (perLine) return lines.map((line, i) => parseJson(`--data line ${i + 1}`, line) as Label)
   const value = parseJson('--data', text)
   const labels = typeof value === 'object' && value !== null && 'labels' in value ? value.labels : value

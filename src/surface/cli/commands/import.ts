@@ -15,12 +15,16 @@ export function defineImport(program: Command, cli: Cli): void {
     .command('import <file>')
     .description('bring in a model file that was made elsewhere, as a version')
     .option('--model <name>', 'the model it becomes a version of (default: the only one declared)')
-    .option('--as <alias>', "'champion': the incumbent, released without a comparison; otherwise it goes through the gate")
+    .option(
+      '--as <alias>',
+      "'champion': the incumbent, released without a comparison; otherwise it goes through the gate",
+    )
     .option('--why <text>', 'the reason, kept with the version', 'imported by hand')
     .addHelpText('after', EXAMPLES)
     .action(async (file: string, options: ImportOptions) => {
       const { as: alias } = options
-      if (alias !== undefined && alias !== 'champion') throw new UsageError(`--as can be champion only, not '${alias}'.`, 'Write --as champion, or leave it out.')
+      if (alias !== undefined && alias !== 'champion')
+        throw new UsageError(`--as can be champion only, not '${alias}'.`, 'Write --as champion, or leave it out.')
       const { api } = await cli.connect()
       const model = options.model ?? (await onlyModel(api))
       const from = file.startsWith('sha256:') ? { digest: file } : { path: path.resolve(cli.cwd, file) }
@@ -35,7 +39,10 @@ async function onlyModel(api: Awaited<ReturnType<Cli['connect']>>['api']): Promi
   const [only] = models
   if (only !== undefined && models.length === 1) return only.name
   const names = models.map((m) => m.name).join(', ')
-  throw new UsageError(`There are ${models.length} models, so --model is needed.`, names === '' ? 'Declare one and apply it.' : `Use one of ${names}.`)
+  throw new UsageError(
+    `There are ${models.length} models, so --model is needed.`,
+    names === '' ? 'Declare one and apply it.' : `Use one of ${names}.`,
+  )
 }
 
 const EXAMPLES = `

@@ -8,7 +8,10 @@ import { parseInteger } from '../option-values.ts'
 import { duration, number } from '../text.ts'
 
 export function defineLake(program: Command, cli: Cli): void {
-  const lake = program.command('lake').description('the prediction log in the lake: query it, or see that nothing is missing').addHelpText('after', EXAMPLES)
+  const lake = program
+    .command('lake')
+    .description('the prediction log in the lake: query it, or see that nothing is missing')
+    .addHelpText('after', EXAMPLES)
   lake
     .command('query <sql>')
     .description("SQL (DuckDB) over predictions and labels; read only; '@file' and '-' for stdin work")
@@ -36,20 +39,27 @@ export function defineLake(program: Command, cli: Cli): void {
 }
 
 function showRows(cli: Cli, { columns, rows, truncated, elapsedMs, manifest }: QueryResult): void {
-  const isNumber = (c: number) => rows.some((row) => typeof row[c] === 'number') || /INT|DOUBLE|DECIMAL|FLOAT/.test(columns[c]!.type)
+  const isNumber = (c: number) =>
+    rows.some((row) => typeof row[c] === 'number') || /INT|DOUBLE|DECIMAL|FLOAT/.test(columns[c]!.type)
   cli.table(
     rows,
-    columns.map((column, c) => ({ title: column.name, value: (row: unknown[]) => cell(row[c]), align: isNumber(c) ? ('right' as const) : ('left' as const) })),
+    columns.map((column, c) => ({
+      title: column.name,
+      value: (row: unknown[]) => cell(row[c]),
+      align: isNumber(c) ? ('right' as const) : ('left' as const),
+    })),
     'no rows',
   )
   const more = truncated ? ', there are more: raise --limit' : ''
   cli.note(cli.style('dim', `${number(rows.length)} rows in ${duration(elapsedMs)}, manifest ${manifest}${more}`))
 }
 
-const cell = (value: unknown): string => (value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value))
+const cell = (value: unknown): string =>
+  value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value)
 
 function showCsv(cli: Cli, { columns, rows, truncated }: QueryResult): void {
-  const quoted = (value: unknown) => (/[",\r\n]/.test(cell(value)) ? `"${cell(value).replaceAll('"', '""')}"` : cell(value))
+  const quoted = (value: unknown) =>
+    /[",\r\n]/.test(cell(value)) ? `"${cell(value).replaceAll('"', '""')}"` : cell(value)
   cli.line(columns.map((c) => quoted(c.name)).join(','))
   for (const row of rows) cli.line(row.map(quoted).join(','))
   if (truncated) cli.note('there are more rows: raise --limit')
@@ -62,9 +72,13 @@ export function showReconciliation(cli: Cli, r: Reconciliation): void {
     r.sampledOut > 0 ? `${number(r.sampledOut)} sampled out` : '',
     r.dropped > 0 ? cli.style('red', `${number(r.dropped)} dropped`) : '',
   ].filter((t) => t !== '')
-  cli.line(`log  ${verdict}: ${number(r.answered)} answered, ${number(r.logged)} logged${lost.map((t) => `, ${t}`).join('')}; ` +
-      `${number(r.inLake)} in the lake, ${number(r.inSpool)} on the way (${duration(r.lagMs)}), manifest ${r.manifest}`)
-  cli.line(`labels  ${number(r.labels)} received, ${number(r.labelsMatched)} matched, ${number(r.labelsUnmatched)} without a prediction`)
+  cli.line(
+    `log  ${verdict}: ${number(r.answered)} answered, ${number(r.logged)} logged${lost.map((t) => `, ${t}`).join('')}; ` +
+      `${number(r.inLake)} in the lake, ${number(r.inSpool)} on the way (${duration(r.lagMs)}), manifest ${r.manifest}`,
+  )
+  cli.line(
+    `labels  ${number(r.labels)} received, ${number(r.labelsMatched)} matched, ${number(r.labelsUnmatched)} without a prediction`,
+  )
   if (r.why !== null) cli.line(r.why)
 }
 

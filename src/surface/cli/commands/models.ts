@@ -31,7 +31,10 @@ export function defineModels(program: Command, cli: Cli): void {
         const version = await api.versions.get({ ref })
         return cli.json ? cli.document(version) : showVersion(cli, version)
       }
-      const [model, versions] = await Promise.all([api.models.get({ model: ref }), api.versions.list({ model: ref, limit })])
+      const [model, versions] = await Promise.all([
+        api.models.get({ model: ref }),
+        api.versions.list({ model: ref, limit }),
+      ])
       if (cli.json) return cli.document({ ...model, recent: versions })
       showModel(cli, model, versions)
     })
@@ -73,12 +76,16 @@ function automation(model: ModelSummary): string {
 
 function showBlockers(cli: Cli, model: ModelSummary): void {
   for (const blocker of model.blockers) {
-    cli.line(`${cli.style('yellow', `${model.name}:`)} ${blocker.why}${blocker.fix === null ? '' : ` ${cli.style('cyan', blocker.fix)}`}`)
+    cli.line(
+      `${cli.style('yellow', `${model.name}:`)} ${blocker.why}${blocker.fix === null ? '' : ` ${cli.style('cyan', blocker.fix)}`}`,
+    )
   }
 }
 
 function showModel(cli: Cli, model: ModelView, versions: VersionSummary[]): void {
-  cli.line(`${cli.style('bold', model.name)}  endpoint ${model.endpoint}  ${model.task ?? 'no task declared'}  importance ${model.importance}`)
+  cli.line(
+    `${cli.style('bold', model.name)}  endpoint ${model.endpoint}  ${model.task ?? 'no task declared'}  importance ${model.importance}`,
+  )
   const aliases = model.aliases.map((a) => `${a.alias} → ${a.version} since ${time(a.sinceMs)}`)
   if (aliases.length > 0) cli.line(aliases.join('; '))
   showBlockers(cli, model)
@@ -113,18 +120,24 @@ function showVersion(cli: Cli, version: VersionView): void {
     cli.line(`outputs  ${version.signature.outputs.map(tensor).join('; ')}`)
   }
   for (const artifact of version.artifacts) {
-    cli.line(`artifact ${artifact.name}  ${artifact.sizeBytes === null ? '' : bytes(artifact.sizeBytes)}  ${artifact.digest}`)
+    cli.line(
+      `artifact ${artifact.name}  ${artifact.sizeBytes === null ? '' : bytes(artifact.sizeBytes)}  ${artifact.digest}`,
+    )
   }
   const { deployment } = version
   if (deployment !== null) {
     const ready = `${deployment.replicasReady} of ${deployment.replicasWanted} replicas ready`
-    cli.line(`${deployment.id}  ${cli.status(deployment.status)}  ${ready}, ${number(deployment.weightPercent)}% of the traffic`)
+    cli.line(
+      `${deployment.id}  ${cli.status(deployment.status)}  ${ready}, ${number(deployment.weightPercent)}% of the traffic`,
+    )
   }
 }
 
 function showLineage(cli: Cli, { lineage }: VersionView): void {
   const origin = lineage.run ?? (lineage.importedFrom === null ? '–' : `import of ${lineage.importedFrom}`)
-  cli.line(`from     ${origin}, revision ${lineage.revision ?? '–'}, as of ${time(lineage.asOfMs)}, seed ${lineage.seed ?? '–'}`)
+  cli.line(
+    `from     ${origin}, revision ${lineage.revision ?? '–'}, as of ${time(lineage.asOfMs)}, seed ${lineage.seed ?? '–'}`,
+  )
   if (Object.keys(lineage.params).length > 0) cli.line(`params   ${figures(lineage.params)}`)
   if (lineage.codeDigest !== null) cli.line(`code     ${lineage.codeDigest}`)
   for (const input of lineage.inputs) cli.line(`input    ${input.step}.${input.name}  ${input.digest}`)

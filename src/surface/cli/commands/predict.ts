@@ -16,15 +16,23 @@ export function definePredict(program: Command, cli: Cli): void {
   program
     .command('predict <endpoint>')
     .description('ask an endpoint, or one version (late-flight@7), for a prediction')
-    .option('--row <json>', 'a row by column name; may be repeated', (value: string, all: string[]) => [...all, value], [])
+    .option(
+      '--row <json>',
+      'a row by column name; may be repeated',
+      (value: string, all: string[]) => [...all, value],
+      [],
+    )
     .option('--data <json>', 'a whole Open Inference Protocol v2 request, or rows: JSON, @file, or - for stdin')
     .option('--gateway <url>', 'where the gateway listens (default: as the control plane says; env MILLRACE_GATEWAY)')
     .addHelpText('after', EXAMPLES)
     .action(async (target: string, options: PredictOptions) => {
-      if ((options.row.length > 0) === (options.data !== undefined))
+      if (options.row.length > 0 === (options.data !== undefined))
         throw new UsageError('Give either --row or --data.', `Write for example --row '{"age": 3}'.`)
       const [endpoint, version] = splitTarget(target)
-      const input = options.data === undefined ? options.row.map((text) => parseJson('--row', text)) : parseJson('--data', await readInput(options.data))
+      const input =
+        options.data === undefined
+          ? options.row.map((text) => parseJson('--row', text))
+          : parseJson('--data', await readInput(options.data))
       const gateway = await cli.gateway(options.gateway, endpoint)
       const { predict } = await import('../../client/predict.ts')
       const number = version === undefined ? undefined : await numberOf(cli, endpoint, version)
@@ -48,9 +56,16 @@ async function numberOf(cli: Cli, endpoint: string, version: string): Promise<st
   return String((await api.versions.get({ ref: `${model}@${version}` })).number)
 }
 
-const isRequest = (input: unknown): boolean => typeof input === 'object' && input !== null && 'inputs' in input && Array.isArray(input.inputs)
+const isRequest = (input: unknown): boolean =>
+  typeof input === 'object' && input !== null && 'inputs' in input && Array.isArray(input.inputs)
 
-async function fromRows(cli: Cli, gateway: GatewayAddress, endpoint: string, version: string | undefined, input: unknown): Promise<unknown> {
+async function fromRows(
+  cli: Cli,
+  gateway: GatewayAddress,
+  endpoint: string,
+  version: string | undefined,
+  input: unknown,
+): Promise<unknown> {
   const rows = Array.isArray(input) ? input : [input]
   if (!rows.every((row): row is Row => typeof row === 'object' && row !== null && !Array.isArray(row)))
     throw new UsageError('A row must be an object of column names and values.', `Write for example '{"age": 3}'.`)
@@ -60,27 +75,47 @@ async function fromRows(cli: Cli, gateway: GatewayAddress, endpoint: string, ver
 }
 
 /** Metadata has no column names; where one input holds several columns, the registry knows them. */
-async function withColumns(cli: Cli, endpoint: string, version: string | undefined, inputs: InputSpec[]): Promise<InputSpec[]> {
+async function withColumns(
+  cli: Cli,
+  endpoint: string,
+  version: string | undefined,
+  inputs: InputSpec[],
+): Promise<InputSpec[]> {
   const several = inputs.some((i) => i.columns === undefined && i.shape.length === 2 && i.shape[1] !== 1)
   if (!several) return inputs
   const { api } = await cli.connect()
   const model = (await api.endpoints.list()).find((e) => e.name === endpoint)?.model ?? endpoint
   const { signature } = await api.versions.get({ ref: `${model}@${version ?? 'champion'}` })
-  return inputs.map((input) => ({ ...input, columns: signature?.inputs.find((i) => i.name === input.name)?.columns ?? null }))
+  return inputs.map((input) => ({
+    ...input,
+    columns: signature?.inputs.find((i) => i.name === input.name)?.columns ?? null,
+  }))
 }
 
 function show(cli: Cli, prediction: Prediction): void {
   const rows = prediction.outputs[0]?.shape[0] ?? 0
   const cell = (output: Prediction['outputs'][number], row: number) => {
     const each = rows === 0 ? 0 : output.data.length / rows
-    return output.data.slice(row * each, (row + 1) * each).map(String).join(', ')
+    return output.data
+      .slice(row * each, (row + 1) * each)
+      .map(String)
+      .join(', ')
   }
   cli.table(
     Array.from({ length: rows }, (_, row) => row),
-    prediction.outputs.map((output) => ({ title: output.name, value: (row: number) => cell(output, row), align: 'right' as const })),
+    prediction.outputs.map((output) => ({
+      title: output.name,
+      value: (row: number) => cell(output, row),
+      align: 'right' as const,
+    })),
     'no rows',
   )
-  cli.line(cli.style('dim', `${prediction.modelName}@${prediction.modelVersion}  prediction ${prediction.predictionId ?? 'not logged'}`))
+  cli.line(
+    cli.style(
+      'dim',
+      `${prediction.modelName}@${prediction.modelVersion}  prediction ${prediction.predictionId ?? 'not logged'}`,
+    ),
+  )
 }
 
 const EXAMPLES = `

@@ -10,7 +10,10 @@ export function defineRelease(program: Command, cli: Cli): void {
     .option('--why <text>', 'the reason, kept with the release', 'by hand')
     .option('--no-wait', 'only start it')
     .option('--timeout <duration>', 'stop following after so long; the release goes on', '1h')
-    .addHelpText('after', '\nExamples:\n  millrace release late-flight@7\n  millrace release late-flight@7 --why "spare is fresher" --no-wait --json\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  millrace release late-flight@7\n  millrace release late-flight@7 --why "spare is fresher" --no-wait --json\n',
+    )
     .action(async (ref: string, options: { why: string; wait: boolean; timeout: string }) => {
       const timeoutMs = parseDuration('--timeout', options.timeout)
       const { api } = await cli.connect()

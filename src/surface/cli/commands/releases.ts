@@ -13,7 +13,10 @@ export function defineReleases(program: Command, cli: Cli): void {
     .option('--limit <number>', 'at most so many', '20')
     .action(async (model: string | undefined, options: { limit: string }) => {
       const { api } = await cli.connect()
-      const list = await api.releases.list({ model, limit: parseInteger('--limit', options.limit, { min: 1, max: 1_000 }) })
+      const list = await api.releases.list({
+        model,
+        limit: parseInteger('--limit', options.limit, { min: 1, max: 1_000 }),
+      })
       if (cli.json) return cli.document(list)
       showReleases(cli, list)
     })

@@ -18,7 +18,10 @@ export function defineRollback(program: Command, cli: Cli): void {
     .option('--why <text>', 'the reason, kept with the rollback', 'by hand')
     .option('--no-wait', 'only start it')
     .option('--timeout <duration>', 'stop following after so long; the rollback goes on', '15m')
-    .addHelpText('after', '\nExamples:\n  millrace rollback late-flight --why "complaints from the desk"\n  millrace rollback late-flight --to late-flight@5\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  millrace rollback late-flight --why "complaints from the desk"\n  millrace rollback late-flight --to late-flight@5\n',
+    )
     .action(async (endpoint: string, options: RollbackOptions) => {
       const timeoutMs = parseDuration('--timeout', options.timeout)
       const { api } = await cli.connect()

@@ -65,7 +65,9 @@ const took = (startedAtMs: number | null, endedAtMs: number | null) =>
   startedAtMs === null || endedAtMs === null ? '–' : duration(endedAtMs - startedAtMs)
 
 function showRun(cli: Cli, run: RunView): void {
-  cli.line(`${cli.style('bold', run.id)}  ${run.model}  ${cli.status(run.status)}${run.why === null ? '' : `  ${run.why}`}`)
+  cli.line(
+    `${cli.style('bold', run.id)}  ${run.model}  ${cli.status(run.status)}${run.why === null ? '' : `  ${run.why}`}`,
+  )
   cli.line(`started by ${run.cause}, revision ${run.revision}, as of ${time(run.asOfMs)}, seed ${run.seed}`)
   if (Object.keys(run.params).length > 0) cli.line(`params: ${figures(run.params)}`)
   const attempts = run.steps.flatMap((step) => step.attempts.map((attempt) => ({ step, attempt })))
@@ -82,7 +84,8 @@ function showRun(cli: Cli, run: RunView): void {
     ],
     'no attempts yet',
   )
-  for (const step of run.steps.filter((s) => s.attempts.length === 0)) cli.line(`${step.name}: ${step.status}${step.why === null ? '' : `: ${step.why}`}`)
+  for (const step of run.steps.filter((s) => s.attempts.length === 0))
+    cli.line(`${step.name}: ${step.status}${step.why === null ? '' : `: ${step.why}`}`)
   cli.line(`outcome: ${outcomeOf(run)}${run.outcome.why === null ? '' : `: ${run.outcome.why}`}`)
 }
 

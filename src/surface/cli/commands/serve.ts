@@ -18,12 +18,25 @@ export function defineServe(program: Command, cli: Cli): void {
     .option('--host <address>', 'who is not on this machine needs another than the default', '127.0.0.1')
     .option('--name <name>', "how clients call it (default: the file's name)")
     .option('--features <names>', 'column names of a single [N, K] input, comma-separated')
-    .addHelpText('after', '\nExamples:\n  millrace serve model.onnx\n  millrace serve model.onnx --port 9000 --name churn\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  millrace serve model.onnx\n  millrace serve model.onnx --port 9000 --name churn\n',
+    )
     .action(async (file: string, options: ServeOptions) => {
       const port = parsePort('--port', options.port)
-      const [{ serveFile }, { version }] = await Promise.all([import('../../../serving/model-server/serve-file.ts'), import('../../../version.ts')])
+      const [{ serveFile }, { version }] = await Promise.all([
+        import('../../../serving/model-server/serve-file.ts'),
+        import('../../../version.ts'),
+      ])
       const features = options.features?.split(',').map((name) => name.trim()) ?? null
-      const served = await serveFile({ path: file, port, host: options.host, name: options.name, features, serverVersion: version })
+      const served = await serveFile({
+        path: file,
+        port,
+        host: options.host,
+        name: options.name,
+        features,
+        serverVersion: version,
+      })
       const host = options.host.includes(':') ? `[${options.host}]` : options.host
       const url = `http://${host}:${served.port}/v2/models/${encodeURIComponent(served.name)}`
       if (cli.json) cli.record({ url, port: served.port, name: served.name })

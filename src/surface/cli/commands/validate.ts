@@ -17,12 +17,19 @@ export function defineValidate(program: Command, cli: Cli): void {
         configPath: file ?? cli.globals.config ?? findConfigFolder(cli.cwd),
         cwd: cli.cwd,
       })
-      const models = project.models.map((model) => ({ name: model.name, missingForAutomation: missingForAutomation(model) }))
+      const models = project.models.map((model) => ({
+        name: model.name,
+        missingForAutomation: missingForAutomation(model),
+      }))
       if (cli.json) return cli.document({ valid: true, sourcePath, digest, project, models })
-      cli.line(`${cli.style('green', 'valid')}  ${sourcePath}  project ${project.name}, ${models.length} model${models.length === 1 ? '' : 's'}`)
+      cli.line(
+        `${cli.style('green', 'valid')}  ${sourcePath}  project ${project.name}, ${models.length} model${models.length === 1 ? '' : 's'}`,
+      )
       for (const { name, missingForAutomation: missing } of models) {
         if (missing.length === 0) continue
-        cli.line(`${cli.style('yellow', `${name}:`)} without ${missing.join(', ')} its versions are released only on approval`)
+        cli.line(
+          `${cli.style('yellow', `${name}:`)} without ${missing.join(', ')} its versions are released only on approval`,
+        )
       }
     })
 }

@@ -41,7 +41,9 @@ async function templateFiles(template: Template): Promise<{ path: string; text: 
   const folder = join(packageRoot(), 'templates', template)
   const entries = await readdir(folder, { withFileTypes: true })
   const names = entries.filter((entry) => entry.isFile()).map((entry) => entry.name)
-  return Promise.all(names.map(async (name) => ({ path: renamed[name] ?? name, text: await readFile(join(folder, name), 'utf8') })))
+  return Promise.all(
+    names.map(async (name) => ({ path: renamed[name] ?? name, text: await readFile(join(folder, name), 'utf8') })),
+  )
 }
 
 /** Without force a file that appeared since the check is kept, and named. */

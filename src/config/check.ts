@@ -9,7 +9,9 @@ import { nearest } from './suggest.ts'
 export function checkProject(project: WrittenProject): Finding[] {
   const models = Object.entries(project.models)
   return [
-    ...(models.length === 0 ? [finding(['models'], 'is empty', `add a model: { 'my-model': { train: 'python train.py' } }.`)] : []),
+    ...(models.length === 0
+      ? [finding(['models'], 'is empty', `add a model: { 'my-model': { train: 'python train.py' } }.`)]
+      : []),
     ...checkGateway(project.gateway),
     ...checkEndpoints(models),
     ...models.flatMap(([name, model]) => checkModel(name, model)),
@@ -22,7 +24,9 @@ const namesOfTheLake = ['predictions', 'labels']
 function checkModel(name: string, model: WrittenModel): Finding[] {
   const at: Path = ['models', name]
   return [
-    ...(namesOfTheLake.includes(name) ? [finding(at, `can't be called '${name}', which is a table of the lake`, 'choose another name.')] : []),
+    ...(namesOfTheLake.includes(name)
+      ? [finding(at, `can't be called '${name}', which is a table of the lake`, 'choose another name.')]
+      : []),
     ...checkColumns(at, model),
     ...checkSteps(at, model),
     ...checkVariables([...at, 'params'], 'PARAM', model.params),
@@ -36,7 +40,13 @@ function checkGateway(gateway: WrittenProject['gateway']): Finding[] {
   const loopback = gateway.host === 'localhost' || gateway.host === '::1' || /^127(\.\d{1,3}){3}$/.test(gateway.host)
   if (loopback || gateway.anonymous) return []
   const message = 'lets other machines in, and this version does not ask callers for keys'
-  return [finding(['gateway', 'host'], message, `use '127.0.0.1', or add anonymous: true if everyone who reaches it may predict.`)]
+  return [
+    finding(
+      ['gateway', 'host'],
+      message,
+      `use '127.0.0.1', or add anonymous: true if everyone who reaches it may predict.`,
+    ),
+  ]
 }
 
 function checkEndpoints(models: [string, WrittenModel][]): Finding[] {
@@ -47,15 +57,26 @@ function checkEndpoints(models: [string, WrittenModel][]): Finding[] {
     owners.set(endpoint, owner ?? name)
     if (owner === undefined) return []
     const path: Path = model.endpoint === undefined ? ['models', name] : ['models', name, 'endpoint']
-    return [finding(path, `answers at endpoint '${endpoint}', as model '${owner}' does`, 'give each model an endpoint of its own.')]
+    return [
+      finding(
+        path,
+        `answers at endpoint '${endpoint}', as model '${owner}' does`,
+        'give each model an endpoint of its own.',
+      ),
+    ]
   })
 }
 
 function checkColumns(at: Path, model: WrittenModel): Finding[] {
   const features = model.features ?? []
-  const found = duplicates(features).map((i) => finding([...at, 'features', i], 'is listed twice', 'remove one of them.'))
+  const found = duplicates(features).map((i) =>
+    finding([...at, 'features', i], 'is listed twice', 'remove one of them.'),
+  )
   const leak = model.label === undefined ? -1 : features.indexOf(model.label)
-  if (leak >= 0) found.push(finding([...at, 'features', leak], 'is the label, which a model must not be given', 'remove it from features.'))
+  if (leak >= 0)
+    found.push(
+      finding([...at, 'features', leak], 'is the label, which a model must not be given', 'remove it from features.'),
+    )
   if (model.positive !== undefined && model.task === 'regression')
     found.push(finding([...at, 'positive'], 'has no meaning for regression', `remove it, or declare task: 'binary'.`))
   return found
@@ -73,20 +94,30 @@ function checkSteps(at: Path, model: WrittenModel): Finding[] {
   const found = steps.flatMap(([name, step]) => checkStep(pathOf(name), step, names))
   const cycle = found.length > 0 ? null : findCycle(new Map(steps.map(([name, step]) => [name, neededBy(step)])))
   if (cycle !== null)
-    found.push(finding(pathOf(cycle[0]!), `waits for itself: ${cycle.join(' needs ')}`, 'remove one of these needs or inputs.'))
+    found.push(
+      finding(pathOf(cycle[0]!), `waits for itself: ${cycle.join(' needs ')}`, 'remove one of these needs or inputs.'),
+    )
   return found
 }
 
 function checkStep(at: Path, step: WrittenStep, names: string[]): Finding[] {
   const unknown = (path: Path, name: string) => {
     const similar = nearest(name, names)
-    return finding(path, `names the unknown step '${name}'`, similar === null ? `use one of ${names.join(', ')}.` : `did you mean "${similar}"?`)
+    return finding(
+      path,
+      `names the unknown step '${name}'`,
+      similar === null ? `use one of ${names.join(', ')}.` : `did you mean "${similar}"?`,
+    )
   }
   const needs = step.needs.flatMap((need, i) => (names.includes(need) ? [] : [unknown([...at, 'needs', i], need)]))
-  const twice = duplicates(step.needs).map((i) => finding([...at, 'needs', i], 'is listed twice', 'remove one of them.'))
+  const twice = duplicates(step.needs).map((i) =>
+    finding([...at, 'needs', i], 'is listed twice', 'remove one of them.'),
+  )
   const inputs = Object.entries(step.inputs).flatMap(([input, written]) => {
     const source = toInputSource(written)
-    return source.kind === 'step' && !names.includes(source.step) ? [unknown([...at, 'inputs', input], source.step)] : []
+    return source.kind === 'step' && !names.includes(source.step)
+      ? [unknown([...at, 'inputs', input], source.step)]
+      : []
   })
   return [...needs, ...twice, ...inputs, ...checkVariables([...at, 'inputs'], 'INPUT', step.inputs)]
 }
@@ -119,13 +150,17 @@ function checkVariables(at: Path, kind: 'PARAM' | 'INPUT', named: Record<string,
     const variable = `MILLRACE_${kind}_${name.toUpperCase().replace(/[^A-Z0-9]/g, '_')}`
     const owner = owners.get(variable)
     owners.set(variable, owner ?? name)
-    return owner === undefined ? [] : [finding([...at, name], `becomes ${variable}, as '${owner}' does`, 'rename one of them.')]
+    return owner === undefined
+      ? []
+      : [finding([...at, name], `becomes ${variable}, as '${owner}' does`, 'rename one of them.')]
   })
 }
 
 function checkTriggers(at: Path, model: WrittenModel): Finding[] {
   const again = duplicates(model.on.map((trigger) => trigger.newData))
-  return again.map((i) => finding([...at, 'on', i, 'newData'], 'is watched by an earlier trigger too', 'remove one of them.'))
+  return again.map((i) =>
+    finding([...at, 'on', i, 'newData'], 'is watched by an earlier trigger too', 'remove one of them.'),
+  )
 }
 
 function checkMetrics(at: Path, model: WrittenModel): Finding[] {
@@ -133,18 +168,33 @@ function checkMetrics(at: Path, model: WrittenModel): Finding[] {
     const path = [...at, 'gate', 'metrics', metric]
     if (bound === undefined) return []
     if (model.task !== undefined && !Object.hasOwn(metricsOf[model.task], metric))
-      return [finding(path, `is no metric of task '${model.task}'`, `use one of ${Object.keys(metricsOf[model.task]).join(', ')}.`)]
+      return [
+        finding(
+          path,
+          `is no metric of task '${model.task}'`,
+          `use one of ${Object.keys(metricsOf[model.task]).join(', ')}.`,
+        ),
+      ]
     return checkBound(path, metric, bound)
   })
 }
 
 function checkBound(path: Path, metric: string, bound: { min?: number; max?: number }): Finding[] {
   const { min, max } = bound
-  if (min === undefined && max === undefined) return [finding(path, 'has neither min nor max', 'write for example { min: 0.7 }.')]
+  if (min === undefined && max === undefined)
+    return [finding(path, 'has neither min nor max', 'write for example { min: 0.7 }.')]
   const { lowest, highest } = { ...metricsOf.regression, ...metricsOf.binary }[metric]!
-  const outside = Object.entries({ min, max }).find(([, value]) => value !== undefined && (value < lowest || value > highest))
+  const outside = Object.entries({ min, max }).find(
+    ([, value]) => value !== undefined && (value < lowest || value > highest),
+  )
   if (outside !== undefined)
-    return [finding([...path, outside[0]], `is out of reach: ${metric} lies ${rangeText(lowest, highest)}`, 'write a bound within that range.')]
+    return [
+      finding(
+        [...path, outside[0]],
+        `is out of reach: ${metric} lies ${rangeText(lowest, highest)}`,
+        'write a bound within that range.',
+      ),
+    ]
   if (min !== undefined && max !== undefined && min > max)
     return [finding(path, `can't be kept: min ${min} is above max ${max}`, 'swap them.')]
   return []
@@ -154,14 +204,30 @@ function checkComparison(at: Path, model: WrittenModel): Finding[] {
   const { loss, comparison, margin } = gateDefaults(model)
   const gate = [...at, 'gate']
   if (model.task !== undefined && !lossesOf[model.task].includes(loss))
-    return [finding([...gate, 'loss'], `does not fit task '${model.task}'`, `use ${lossesOf[model.task].join(' or ')}.`)]
+    return [
+      finding([...gate, 'loss'], `does not fit task '${model.task}'`, `use ${lossesOf[model.task].join(' or ')}.`),
+    ]
   if (comparison === 'nonInferiority' && margin === 0) {
-    const unit = loss === 'squaredError' ? 'squared units of the label' : loss === 'absoluteError' ? 'units of the label' : loss
+    const unit =
+      loss === 'squaredError' ? 'squared units of the label' : loss === 'absoluteError' ? 'units of the label' : loss
     const path = model.gate.margin === undefined ? [...gate, 'versusChampion'] : [...gate, 'margin']
-    return [finding(path, 'needs a margin above 0: how much worse a version may be', `add margin, in ${unit}, or use versusChampion: 'superiority'.`)]
+    return [
+      finding(
+        path,
+        'needs a margin above 0: how much worse a version may be',
+        `add margin, in ${unit}, or use versusChampion: 'superiority'.`,
+      ),
+    ]
   }
   const limit = loss === 'brier' || loss === 'logLoss' ? 1 : Infinity
-  if (margin >= limit) return [finding([...gate, 'margin'], `must be below ${limit}: it is in units of ${loss}`, 'write for example margin: 0.005.')]
+  if (margin >= limit)
+    return [
+      finding(
+        [...gate, 'margin'],
+        `must be below ${limit}: it is in units of ${loss}`,
+        'write for example margin: 0.005.',
+      ),
+    ]
   return []
 }
 

@@ -1,5 +1,5 @@
 /**
- * Entry of the process that runs millrace.config.ts: `node evaluate-config <config> <entry of millrace>`. It is a process
+ * Entry of the process that runs millrace.config.ts: `node evaluate-config <config> <entry of millrace> <pid of the asker>`. It is a process
  * of its own since the file is a program: it may hang, throw, exit, print or take all memory.
  */
 import { registerHooks } from 'node:module'
@@ -11,7 +11,7 @@ import type { Evaluation } from './evaluation.ts'
 import { notPlainIn } from './plain-value.ts'
 
 const READER_GRACE_MS = 5_000
-const [configPath = '', entryOfMillrace = ''] = process.argv.slice(2)
+const [configPath = '', entryOfMillrace = '', askerPid = ''] = process.argv.slice(2)
 
 // Taken before the file runs, which may replace them.
 const send = process.send?.bind(process)
@@ -30,7 +30,8 @@ async function evaluate(): Promise<Evaluation> {
     const found = notPlainIn(module['default'])
     if (found.length > 0) return { kind: 'notPlain', found }
     const json = JSON.stringify(module['default'])
-    if (json.length > VALUE_MAX_BYTES) throw new RangeError(`the configuration has ${json.length} bytes, at most ${VALUE_MAX_BYTES} are taken`)
+    if (json.length > VALUE_MAX_BYTES)
+      throw new RangeError(`the configuration has ${json.length} bytes, at most ${VALUE_MAX_BYTES} are taken`)
     return { kind: 'value', value: JSON.parse(json) }
   } catch (error) {
     return threw(error)
@@ -38,7 +39,8 @@ async function evaluate(): Promise<Evaluation> {
 }
 
 function threw(error: unknown): Evaluation {
-  const { name, code, stack } = error instanceof Error ? (error as NodeJS.ErrnoException) : { name: 'Error', code: undefined, stack: undefined }
+  const { name, code, stack } =
+    error instanceof Error ? (error as NodeJS.ErrnoException) : { name: 'Error', code: undefined, stack: undefined }
   return { kind: 'threw', name, code: code ?? null, message: messageOf(error), stack: String(stack ?? '') }
 }
 
@@ -77,7 +79,7 @@ function resolveImports(): void {
 /** Code in an endless loop can't notice that nobody waits any more; a thread beside it can. */
 function stopWithParent(): void {
   const watch = `
-    setInterval(() => { if (process.ppid !== ${process.ppid}) process.kill(process.pid, 'SIGKILL') }, 500)
+    setInterval(() => { if (process.ppid !== ${Number(askerPid)}) process.kill(process.pid, 'SIGKILL') }, 500)
   `
   new Worker(watch, { eval: true, stdout: true, stderr: true }).unref()
 }

@@ -36,8 +36,9 @@ export async function evaluateConfig(path: string, timeoutMs: number): Promise<O
 }
 
 function start(path: string): ChildProcess {
-  const args = ['--no-warnings', `--max-old-space-size=${HEAP_MAX_MB}`, packageModule('config/evaluate-config'), path, packageModule('index')]
-  return spawn(process.execPath, args, {
+  const limits = ['--no-warnings', `--max-old-space-size=${HEAP_MAX_MB}`]
+  const args = [packageModule('config/evaluate-config'), path, packageModule('index'), String(process.pid)]
+  return spawn(process.execPath, [...limits, ...args], {
     cwd: dirname(path),
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     detached: true, // a group of its own, so that what it starts can be stopped with it

@@ -2,7 +2,14 @@ import { readdir, stat } from 'node:fs/promises'
 import { extname, join, resolve } from 'node:path'
 import { ConfigAmbiguousError, ConfigNotFoundError } from './errors.ts'
 
-export const configNames = ['millrace.config.ts', 'millrace.config.mts', 'millrace.config.js', 'millrace.config.mjs', 'millrace.yaml', 'millrace.yml'] as const
+export const configNames = [
+  'millrace.config.ts',
+  'millrace.config.mts',
+  'millrace.config.js',
+  'millrace.config.mjs',
+  'millrace.yaml',
+  'millrace.yml',
+] as const
 
 export const codeEndings = ['.ts', '.mts', '.js', '.mjs'] as const
 export const yamlEndings = ['.yaml', '.yml'] as const

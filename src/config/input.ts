@@ -122,7 +122,16 @@ export interface TriggerInput {
   settle?: Duration
 }
 
-export type BinaryMetric = 'auc' | 'logLoss' | 'brier' | 'accuracy' | 'precision' | 'recall' | 'f1' | 'ece' | 'calibration'
+export type BinaryMetric =
+  | 'auc'
+  | 'logLoss'
+  | 'brier'
+  | 'accuracy'
+  | 'precision'
+  | 'recall'
+  | 'f1'
+  | 'ece'
+  | 'calibration'
 export type RegressionMetric = 'rmse' | 'mae' | 'mape' | 'r2'
 
 /** @example { metrics: { auc: { min: 0.7 } }, versusChampion: 'nonInferiority', margin: 0.005, cluster: 'day' } */

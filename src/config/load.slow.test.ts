@@ -22,7 +22,11 @@ async function folder(files: Record<string, string>): Promise<string> {
   return dir
 }
 
-async function refusal(source: string, more: Record<string, string> = {}, name = 'millrace.config.ts'): Promise<string> {
+async function refusal(
+  source: string,
+  more: Record<string, string> = {},
+  name = 'millrace.config.ts',
+): Promise<string> {
   const dir = await folder({ [name]: source, ...more })
   const failed = await loadProject({ cwd: dir, timeoutMs: 8_000 }).catch((error: unknown) => error)
   expect(failed).toBeInstanceOf(ConfigError)
@@ -42,7 +46,10 @@ describe('millrace.config.ts', () => {
       'models.ts': `import { defineModel } from 'millrace'\nexport const late = defineModel({ train: process.env.HOME ? 'python train.py' : '' })`,
     })
     const { project, digest } = await loadProject({ cwd })
-    expect(project).toMatchObject({ name: 'flights', models: [{ name: 'late', pipeline: { steps: [{ command: 'python train.py' }] } }] })
+    expect(project).toMatchObject({
+      name: 'flights',
+      models: [{ name: 'late', pipeline: { steps: [{ command: 'python train.py' }] } }],
+    })
     const yaml = await folder({ 'millrace.yaml': 'name: flights\nmodels: { late: { train: python train.py } }' })
     const same = await loadProject({ cwd: yaml })
     expect({ ...same.project, root: '' }).toEqual({ ...project, root: '' })
@@ -50,8 +57,12 @@ describe('millrace.config.ts', () => {
   })
 
   it('may be JavaScript, as a module or in the older form', async () => {
-    const esm = await folder({ 'millrace.config.mjs': `import { defineProject } from 'millrace'\nexport default defineProject(${good})` })
-    const cjs = await folder({ 'millrace.config.js': `const { defineProject } = require('millrace')\nmodule.exports = defineProject(${good})` })
+    const esm = await folder({
+      'millrace.config.mjs': `import { defineProject } from 'millrace'\nexport default defineProject(${good})`,
+    })
+    const cjs = await folder({
+      'millrace.config.js': `const { defineProject } = require('millrace')\nmodule.exports = defineProject(${good})`,
+    })
     for (const cwd of [esm, cjs]) expect((await loadProject({ cwd })).project.name).toBe('p')
   })
 
@@ -80,32 +91,90 @@ export default defineProject({
   })
 
   it.each([
-    ['a syntax error', 'const a: number = 1\nexport default { a: 1 b: 2 }', /^millrace\.config\.ts:2:23 {2}can't be read: .* Fix: correct the code at this place\.$/],
-    ['TypeScript that is more than types', 'enum A { B }\nexport default {}', /^millrace\.config\.ts:1:1 {2}TypeScript enum is not supported/],
-    ['code that throws', `const x: string = 'a'\n\nfunction f(): never {\n  throw new TypeError('no such thing')\n}\nexport default f()`, /^millrace\.config\.ts:4:9 {2}threw TypeError: no such thing\. Fix/],
+    [
+      'a syntax error',
+      'const a: number = 1\nexport default { a: 1 b: 2 }',
+      /^millrace\.config\.ts:2:23 {2}can't be read: .* Fix: correct the code at this place\.$/,
+    ],
+    [
+      'TypeScript that is more than types',
+      'enum A { B }\nexport default {}',
+      /^millrace\.config\.ts:1:1 {2}TypeScript enum is not supported/,
+    ],
+    [
+      'code that throws',
+      `const x: string = 'a'\n\nfunction f(): never {\n  throw new TypeError('no such thing')\n}\nexport default f()`,
+      /^millrace\.config\.ts:4:9 {2}threw TypeError: no such thing\. Fix/,
+    ],
     ['code that throws what is no error', `throw 'a text'`, /threw Error: a text/],
-    ['a promise that nobody handles', `Promise.reject(new Error('late'))\nawait new Promise((r) => setTimeout(r, 50))\nexport default ${good}`, /^millrace\.config\.ts:1:16 {2}threw Error: late/],
-    ['a function', `export default () => (${good})`, /^millrace\.config\.ts:1:16 {2}is a function, which can't be kept in a revision/],
-    ['a date inside', `export default { name: 'p',\n  models: { m: { train: 'x', params: { since: new Date(0) } } } }`, /^millrace\.config\.ts:2:40 {2}models\.m\.params\.since: is a Date/],
-    ['no default export', `export const config = ${good}`, /has no default export \(it exports config\)\. Fix: end it with export default/],
-    ['an early exit', `console.log('bye')\nprocess.exit(3)\nexport default {}`, /ended its process with exit code 3 before it gave a configuration; the last it printed: "bye"/],
-    ['a promise that never settles', 'await new Promise(() => {})\nexport default {}', /ended its process with exit code 13|did not finish/],
+    [
+      'a promise that nobody handles',
+      `Promise.reject(new Error('late'))\nawait new Promise((r) => setTimeout(r, 50))\nexport default ${good}`,
+      /^millrace\.config\.ts:1:16 {2}threw Error: late/,
+    ],
+    [
+      'a function',
+      `export default () => (${good})`,
+      /^millrace\.config\.ts:1:16 {2}is a function, which can't be kept in a revision/,
+    ],
+    [
+      'a date inside',
+      `export default { name: 'p',\n  models: { m: { train: 'x', params: { since: new Date(0) } } } }`,
+      /^millrace\.config\.ts:2:40 {2}models\.m\.params\.since: is a Date/,
+    ],
+    [
+      'no default export',
+      `export const config = ${good}`,
+      /has no default export \(it exports config\)\. Fix: end it with export default/,
+    ],
+    [
+      'an early exit',
+      `console.log('bye')\nprocess.exit(3)\nexport default {}`,
+      /ended its process with exit code 3 before it gave a configuration; the last it printed: "bye"/,
+    ],
+    [
+      'a promise that never settles',
+      'await new Promise(() => {})\nexport default {}',
+      /ended its process with exit code 13|did not finish/,
+    ],
     ['a suicide', `process.kill(process.pid, 'SIGKILL')\nexport default {}`, /ended its process by SIGKILL/],
-    ['a package that is not there', `import x from 'no-such-package-anywhere'\nexport default x`, /^millrace\.config\.ts:1:15 {2}imports 'no-such-package-anywhere', which is not there\. Fix: install it/],
-    ['a file that is not there', `\nimport x from './nowhere.ts'\nexport default x`, /^millrace\.config\.ts:2:15 {2}imports '.*nowhere\.ts', which is not there\. Fix: correct the path/],
-    ['a field written twice', `export default {\n  name: 'p',\n  name: 'q', models: {} }`, /^millrace\.config\.ts:3:3 {2}writes "name" twice/],
-    ['a configuration with data in it', `export default { name: 'x'.repeat(6_000_000) }`, /threw RangeError: the configuration has 60\d+ bytes/],
+    [
+      'a package that is not there',
+      `import x from 'no-such-package-anywhere'\nexport default x`,
+      /^millrace\.config\.ts:1:15 {2}imports 'no-such-package-anywhere', which is not there\. Fix: install it/,
+    ],
+    [
+      'a file that is not there',
+      `\nimport x from './nowhere.ts'\nexport default x`,
+      /^millrace\.config\.ts:2:15 {2}imports '.*nowhere\.ts', which is not there\. Fix: correct the path/,
+    ],
+    [
+      'a field written twice',
+      `export default {\n  name: 'p',\n  name: 'q', models: {} }`,
+      /^millrace\.config\.ts:3:3 {2}writes "name" twice/,
+    ],
+    [
+      'a configuration with data in it',
+      `export default { name: 'x'.repeat(6_000_000) }`,
+      /threw RangeError: the configuration has 60\d+ bytes/,
+    ],
   ])('refuses %s', async (_, source, expected) => {
     expect(await refusal(source)).toMatch(expected)
   })
 
   it('names the imported file where the mistake is there', async () => {
-    expect(await refusal(`import './helper.ts'\nexport default {}`, { 'helper.ts': `\nthrow new Error('in here')` })).toMatch(/helper\.ts:2:7 {2}threw Error: in here/)
-    expect(await refusal(`import './helper.ts'\nexport default {}`, { 'helper.ts': `\nconst = 1` })).toMatch(/helper\.ts:2:7 {2}can't be read/)
+    expect(
+      await refusal(`import './helper.ts'\nexport default {}`, { 'helper.ts': `\nthrow new Error('in here')` }),
+    ).toMatch(/helper\.ts:2:7 {2}threw Error: in here/)
+    expect(await refusal(`import './helper.ts'\nexport default {}`, { 'helper.ts': `\nconst = 1` })).toMatch(
+      /helper\.ts:2:7 {2}can't be read/,
+    )
   })
 
   it('refuses a syntax error in JavaScript', async () => {
-    expect(await refusal('import "node:fs"\nexport default { a: 1 b: 2 }', {}, 'millrace.config.mjs')).toMatch(/^millrace\.config\.mjs:2:23 {2}can't be read: Unexpected identifier/)
+    expect(await refusal('import "node:fs"\nexport default { a: 1 b: 2 }', {}, 'millrace.config.mjs')).toMatch(
+      /^millrace\.config\.mjs:2:23 {2}can't be read: Unexpected identifier/,
+    )
   })
 
   it('stops a file that hangs, with all that it started', async () => {
@@ -118,13 +187,19 @@ export default defineProject({
         export default {}`,
     })
     const before = performance.now()
-    await expect(loadProject({ cwd, timeoutMs: 1_000 })).rejects.toThrow(/did not finish within 1 s and was stopped\. Fix: take out what waits or loops/)
+    await expect(loadProject({ cwd, timeoutMs: 1_000 })).rejects.toThrow(
+      /did not finish within 1 s and was stopped\. Fix: take out what waits or loops/,
+    )
     expect(performance.now() - before).toBeLessThan(5_000)
     expect(await goneWithin(2_000, Number(await readFile(join(cwd, 'pid'), 'utf8')))).toBe(true)
   })
 
   it('survives a file that takes all memory', async () => {
-    expect(await refusal('const all: unknown[] = []\nfor (;;) all.push(new Array(100_000).fill(all.length))\nexport default {}')).toMatch(/ran out of memory\. Fix: build less in it/)
+    expect(
+      await refusal(
+        'const all: unknown[] = []\nfor (;;) all.push(new Array(100_000).fill(all.length))\nexport default {}',
+      ),
+    ).toMatch(/ran out of memory\. Fix: build less in it/)
   })
 
   it('leaves nothing behind when Millrace itself is killed meanwhile', async () => {
@@ -143,7 +218,10 @@ export default defineProject({
       'millrace.config.ts': `const x: string = 'p'\nexport default { name: x, models: {} }`,
       'ask.ts': `import { loadProject } from ${JSON.stringify(new URL('./load.ts', import.meta.url).href)}\nawait loadProject().catch((e) => console.log(e.code))`,
     })
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, ['ask.ts'], { cwd, env: { ...process.env, NODE_OPTIONS: '' } })
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, ['ask.ts'], {
+      cwd,
+      env: { ...process.env, NODE_OPTIONS: '' },
+    })
     expect(stdout).toBe('MR_CONFIG_INVALID\n')
     expect(stderr).not.toMatch(/stripTypeScriptTypes/)
   })

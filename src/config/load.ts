@@ -46,10 +46,13 @@ export async function loadProject(options: LoadOptions = {}): Promise<LoadedProj
   const sourcePath = await realpath(await findConfig(cwd, options.configPath))
   const shown = shownPath(sourcePath, await realpath(cwd))
   const source = await readSource(sourcePath, shown)
-  const file = isYaml(sourcePath) ? readYamlFile(source) : await readCode(sourcePath, source, options.timeoutMs ?? TIMEOUT_MS)
+  const file = isYaml(sourcePath)
+    ? readYamlFile(source)
+    : await readCode(sourcePath, source, options.timeoutMs ?? TIMEOUT_MS)
   if (file.kind === 'broken') throw new ConfigError(file.problems.map((problem) => toProblem(problem, shown)))
   const read = readProject(file.value, dirname(sourcePath))
-  if (read.kind === 'refused') throw new ConfigError(inOrder(read.findings.map((finding) => located(finding, file.value, file.locate, shown))))
+  if (read.kind === 'refused')
+    throw new ConfigError(inOrder(read.findings.map((finding) => located(finding, file.value, file.locate, shown))))
   return { project: read.project, source, sourcePath, digest: digestOf(read.project) }
 }
 
@@ -57,13 +60,20 @@ async function readSource(path: string, shown: string): Promise<string> {
   const { size } = await stat(path)
   if (size <= SOURCE_MAX_BYTES) return readFile(path, 'utf8')
   const message = `has ${size} bytes, at most ${SOURCE_MAX_BYTES} are read`
-  throw new ConfigError([toProblem({ path: [], message, fix: 'move data out of it, into files that it names.', at: null }, shown)])
+  throw new ConfigError([
+    toProblem({ path: [], message, fix: 'move data out of it, into files that it names.', at: null }, shown),
+  ])
 }
 
 function readYamlFile(source: string): ReadFile {
   const file = readYaml(source)
   if (file.kind === 'value') return file
-  const problems = file.problems.map(({ message, at }) => ({ path: [], message: `can't be read: ${message}`, fix: 'correct the YAML at this place.', at }))
+  const problems = file.problems.map(({ message, at }) => ({
+    path: [],
+    message: `can't be read: ${message}`,
+    fix: 'correct the YAML at this place.',
+    at,
+  }))
   return { kind: 'broken', problems }
 }
 
@@ -105,12 +115,15 @@ function shownPath(path: string, cwd: string): string {
   return below.startsWith('..') || isAbsolute(below) ? path : below
 }
 
-const inOrder = (problems: ConfigProblem[]) => problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0))
+const inOrder = (problems: ConfigProblem[]) =>
+  problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0))
 
 const isYaml = (path: string) => (yamlEndings as readonly string[]).includes(extname(path))
 
 function digestOf(project: Project): string {
-  return `sha256:${createHash('sha256').update(JSON.stringify(canonical(project))).digest('hex')}`
+  return `sha256:${createHash('sha256')
+    .update(JSON.stringify(canonical(project)))
+    .digest('hex')}`
 }
 
 /** With sorted keys, so that the order in which fields were written does not count. Lists keep theirs. */

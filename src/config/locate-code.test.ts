@@ -33,11 +33,14 @@ describe('places of fields in TypeScript', () => {
   })
 
   it('keeps lines and columns behind types and characters beyond ASCII', () => {
-    expect(find(`const x: Record<string, 'ü→'> = {}\nexport default { ü: 'é→😀', name: 1 } as Foo<Bar>`, ['name'])).toMatch(/^name: 1/)
+    expect(
+      find(`const x: Record<string, 'ü→'> = {}\nexport default { ü: 'é→😀', name: 1 } as Foo<Bar>`, ['name']),
+    ).toMatch(/^name: 1/)
   })
 
   it('reads exports of every form', () => {
-    for (const form of ['export default x', 'export { x as default }', 'module.exports = x']) expect(find(`const x = { name: 'p' }\n${form}`, ['name'])).toMatch(/^name/)
+    for (const form of ['export default x', 'export { x as default }', 'module.exports = x'])
+      expect(find(`const x = { name: 'p' }\n${form}`, ['name'])).toMatch(/^name/)
   })
 
   it('stops at constants that name each other', () => {
@@ -50,7 +53,14 @@ describe('places of fields in TypeScript', () => {
   })
 
   it('tells the place of a syntax error, in TypeScript and in JavaScript', () => {
-    expect(mapCode('const a: number = 1\nexport default { a: 1 b: 2 }', true)).toMatchObject({ kind: 'unreadable', at: { line: 2, column: 23 } })
-    expect(mapCode('import "x"\nexport default { a: 1 b: 2 }', false)).toMatchObject({ kind: 'unreadable', message: 'Unexpected token', at: { line: 2, column: 23 } })
+    expect(mapCode('const a: number = 1\nexport default { a: 1 b: 2 }', true)).toMatchObject({
+      kind: 'unreadable',
+      at: { line: 2, column: 23 },
+    })
+    expect(mapCode('import "x"\nexport default { a: 1 b: 2 }', false)).toMatchObject({
+      kind: 'unreadable',
+      message: 'Unexpected token',
+      at: { line: 2, column: 23 },
+    })
   })
 })

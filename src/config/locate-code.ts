@@ -11,7 +11,9 @@ import type { Path } from './schema-tree.ts'
  * that a tree of the JavaScript tells places in the TypeScript. What can't be followed (calls, conditions, imports) ends
  * the search at the place reached so far.
  */
-export type CodeMap = ({ kind: 'map' } & SourceMapOfFields & { importOf(specifier: string): Position | null }) | { kind: 'unreadable'; message: string; at: Position | null }
+export type CodeMap =
+  | ({ kind: 'map' } & SourceMapOfFields & { importOf(specifier: string): Position | null })
+  | { kind: 'unreadable'; message: string; at: Position | null }
 
 export function mapCode(source: string, typescript: boolean): CodeMap {
   try {
@@ -78,12 +80,15 @@ function exportedNode(program: Program): Node | null {
   for (const statement of program.body) {
     if (statement.type === 'ExportDefaultDeclaration') return statement.declaration
     if (statement.type === 'ExportNamedDeclaration') {
-      const found = statement.specifiers.find((one) => one.exported.type === 'Identifier' && one.exported.name === 'default')
+      const found = statement.specifiers.find(
+        (one) => one.exported.type === 'Identifier' && one.exported.name === 'default',
+      )
       if (found !== undefined) return found.local
     }
     if (statement.type === 'ExpressionStatement' && statement.expression.type === 'AssignmentExpression') {
       const { left, right } = statement.expression
-      if (left.type === 'MemberExpression' && left.property.type === 'Identifier' && left.property.name === 'exports') return right
+      if (left.type === 'MemberExpression' && left.property.type === 'Identifier' && left.property.name === 'exports')
+        return right
     }
   }
   return null
@@ -190,15 +195,20 @@ function duplicatesIn(program: Program, source: string): SourceMapOfFields['dupl
 function objectsIn(node: Node): ObjectExpression[] {
   const inner = Object.values(node)
     .flat()
-    .filter((child): child is Node => typeof child === 'object' && child !== null && typeof (child as Node).type === 'string')
+    .filter(
+      (child): child is Node => typeof child === 'object' && child !== null && typeof (child as Node).type === 'string',
+    )
     .flatMap(objectsIn)
   return (node as AnyNode).type === 'ObjectExpression' ? [node as ObjectExpression, ...inner] : inner
 }
 
 function importOf(program: Program, specifier: string, source: string): Position | null {
-  const found = program.body.find((statement) => statement.type === 'ImportDeclaration' && matches(String(statement.source.value), specifier))
+  const found = program.body.find(
+    (statement) => statement.type === 'ImportDeclaration' && matches(String(statement.source.value), specifier),
+  )
   return found?.type === 'ImportDeclaration' ? positionAt(source, found.source.start) : null
 }
 
 /** Node names a missing file by its full path, a missing package by its name. */
-const matches = (written: string, missing: string) => written === missing || (written.startsWith('.') && missing.endsWith(written.replace(/^(\.\.?\/)+/, '/')))
+const matches = (written: string, missing: string) =>
+  written === missing || (written.startsWith('.') && missing.endsWith(written.replace(/^(\.\.?\/)+/, '/')))

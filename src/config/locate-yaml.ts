@@ -3,7 +3,9 @@ import type { Document, Node } from 'yaml'
 import { messageOf } from '../kernel/errors.ts'
 import type { Locate, Position } from './position.ts'
 
-export type YamlFile = { kind: 'value'; value: unknown; locate: Locate } | { kind: 'unreadable'; problems: { message: string; at: Position }[] }
+export type YamlFile =
+  | { kind: 'value'; value: unknown; locate: Locate }
+  | { kind: 'unreadable'; problems: { message: string; at: Position }[] }
 
 /** Reads millrace.yaml (YAML 1.2, so that `on:` is a text and not true) and remembers where each field is. */
 export function readYaml(source: string): YamlFile {
@@ -14,7 +16,8 @@ export function readYaml(source: string): YamlFile {
   }
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, version: '1.2' })
   const wrong = [...document.errors, ...document.warnings]
-  if (wrong.length > 0) return { kind: 'unreadable', problems: wrong.map((e) => ({ message: e.message, at: position(e.pos[0]) })) }
+  if (wrong.length > 0)
+    return { kind: 'unreadable', problems: wrong.map((e) => ({ message: e.message, at: position(e.pos[0]) })) }
   try {
     const value = document.toJS({ maxAliasCount: ALIASES_MAX }) as unknown
     return { kind: 'value', value, locate: (path) => locate(document, path, position) }
@@ -26,7 +29,11 @@ export function readYaml(source: string): YamlFile {
 /** Values behind aliases, counted as they unfold: a few lines can stand for millions. */
 const ALIASES_MAX = 100
 
-function locate(document: Document, path: Parameters<Locate>[0], position: (offset: number) => Position): Position | null {
+function locate(
+  document: Document,
+  path: Parameters<Locate>[0],
+  position: (offset: number) => Position,
+): Position | null {
   let node = document.contents as Node | null
   let offset = node?.range?.[0]
   for (const key of path) {
@@ -38,7 +45,11 @@ function locate(document: Document, path: Parameters<Locate>[0], position: (offs
   return offset === undefined ? null : position(offset)
 }
 
-function childAt(document: Document, node: Node | null, key: string | number): { value: Node | null; offset: number | undefined } | null {
+function childAt(
+  document: Document,
+  node: Node | null,
+  key: string | number,
+): { value: Node | null; offset: number | undefined } | null {
   const target = isAlias(node) ? node.resolve(document) : node
   if (isSeq(target)) {
     const item = target.items[Number(key)] as Node | undefined

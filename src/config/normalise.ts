@@ -1,5 +1,14 @@
 import { defaultMargin, lossesOf } from './metrics.ts'
-import type { DataSource, EnvironmentConfig, GateConfig, ModelConfig, Project, ReleaseConfig, StepConfig, TriggerConfig } from './project.ts'
+import type {
+  DataSource,
+  EnvironmentConfig,
+  GateConfig,
+  ModelConfig,
+  Project,
+  ReleaseConfig,
+  StepConfig,
+  TriggerConfig,
+} from './project.ts'
 import type { WrittenModel, WrittenProject, WrittenStep } from './schema.ts'
 
 /**
@@ -70,7 +79,11 @@ export function gateDefaults(model: WrittenModel): Pick<GateConfig, 'loss' | 'co
   const task = model.task ?? 'binary'
   const loss = model.gate.loss ?? lossesOf[task][0]!
   const comparison = model.gate.versusChampion ?? (task === 'binary' ? 'nonInferiority' : 'superiority')
-  return { loss, comparison, margin: model.gate.margin ?? (comparison === 'superiority' ? 0 : (defaultMargin[loss] ?? 0)) }
+  return {
+    loss,
+    comparison,
+    margin: model.gate.margin ?? (comparison === 'superiority' ? 0 : (defaultMargin[loss] ?? 0)),
+  }
 }
 
 function toSteps(model: WrittenModel): StepConfig[] {
@@ -108,7 +121,10 @@ function toGate(model: WrittenModel): GateConfig {
 function toRelease(release: WrittenModel['release']): ReleaseConfig {
   const { rows, tolerance, timeout } = release.preflight
   return {
-    when: typeof release.when === 'string' ? { kind: release.when } : { kind: 'staleAfter', ageMs: release.when.staleAfter },
+    when:
+      typeof release.when === 'string'
+        ? { kind: release.when }
+        : { kind: 'staleAfter', ageMs: release.when.staleAfter },
     strategy: release.strategy,
     preflight: { goldenRows: rows, tolerance, timeoutMs: timeout },
   }

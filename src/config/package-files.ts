@@ -9,8 +9,10 @@ import { fileURLToPath } from 'node:url'
 export function packageRoot(from: string = import.meta.url): string {
   for (let dir = dirname(fileURLToPath(from)); ; dir = dirname(dir)) {
     const manifest = join(dir, 'package.json')
-    if (existsSync(manifest) && (JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string }).name === 'millrace') return dir
-    if (dirname(dir) === dir) throw new Error(`No package.json of millrace above ${fileURLToPath(from)}: the installation is damaged.`)
+    if (existsSync(manifest) && (JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string }).name === 'millrace')
+      return dir
+    if (dirname(dir) === dir)
+      throw new Error(`No package.json of millrace above ${fileURLToPath(from)}: the installation is damaged.`)
   }
 }
 

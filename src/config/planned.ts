@@ -3,17 +3,75 @@
  * believes a monitor or a canary to be at work that isn't.
  */
 const fields = new Set([
-  'cron', 'schedule', 'webhook', 'drift', 'catchUp', 'backfill', // triggers
-  'cache', 'resources', 'cpu', 'memory', 'gpu', 'check', 'quarantine', 'score', 'search', 'secrets', 'runtime', // pipelines
-  'slices', 'stability', 'anchor', 'latency', 'budget', // gate
-  'canary', 'shadow', 'soak', 'ramp', 'join', 'rebuild', // release
-  'packaging', 'image', 'server', 'prepare', 'enrich', 'fallback', 'autoscale', 'targetConcurrency', // serving
-  'route', 'routes', 'gather', 'split', 'sticky', 'auth', 'tls', // gateway
-  'redact', 'redaction', 'retention', // prediction log
-  'monitor', 'monitors', 'alerts', 'alert', 'labelDelay', 'quality', // monitoring
-  'retire', 'retirement', 'removal', 'keep', 'keepLast', 'maxAge', // retirement
-  'slo', 'slos', 'serviceLevels', 'errorBudget', // service levels
-  'overlays', 'environments', 's3', 'kubernetes', 'database', 'artifacts', 'lake', // ways to run it
+  'cron',
+  'schedule',
+  'webhook',
+  'drift',
+  'catchUp',
+  'backfill', // triggers
+  'cache',
+  'resources',
+  'cpu',
+  'memory',
+  'gpu',
+  'check',
+  'quarantine',
+  'score',
+  'search',
+  'secrets',
+  'runtime', // pipelines
+  'slices',
+  'stability',
+  'anchor',
+  'latency',
+  'budget', // gate
+  'canary',
+  'shadow',
+  'soak',
+  'ramp',
+  'join',
+  'rebuild', // release
+  'packaging',
+  'image',
+  'server',
+  'prepare',
+  'enrich',
+  'fallback',
+  'autoscale',
+  'targetConcurrency', // serving
+  'route',
+  'routes',
+  'gather',
+  'split',
+  'sticky',
+  'auth',
+  'tls', // gateway
+  'redact',
+  'redaction',
+  'retention', // prediction log
+  'monitor',
+  'monitors',
+  'alerts',
+  'alert',
+  'labelDelay',
+  'quality', // monitoring
+  'retire',
+  'retirement',
+  'removal',
+  'keep',
+  'keepLast',
+  'maxAge', // retirement
+  'slo',
+  'slos',
+  'serviceLevels',
+  'errorBudget', // service levels
+  'overlays',
+  'environments',
+  's3',
+  'kubernetes',
+  'database',
+  'artifacts',
+  'lake', // ways to run it
 ])
 
 const values: Record<string, readonly string[]> = {

@@ -28,7 +28,10 @@ function withoutEchoes(all: Finding[]): Finding[] {
   const unknown = all.filter((finding) => finding.message === notAField || finding.message === plannedMessage)
   const isEcho = (finding: Finding) =>
     finding.message === missing &&
-    unknown.some((other) => sameParent(other.path, finding.path) && (other.message === plannedMessage || other.fix === meant(finding.path)))
+    unknown.some(
+      (other) =>
+        sameParent(other.path, finding.path) && (other.message === plannedMessage || other.fix === meant(finding.path)),
+    )
   return all.filter((finding) => !isEcho(finding))
 }
 
@@ -73,14 +76,18 @@ function isWholeMismatch(inner: Issue, value: unknown): boolean {
 }
 
 function sharedUnknownKeys(issue: Issue, forms: Issue[][]): Issue[] | null {
-  const keysOf = (form: Issue[]) => form.flatMap((inner) => (inner.code === 'unrecognized_keys' && inner.path.length === 0 ? inner.keys : []))
+  const keysOf = (form: Issue[]) =>
+    form.flatMap((inner) => (inner.code === 'unrecognized_keys' && inner.path.length === 0 ? inner.keys : []))
   const shared = forms.map(keysOf).reduce((a, b) => a.filter((key) => b.includes(key)))
-  return shared.length === 0 ? null : [{ code: 'unrecognized_keys', keys: shared, path: issue.path, message: '', input: {} } as Issue]
+  return shared.length === 0
+    ? null
+    : [{ code: 'unrecognized_keys', keys: shared, path: issue.path, message: '', input: {} } as Issue]
 }
 
 function unknownField(path: Path, key: string): Finding {
   const at = [...path, key]
-  if (isPlannedField(key)) return { path: at, message: plannedMessage, fix: `remove ${key}; docs/reference/config.md lists what there is.` }
+  if (isPlannedField(key))
+    return { path: at, message: plannedMessage, fix: `remove ${key}; docs/reference/config.md lists what there is.` }
   const known = fieldNamesAt(projectSchema, path)
   const similar = nearest(key, known)
   if (similar !== null) return { path: at, message: notAField, fix: meant([similar]) }
@@ -94,22 +101,37 @@ function homeOf(key: string, path: Path): string | null {
   const homes = listFields(projectSchema)
     .map((field) => field.path)
     .filter((candidate) => candidate.endsWith(`.${key}`) || candidate === key)
-    .map((candidate) => candidate.split('.').map((part, i) => (part === '*' ? String(path[i] ?? '<name>') : part)).join('.'))
+    .map((candidate) =>
+      candidate
+        .split('.')
+        .map((part, i) => (part === '*' ? String(path[i] ?? '<name>') : part))
+        .join('.'),
+    )
   const here = path.join('.')
   return homes.find((home) => home.startsWith(`${here}.`)) ?? homes[0] ?? null
 }
 
 function invalidKey(path: Path, rule: string): Finding {
   const key = String(path.at(-1))
-  const safe = rule === nameRule ? safeName(key) : rule === variableRule ? key.replace(/[^A-Za-z0-9_]/g, '_').replace(/^[^A-Za-z]+/, '') : null
-  return { path, message: `its name ${JSON.stringify(cut(key))} ${rule}`, fix: safe ? `call it "${safe}".` : 'choose another name.' }
+  const safe =
+    rule === nameRule
+      ? safeName(key)
+      : rule === variableRule
+        ? key.replace(/[^A-Za-z0-9_]/g, '_').replace(/^[^A-Za-z]+/, '')
+        : null
+  return {
+    path,
+    message: `its name ${JSON.stringify(cut(key))} ${rule}`,
+    fix: safe ? `call it "${safe}".` : 'choose another name.',
+  }
 }
 
 function wrongValue(path: Path, issue: Issue, written: unknown): Finding {
   const value = valueAt(written, path)
   const field = String(path.at(-1) ?? '')
   if (isPlannedValue(field, value)) return { path, message: plannedMessage, fix: advice(path, written) }
-  if (value === undefined && issue.code === 'invalid_type') return { path, message: missing, fix: missingAdvice(path, written) }
+  if (value === undefined && issue.code === 'invalid_type')
+    return { path, message: missing, fix: missingAdvice(path, written) }
   const params = issue.code === 'custom' ? (issue.params as { fix?: string } | undefined) : undefined
   const message = issue.message.startsWith('must') ? issue.message : ruleFor(issue)
   return { path, message, fix: params?.fix ?? renamed(issue, value) ?? advice(path, written) }
@@ -125,8 +147,14 @@ function renamed(issue: Issue, value: unknown): string | null {
 }
 
 function ruleFor(issue: Issue): string {
-  if (issue.code === 'invalid_type') return issue.expected === 'array' ? 'must be a list' : issue.expected === 'object' ? 'must be an object' : `must be a ${issue.expected}`
-  if (issue.code === 'invalid_value') return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`
+  if (issue.code === 'invalid_type')
+    return issue.expected === 'array'
+      ? 'must be a list'
+      : issue.expected === 'object'
+        ? 'must be an object'
+        : `must be a ${issue.expected}`
+  if (issue.code === 'invalid_value')
+    return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`
   return `can't be used: ${issue.message}`
 }
 
@@ -139,7 +167,9 @@ function advice(path: Path, written: unknown): string {
   const example = exampleText(path, written)
   if (example !== null) return `write for example ${example}.`
   const known = fieldNamesAt(projectSchema, path)
-  return known.length > 0 ? `use the fields ${known.join(', ')}.` : 'docs/reference/config.md shows what can be written there.'
+  return known.length > 0
+    ? `use the fields ${known.join(', ')}.`
+    : 'docs/reference/config.md shows what can be written there.'
 }
 
 function exampleText(path: Path, written: unknown): string | null {
@@ -152,7 +182,9 @@ function exampleText(path: Path, written: unknown): string | null {
 /** As it would be written in TypeScript and in YAML's flow style. */
 function inCode(value: unknown): string {
   if (typeof value !== 'object' || value === null) return typeof value === 'string' ? quoted(value) : String(value)
-  return `{ ${Object.entries(value).map(([key, inner]) => `${key}: ${inCode(inner)}`).join(', ')} }`
+  return `{ ${Object.entries(value)
+    .map(([key, inner]) => `${key}: ${inCode(inner)}`)
+    .join(', ')} }`
 }
 
 const quoted = (value: string) => (value.includes("'") ? `"${value}"` : `'${value}'`)

@@ -64,7 +64,11 @@ describe('defaults', () => {
         minRows: 200,
         minClusters: 10,
       },
-      release: { when: { kind: 'better' }, strategy: 'immediate', preflight: { goldenRows: 100, tolerance: 0.00001, timeoutMs: 60_000 } },
+      release: {
+        when: { kind: 'better' },
+        strategy: 'immediate',
+        preflight: { goldenRows: 100, tolerance: 0.00001, timeoutMs: 60_000 },
+      },
       serving: { replicas: 2, timeoutMs: 10_000, bodyLimitBytes: 16_000_000, drainMs: 30_000, maxBatchRows: 1_024 },
       log: { mode: 'relaxed', samplePercent: 100 },
     })
@@ -76,8 +80,15 @@ describe('defaults', () => {
   })
 
   it('compares by what suits the task', () => {
-    expect(modelOf({ train: 'x', task: 'regression' }).gate).toMatchObject({ loss: 'squaredError', comparison: 'superiority', margin: 0 })
-    expect(modelOf({ train: 'x', task: 'binary', gate: { loss: 'brier' } }).gate).toMatchObject({ comparison: 'nonInferiority', margin: 0.002 })
+    expect(modelOf({ train: 'x', task: 'regression' }).gate).toMatchObject({
+      loss: 'squaredError',
+      comparison: 'superiority',
+      margin: 0,
+    })
+    expect(modelOf({ train: 'x', task: 'binary', gate: { loss: 'brier' } }).gate).toMatchObject({
+      comparison: 'nonInferiority',
+      margin: 0.002,
+    })
     expect(modelOf({ train: 'x', gate: { versusChampion: 'superiority' } }).gate.margin).toBe(0)
   })
 
@@ -89,9 +100,19 @@ describe('defaults', () => {
       label: maybe(fc.constant('y')),
       seed: maybe(fc.nat()),
       positive: maybe(fc.oneof(fc.string(), fc.boolean(), fc.integer())),
-      params: maybe(fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.oneof(fc.string(), fc.boolean(), fc.integer()))),
-      serving: maybe(fc.record({ replicas: maybe(fc.integer({ min: 1, max: 64 })), timeout: maybe(fc.constant('3s')) })),
-      gate: maybe(fc.record({ alpha: maybe(fc.constantFrom(0.01, 0.1)), cluster: maybe(fc.constant('day')), margin: maybe(fc.constant(0.01)) })),
+      params: maybe(
+        fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.oneof(fc.string(), fc.boolean(), fc.integer())),
+      ),
+      serving: maybe(
+        fc.record({ replicas: maybe(fc.integer({ min: 1, max: 64 })), timeout: maybe(fc.constant('3s')) }),
+      ),
+      gate: maybe(
+        fc.record({
+          alpha: maybe(fc.constantFrom(0.01, 0.1)),
+          cluster: maybe(fc.constant('day')),
+          margin: maybe(fc.constant(0.01)),
+        }),
+      ),
       log: maybe(fc.record({ sample: maybe(fc.integer({ min: 0, max: 100 })) })),
     })
     fc.assert(
@@ -102,7 +123,11 @@ describe('defaults', () => {
         expect(read.positive).toBe(written.positive === undefined ? null : String(written.positive))
         expect(read.serving.replicas).toBe(written.serving?.replicas ?? 2)
         expect(read.serving.timeoutMs).toBe(written.serving?.timeout === undefined ? 10_000 : 3_000)
-        expect(read.gate).toMatchObject({ alpha: written.gate?.alpha ?? 0.05, cluster: written.gate?.cluster ?? null, margin: written.gate?.margin ?? 0.005 })
+        expect(read.gate).toMatchObject({
+          alpha: written.gate?.alpha ?? 0.05,
+          cluster: written.gate?.cluster ?? null,
+          margin: written.gate?.margin ?? 0.005,
+        })
         expect(read.log.samplePercent).toBe(written.log?.sample ?? 100)
       }),
     )
@@ -124,9 +149,26 @@ describe('a full configuration', () => {
       positive: 1,
       holdout: { sql: 'select 1' },
       steps: {
-        features: { run: 'python features.py', dir: 'features', inputs: { flights: 'data/*.parquet', recent: { sql: 'select 2' } } },
-        train: { run: 'python train.py', inputs: { rows: 'steps.features/rows.parquet', all: 'steps.features' }, env: { THREADS: 2 }, environment: 'inherit' },
-        report: { run: 'python report.py', needs: ['train'], timeout: '90s', retries: 2, backoff: '1s', logLimit: '1MB', args: false },
+        features: {
+          run: 'python features.py',
+          dir: 'features',
+          inputs: { flights: 'data/*.parquet', recent: { sql: 'select 2' } },
+        },
+        train: {
+          run: 'python train.py',
+          inputs: { rows: 'steps.features/rows.parquet', all: 'steps.features' },
+          env: { THREADS: 2 },
+          environment: 'inherit',
+        },
+        report: {
+          run: 'python report.py',
+          needs: ['train'],
+          timeout: '90s',
+          retries: 2,
+          backoff: '1s',
+          logLimit: '1MB',
+          args: false,
+        },
       },
       environment: { python: '3.11', lock: 'requirements.lock' },
       on: [{ newData: 'data/*.parquet', atLeast: 2, settle: '2s' }],
@@ -154,13 +196,26 @@ describe('a full configuration', () => {
           { name: 'all', source: { kind: 'step', step: 'features', file: null } },
         ],
       },
-      { name: 'report', needs: ['train'], timeoutMs: 90_000, retries: 2, backoffMs: 1_000, logLimitBytes: 1_000_000, args: false },
+      {
+        name: 'report',
+        needs: ['train'],
+        timeoutMs: 90_000,
+        retries: 2,
+        backoffMs: 1_000,
+        logLimitBytes: 1_000_000,
+        args: false,
+      },
     ])
     expect(model).toMatchObject({
       positive: '1',
       holdout: { kind: 'sql', sql: 'select 1' },
       triggers: [{ kind: 'newData', path: 'data/*.parquet', minFiles: 2, settleMs: 2_000 }],
-      gate: { thresholds: [{ metric: 'auc', min: 0.7, max: null }, { metric: 'brier', min: null, max: 0.2 }] },
+      gate: {
+        thresholds: [
+          { metric: 'auc', min: 0.7, max: null },
+          { metric: 'brier', min: null, max: 0.2 },
+        ],
+      },
       release: { when: { kind: 'staleAfter', ageMs: 604_800_000 } },
     })
   })
@@ -171,34 +226,122 @@ describe('a full configuration', () => {
   })
 
   it('has a JSON Schema that refuses unknown fields too', () => {
-    expect(projectJsonSchema()).toMatchObject({ type: 'object', required: ['name', 'models'], additionalProperties: false })
+    expect(projectJsonSchema()).toMatchObject({
+      type: 'object',
+      required: ['name', 'models'],
+      additionalProperties: false,
+    })
   })
 })
 
 describe('what one field refuses', () => {
   const cases: [string, object, string][] = [
     ['a typo', { train: 'x', holdot: 'h.csv' }, 'models.m.holdot: is not a field. Fix: did you mean "holdout"?'],
-    ['a field in the wrong place', { train: 'x', margin: 1 }, 'models.m.margin: is not a field here. Fix: move it to models.m.gate.margin.'],
-    ['a planned field', { train: 'x', monitors: {} }, 'models.m.monitors: is planned, not available in this version. Fix: remove monitors; docs/reference/config.md lists what there is.'],
-    ['a planned trigger, without asking for another', { train: 'x', on: { cron: '@daily' } }, 'models.m.on.cron: is planned, not available in this version. Fix: remove cron; docs/reference/config.md lists what there is.'],
-    ['a planned value', { train: 'x', release: { strategy: 'canary' } }, `models.m.release.strategy: is planned, not available in this version. Fix: write for example strategy: 'immediate'.`],
-    ['a planned environment', { train: 'x', environment: { image: 'x' } }, 'models.m.environment.image: is planned, not available in this version. Fix: remove image; docs/reference/config.md lists what there is.'],
-    ['a typo in a union', { train: 'x', holdout: { sq: 'select' } }, 'models.m.holdout.sq: is not a field. Fix: did you mean "sql"?'],
-    ['a typo in a choice', { train: 'x', release: { when: 'bettr' } }, `models.m.release.when: must be 'better', 'always' or 'manual'. Fix: did you mean 'better'?`],
-    ['an unknown metric', { train: 'x', gate: { metrics: { acuracy: { min: 1 } } } }, 'models.m.gate.metrics.acuracy: is not a field. Fix: did you mean "accuracy"?'],
-    ['a bare number for bounds', { train: 'x', gate: { metrics: { auc: 0.7 } } }, 'models.m.gate.metrics.auc: must be bounds such as { min: 0.7 }. Fix: write for example auc: { min: 0.7 }.'],
-    ['a number for a duration', { train: 'x', serving: { timeout: 10 } }, `models.m.serving.timeout: must be a duration from "10ms" to "10m", written as a number and ms, s, m, h, d or w. Fix: write for example timeout: '10s'.`],
-    ['a duration out of range', { train: 'x', serving: { timeout: '2h' } }, `models.m.serving.timeout: must be a duration from "10ms" to "10m". Fix: write for example timeout: '10s'.`],
-    ['half a replica', { train: 'x', serving: { replicas: 1.5 } }, 'models.m.serving.replicas: must be a whole number from 1 to 64. Fix: write for example replicas: 2.'],
-    ['an error rate of 3', { train: 'x', gate: { alpha: 3 } }, 'models.m.gate.alpha: must be a number from 0.0001 to 0.5. Fix: write for example alpha: 0.05.'],
-    ['a margin that is no number', { train: 'x', gate: { margin: 'abc' } }, 'models.m.gate.margin: must be a number of at least 0. Fix: write for example margin: 0.005.'],
-    ['a file that is no table', { train: 'x', holdout: 'h.xlsx' }, `models.m.holdout: must be a .parquet or .csv file such as "data/holdout.parquet", or { sql: "select …" }. Fix: write for example holdout: 'data/holdout.parquet'.`],
-    ['a lock outside the project', { train: 'x', environment: { node: '24', lock: '../package-lock.json' } }, `models.m.environment.lock: must be a lock file inside the project's folder. Fix: write for example lock: 'package-lock.json'.`],
-    ['a version that YAML read as a number', { train: 'x', environment: { python: 3.1, lock: 'l' } }, `models.m.environment.python: must be a version in quotes, such as "3.11". Fix: write for example python: '3.11'.`],
-    ['an empty command', { train: ' ' }, `models.m.train: must be a shell command. Fix: write for example train: 'python train.py'.`],
-    ['a variable of Millrace', { train: { run: 'x', env: { MILLRACE_SEED: '1' } } }, 'models.m.train.env.MILLRACE_SEED: its name "MILLRACE_SEED" must not start with MILLRACE_, which is set by Millrace itself. Fix: choose another name.'],
-    ['an odd parameter', { train: 'x', params: { 'a b': 1 } }, 'models.m.params.a b: its name "a b" must be up to 64 letters, digits, "_", "-" and ".", starting with a letter. Fix: call it "a_b".'],
-    ['null, as YAML gives for an empty field', { train: 'x', label: null }, `models.m.label: must be the name of a column. Fix: write for example label: 'late'.`],
+    [
+      'a field in the wrong place',
+      { train: 'x', margin: 1 },
+      'models.m.margin: is not a field here. Fix: move it to models.m.gate.margin.',
+    ],
+    [
+      'a planned field',
+      { train: 'x', monitors: {} },
+      'models.m.monitors: is planned, not available in this version. Fix: remove monitors; docs/reference/config.md lists what there is.',
+    ],
+    [
+      'a planned trigger, without asking for another',
+      { train: 'x', on: { cron: '@daily' } },
+      'models.m.on.cron: is planned, not available in this version. Fix: remove cron; docs/reference/config.md lists what there is.',
+    ],
+    [
+      'a planned value',
+      { train: 'x', release: { strategy: 'canary' } },
+      `models.m.release.strategy: is planned, not available in this version. Fix: write for example strategy: 'immediate'.`,
+    ],
+    [
+      'a planned environment',
+      { train: 'x', environment: { image: 'x' } },
+      'models.m.environment.image: is planned, not available in this version. Fix: remove image; docs/reference/config.md lists what there is.',
+    ],
+    [
+      'a typo in a union',
+      { train: 'x', holdout: { sq: 'select' } },
+      'models.m.holdout.sq: is not a field. Fix: did you mean "sql"?',
+    ],
+    [
+      'a typo in a choice',
+      { train: 'x', release: { when: 'bettr' } },
+      `models.m.release.when: must be 'better', 'always' or 'manual'. Fix: did you mean 'better'?`,
+    ],
+    [
+      'an unknown metric',
+      { train: 'x', gate: { metrics: { acuracy: { min: 1 } } } },
+      'models.m.gate.metrics.acuracy: is not a field. Fix: did you mean "accuracy"?',
+    ],
+    [
+      'a bare number for bounds',
+      { train: 'x', gate: { metrics: { auc: 0.7 } } },
+      'models.m.gate.metrics.auc: must be bounds such as { min: 0.7 }. Fix: write for example auc: { min: 0.7 }.',
+    ],
+    [
+      'a number for a duration',
+      { train: 'x', serving: { timeout: 10 } },
+      `models.m.serving.timeout: must be a duration from "10ms" to "10m", written as a number and ms, s, m, h, d or w. Fix: write for example timeout: '10s'.`,
+    ],
+    [
+      'a duration out of range',
+      { train: 'x', serving: { timeout: '2h' } },
+      `models.m.serving.timeout: must be a duration from "10ms" to "10m". Fix: write for example timeout: '10s'.`,
+    ],
+    [
+      'half a replica',
+      { train: 'x', serving: { replicas: 1.5 } },
+      'models.m.serving.replicas: must be a whole number from 1 to 64. Fix: write for example replicas: 2.',
+    ],
+    [
+      'an error rate of 3',
+      { train: 'x', gate: { alpha: 3 } },
+      'models.m.gate.alpha: must be a number from 0.0001 to 0.5. Fix: write for example alpha: 0.05.',
+    ],
+    [
+      'a margin that is no number',
+      { train: 'x', gate: { margin: 'abc' } },
+      'models.m.gate.margin: must be a number of at least 0. Fix: write for example margin: 0.005.',
+    ],
+    [
+      'a file that is no table',
+      { train: 'x', holdout: 'h.xlsx' },
+      `models.m.holdout: must be a .parquet or .csv file such as "data/holdout.parquet", or { sql: "select …" }. Fix: write for example holdout: 'data/holdout.parquet'.`,
+    ],
+    [
+      'a lock outside the project',
+      { train: 'x', environment: { node: '24', lock: '../package-lock.json' } },
+      `models.m.environment.lock: must be a lock file inside the project's folder. Fix: write for example lock: 'package-lock.json'.`,
+    ],
+    [
+      'a version that YAML read as a number',
+      { train: 'x', environment: { python: 3.1, lock: 'l' } },
+      `models.m.environment.python: must be a version in quotes, such as "3.11". Fix: write for example python: '3.11'.`,
+    ],
+    [
+      'an empty command',
+      { train: ' ' },
+      `models.m.train: must be a shell command. Fix: write for example train: 'python train.py'.`,
+    ],
+    [
+      'a variable of Millrace',
+      { train: { run: 'x', env: { MILLRACE_SEED: '1' } } },
+      'models.m.train.env.MILLRACE_SEED: its name "MILLRACE_SEED" must not start with MILLRACE_, which is set by Millrace itself. Fix: choose another name.',
+    ],
+    [
+      'an odd parameter',
+      { train: 'x', params: { 'a b': 1 } },
+      'models.m.params.a b: its name "a b" must be up to 64 letters, digits, "_", "-" and ".", starting with a letter. Fix: call it "a_b".',
+    ],
+    [
+      'null, as YAML gives for an empty field',
+      { train: 'x', label: null },
+      `models.m.label: must be the name of a column. Fix: write for example label: 'late'.`,
+    ],
   ]
   it.each(cases)('%s', (_, model, expected) => {
     expect(modelRefusals(model)).toEqual([expected])
@@ -216,7 +359,9 @@ describe('what one field refuses', () => {
   })
 
   it('an own field called __proto__', () => {
-    expect(refusals(JSON.parse('{"name": "p", "models": {"__proto__": {"train": "x"}, "m": {"train": "x"}}}'))).not.toEqual([])
+    expect(
+      refusals(JSON.parse('{"name": "p", "models": {"__proto__": {"train": "x"}, "m": {"train": "x"}}}')),
+    ).not.toEqual([])
     expect(refusals(JSON.parse('{"name": "p", "models": {"m": {"train": "x"}}, "__proto__": {}}'))).not.toEqual([])
   })
 })
@@ -226,23 +371,69 @@ describe('what does not fit together', () => {
     ['no training command', { task: 'binary' }, /^models\.m: has no training command.*add train/],
     ['train beside steps', { train: 'x', steps: { a: 'x' } }, /^models\.m\.train: is there beside steps/],
     ['no steps', { steps: {} }, /^models\.m\.steps: is empty/],
-    ['an unknown need', { steps: { features: 'x', train: { run: 'x', needs: ['feature'] } } }, /^models\.m\.steps\.train\.needs\.0: names the unknown step 'feature'. Fix: did you mean "features"/],
-    ['an input of an unknown step', { train: { run: 'x', inputs: { a: 'steps.b/c' } } }, /^models\.m\.train\.inputs\.a: names the unknown step 'b'/],
-    ['a cycle through needs and inputs', { steps: { a: { run: 'x', needs: ['b'] }, b: { run: 'x', inputs: { i: 'steps.c' } }, c: { run: 'x', needs: ['a'] } } }, /a needs b needs c needs a/],
+    [
+      'an unknown need',
+      { steps: { features: 'x', train: { run: 'x', needs: ['feature'] } } },
+      /^models\.m\.steps\.train\.needs\.0: names the unknown step 'feature'. Fix: did you mean "features"/,
+    ],
+    [
+      'an input of an unknown step',
+      { train: { run: 'x', inputs: { a: 'steps.b/c' } } },
+      /^models\.m\.train\.inputs\.a: names the unknown step 'b'/,
+    ],
+    [
+      'a cycle through needs and inputs',
+      {
+        steps: {
+          a: { run: 'x', needs: ['b'] },
+          b: { run: 'x', inputs: { i: 'steps.c' } },
+          c: { run: 'x', needs: ['a'] },
+        },
+      },
+      /a needs b needs c needs a/,
+    ],
     ['a step that needs itself', { steps: { a: { run: 'x', needs: ['a'] } } }, /a needs a/],
     ['a need listed twice', { steps: { a: 'x', b: { run: 'x', needs: ['a', 'a'] } } }, /needs\.1: is listed twice/],
-    ['parameters that share a variable', { train: 'x', params: { 'a-b': 1, a_b: 2 } }, /becomes MILLRACE_PARAM_A_B, as 'a-b' does/],
+    [
+      'parameters that share a variable',
+      { train: 'x', params: { 'a-b': 1, a_b: 2 } },
+      /becomes MILLRACE_PARAM_A_B, as 'a-b' does/,
+    ],
     ['inputs that share a variable', { train: { run: 'x', inputs: { a: 'x', A: 'y' } } }, /becomes MILLRACE_INPUT_A/],
     ['the label among the features', { train: 'x', label: 'y', features: ['x', 'y'] }, /features\.1: is the label/],
     ['a feature listed twice', { train: 'x', features: ['x', 'x'] }, /features\.1: is listed twice/],
     ['a positive value for regression', { train: 'x', task: 'regression', positive: 1 }, /positive: has no meaning/],
-    ['two triggers on one glob', { train: 'x', on: [{ newData: 'a' }, { newData: 'a' }] }, /on\.1\.newData: is watched/],
-    ['a metric of the other task', { train: 'x', task: 'regression', gate: { metrics: { auc: { min: 0.7 } } } }, /auc: is no metric of task 'regression'. Fix: use one of rmse, mae, mape, r2/],
-    ['a bound out of reach', { train: 'x', gate: { metrics: { auc: { min: 70 } } } }, /auc\.min: is out of reach: auc lies between 0 and 1/],
-    ['bounds that exclude each other', { train: 'x', gate: { metrics: { brier: { min: 0.3, max: 0.2 } } } }, /brier: can't be kept/],
+    [
+      'two triggers on one glob',
+      { train: 'x', on: [{ newData: 'a' }, { newData: 'a' }] },
+      /on\.1\.newData: is watched/,
+    ],
+    [
+      'a metric of the other task',
+      { train: 'x', task: 'regression', gate: { metrics: { auc: { min: 0.7 } } } },
+      /auc: is no metric of task 'regression'. Fix: use one of rmse, mae, mape, r2/,
+    ],
+    [
+      'a bound out of reach',
+      { train: 'x', gate: { metrics: { auc: { min: 70 } } } },
+      /auc\.min: is out of reach: auc lies between 0 and 1/,
+    ],
+    [
+      'bounds that exclude each other',
+      { train: 'x', gate: { metrics: { brier: { min: 0.3, max: 0.2 } } } },
+      /brier: can't be kept/,
+    ],
     ['empty bounds', { train: 'x', gate: { metrics: { r2: {} } } }, /r2: has neither/],
-    ['a loss of the other task', { train: 'x', task: 'binary', gate: { loss: 'squaredError' } }, /loss: does not fit task 'binary'/],
-    ['non-inferiority without a margin where none can be guessed', { train: 'x', task: 'regression', gate: { versusChampion: 'nonInferiority' } }, /versusChampion: needs a margin/],
+    [
+      'a loss of the other task',
+      { train: 'x', task: 'binary', gate: { loss: 'squaredError' } },
+      /loss: does not fit task 'binary'/,
+    ],
+    [
+      'non-inferiority without a margin where none can be guessed',
+      { train: 'x', task: 'regression', gate: { versusChampion: 'nonInferiority' } },
+      /versusChampion: needs a margin/,
+    ],
     ['non-inferiority with no room', { train: 'x', gate: { margin: 0 } }, /margin: needs a margin above 0/],
     ['a margin beyond the loss', { train: 'x', gate: { margin: 1 } }, /margin: must be below 1/],
   ]
@@ -251,7 +442,9 @@ describe('what does not fit together', () => {
   })
 
   it('two models at one endpoint', () => {
-    expect(refusals({ name: 'p', models: { a: { train: 'x' }, b: { train: 'x', endpoint: 'a' } } })).toEqual([expect.stringMatching(/^models\.b\.endpoint: answers at endpoint 'a', as model 'a' does/)])
+    expect(refusals({ name: 'p', models: { a: { train: 'x' }, b: { train: 'x', endpoint: 'a' } } })).toEqual([
+      expect.stringMatching(/^models\.b\.endpoint: answers at endpoint 'a', as model 'a' does/),
+    ])
   })
 
   it('no models, and names that the lake uses', () => {
@@ -263,7 +456,13 @@ describe('what does not fit together', () => {
     const at = (gateway: object) => refusals({ name: 'p', models: { m: { train: 'x' } }, gateway })
     expect(at({ host: '0.0.0.0' })[0]).toMatch(/^gateway\.host: lets other machines in/)
     expect(at({ host: '127.evil.example' })).toHaveLength(1)
-    for (const fine of [{ host: '0.0.0.0', anonymous: true }, { host: 'localhost' }, { host: '::1' }, { host: '127.0.0.2' }]) expect(at(fine)).toEqual([])
+    for (const fine of [
+      { host: '0.0.0.0', anonymous: true },
+      { host: 'localhost' },
+      { host: '::1' },
+      { host: '127.0.0.2' },
+    ])
+      expect(at(fine)).toEqual([])
     expect(at({ port: 70_000 })[0]).toMatch(/^gateway\.port: must be a whole number from 0 to 65535/)
   })
 })

@@ -18,7 +18,9 @@ export function readProject(written: unknown, root: string): ReadProject {
   const parsed = projectSchema.safeParse(written)
   if (!parsed.success) return { kind: 'refused', findings: findings(parsed.error.issues, written) }
   const wrong = checkProject(parsed.data)
-  return wrong.length > 0 ? { kind: 'refused', findings: wrong } : { kind: 'project', project: toProject(parsed.data, root) }
+  return wrong.length > 0
+    ? { kind: 'refused', findings: wrong }
+    : { kind: 'project', project: toProject(parsed.data, root) }
 }
 
 /** The schema library drops fields of this name without a word. */
@@ -26,6 +28,8 @@ function findPrototypeKeys(value: unknown, path: Path): Finding[] {
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([key, inner]) => {
     const at = [...path, Array.isArray(value) ? Number(key) : key]
-    return key === '__proto__' ? [{ path: at, message: "can't be a name", fix: 'choose another name.' }] : findPrototypeKeys(inner, at)
+    return key === '__proto__'
+      ? [{ path: at, message: "can't be a name", fix: 'choose another name.' }]
+      : findPrototypeKeys(inner, at)
   })
 }

@@ -15,7 +15,11 @@ export const variablePattern = /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/
 export const nameRule = 'must be 1 to 40 lower-case letters, digits and hyphens, starting with a letter'
 export const variableRule = 'must be up to 64 letters, digits, "_", "-" and ".", starting with a letter'
 
-export const name = (example: string) => z.string({ error: nameRule }).regex(namePattern, nameRule).meta({ examples: [example] })
+export const name = (example: string) =>
+  z
+    .string({ error: nameRule })
+    .regex(namePattern, nameRule)
+    .meta({ examples: [example] })
 
 /** A record whose keys are names of models or steps. */
 export const namedBy = <T extends z.ZodType>(value: T) =>
@@ -23,7 +27,9 @@ export const namedBy = <T extends z.ZodType>(value: T) =>
 
 /** A record whose keys are names of parameters or inputs. */
 export const variables = <T extends z.ZodType>(value: T) =>
-  z.record(z.string().regex(variablePattern, variableRule), value, { error: 'must be an object with one entry per name' })
+  z.record(z.string().regex(variablePattern, variableRule), value, {
+    error: 'must be an object with one entry per name',
+  })
 
 export function text(what: string, example: string) {
   const rule = `must be ${what}`
@@ -43,12 +49,20 @@ export function insidePath(what: string, example: string) {
 
 export function number(min: number, max: number, example: number) {
   const rule = `must be a number ${rangeText(min, max)}`
-  return z.number({ error: rule }).min(min, rule).max(max, rule).meta({ examples: [example] })
+  return z
+    .number({ error: rule })
+    .min(min, rule)
+    .max(max, rule)
+    .meta({ examples: [example] })
 }
 
 export function integer(min: number, max: number, example: number) {
   const rule = `must be a whole number ${rangeText(min, max)}`
-  return z.int({ error: rule }).min(min, rule).max(max, rule).meta({ examples: [example] })
+  return z
+    .int({ error: rule })
+    .min(min, rule)
+    .max(max, rule)
+    .meta({ examples: [example] })
 }
 
 export function boolean() {
@@ -64,15 +78,36 @@ export function oneOf<const T extends [string, ...string[]]>(...values: T) {
 
 /** `"15m"` in, milliseconds out. */
 export function duration(min: string, max: string, example: string) {
-  return unit(durationMs, min, max, example, `must be a duration from "${min}" to "${max}"`, 'written as a number and ms, s, m, h, d or w')
+  return unit(
+    durationMs,
+    min,
+    max,
+    example,
+    `must be a duration from "${min}" to "${max}"`,
+    'written as a number and ms, s, m, h, d or w',
+  )
 }
 
 /** `"200MB"` in, bytes out. */
 export function size(min: string, max: string, example: string) {
-  return unit(sizeBytes, min, max, example, `must be a size from "${min}" to "${max}"`, 'written as a number and B, kB, MB, GB or KiB, MiB, GiB')
+  return unit(
+    sizeBytes,
+    min,
+    max,
+    example,
+    `must be a size from "${min}" to "${max}"`,
+    'written as a number and B, kB, MB, GB or KiB, MiB, GiB',
+  )
 }
 
-function unit(read: (text: string) => number | null, min: string, max: string, example: string, range: string, form: string) {
+function unit(
+  read: (text: string) => number | null,
+  min: string,
+  max: string,
+  example: string,
+  range: string,
+  form: string,
+) {
   const rule = `${range}, ${form}`
   return z
     .string({ error: rule })

@@ -17,12 +17,17 @@ export function alternatives(schema: z.core.$ZodType): z.core.$ZodType[] {
 
 /** Every schema that a value at this path may have; none where the path leads nowhere. */
 export function schemasAt(root: z.core.$ZodType, path: Path): z.core.$ZodType[] {
-  return path.reduce<z.core.$ZodType[]>((schemas, key) => schemas.flatMap((schema) => childrenOf(schema, key)), alternatives(root))
+  return path.reduce<z.core.$ZodType[]>(
+    (schemas, key) => schemas.flatMap((schema) => childrenOf(schema, key)),
+    alternatives(root),
+  )
 }
 
 /** Names of the fields known at this path. */
 export function fieldNamesAt(root: z.core.$ZodType, path: Path): string[] {
-  const names = schemasAt(root, path).flatMap((schema) => (schema instanceof z.ZodObject ? Object.keys(schema.shape) : []))
+  const names = schemasAt(root, path).flatMap((schema) =>
+    schema instanceof z.ZodObject ? Object.keys(schema.shape) : [],
+  )
   return [...new Set(names)]
 }
 
@@ -33,8 +38,12 @@ export function fieldNamesAt(root: z.core.$ZodType, path: Path): string[] {
 export function exampleAt(root: z.core.$ZodType, path: Path, beside: readonly string[]): unknown {
   const key = path.at(-1)
   const parents = schemasAt(root, path.slice(0, -1))
-  const fitting = parents.filter((schema) => schema instanceof z.ZodObject && beside.every((name) => Object.hasOwn(schema.shape, name)))
-  for (const schema of (fitting.length > 0 ? fitting : parents).flatMap((parent) => (key === undefined ? [] : childrenOf(parent, key)))) {
+  const fitting = parents.filter(
+    (schema) => schema instanceof z.ZodObject && beside.every((name) => Object.hasOwn(schema.shape, name)),
+  )
+  for (const schema of (fitting.length > 0 ? fitting : parents).flatMap((parent) =>
+    key === undefined ? [] : childrenOf(parent, key),
+  )) {
     const examples = z.globalRegistry.get(schema)?.examples as unknown[] | undefined
     if (examples !== undefined) return examples[0]
   }

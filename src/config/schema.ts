@@ -1,5 +1,17 @@
 import { z } from 'zod'
-import { boolean, duration, insidePath, integer, name, namedBy, number, oneOf, size, text, variables } from './schema-fields.ts'
+import {
+  boolean,
+  duration,
+  insidePath,
+  integer,
+  name,
+  namedBy,
+  number,
+  oneOf,
+  size,
+  text,
+  variables,
+} from './schema-fields.ts'
 
 /**
  * The fields a user may write, with their defaults and the bounds of each by itself. What concerns several fields is
@@ -39,7 +51,9 @@ const environment = z.union(
     z.strictObject({ python: version('3.11'), lock: insidePath('a lock file', 'requirements.lock') }),
     z.strictObject({ node: version('24'), lock: insidePath('a lock file', 'package-lock.json') }),
   ],
-  { error: `must be 'inherit', { python: "3.11", lock: "requirements.lock" } or { node: "24", lock: "package-lock.json" }` },
+  {
+    error: `must be 'inherit', { python: "3.11", lock: "requirements.lock" } or { node: "24", lock: "package-lock.json" }`,
+  },
 )
 
 const scalar = z.union([z.string(), z.number(), z.boolean()], { error: 'must be a text, a number, true or false' })
@@ -70,7 +84,9 @@ const step = z.strictObject({
 })
 
 /** A lone command is a step with every default. */
-const stepOrCommand = z.union([command.transform((run) => step.parse({ run })), step], { error: 'must be a shell command such as "python train.py", or { run: "…" }' })
+const stepOrCommand = z.union([command.transform((run) => step.parse({ run })), step], {
+  error: 'must be a shell command such as "python train.py", or { run: "…" }',
+})
 
 const trigger = z.strictObject({
   newData: text('a path or glob', 'data/weeks/*.parquet'),
@@ -78,12 +94,17 @@ const trigger = z.strictObject({
   settle: duration('0s', '1d', '2s').prefault('5s'),
 })
 
-const triggers = z.union([trigger.transform((one) => [one]), z.array(trigger)], { error: 'must be a trigger such as { newData: "data/*.parquet" }, or a list of them' })
+const triggers = z.union([trigger.transform((one) => [one]), z.array(trigger)], {
+  error: 'must be a trigger such as { newData: "data/*.parquet" }, or a list of them',
+})
 
 const bound = (example: number) =>
   z
     .strictObject(
-      { min: z.number({ error: 'must be a number' }).optional(), max: z.number({ error: 'must be a number' }).optional() },
+      {
+        min: z.number({ error: 'must be a number' }).optional(),
+        max: z.number({ error: 'must be a number' }).optional(),
+      },
       { error: 'must be bounds such as { min: 0.7 }' },
     )
     .meta({ examples: [{ min: example }] })
@@ -158,7 +179,10 @@ const model = z.strictObject({
   positive: scalar.optional(),
   holdout: table.optional(),
   trainingRows: table.optional(),
-  features: z.array(text('the name of a column', 'distance'), { error: 'must be a list of column names' }).min(1, 'must name a column at least').optional(),
+  features: z
+    .array(text('the name of a column', 'distance'), { error: 'must be a list of column names' })
+    .min(1, 'must name a column at least')
+    .optional(),
   scoreOutput: text('the name of a model output', 'probabilities').optional(),
   on: triggers.prefault([]),
   gate: gate.prefault({}),

@@ -4,7 +4,16 @@ const msPer: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000
 
 /** As disks and networks count (kB, MB, GB), and as memory does (KiB, MiB, GiB). */
 const bytesPer: Record<string, number> = {
-  B: 1, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40,
+  B: 1,
+  kB: 1e3,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
 }
 
 export const durationPattern = /^(\d+(?:\.\d+)?) ?(ms|s|m|h|d|w)$/

@@ -64,3 +64,8 @@ export function unreachable(value: never): never {
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
 }
+
+/** For people who read it later: the message and, where there is one, the next move. */
+export function reasonOf(thrown: unknown): string {
+  return thrown instanceof MillraceError && thrown.fix !== undefined ? `${thrown.message} ${thrown.fix}` : messageOf(thrown)
+}

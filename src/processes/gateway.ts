@@ -83,7 +83,8 @@ try {
   process.exit(0)
 } catch (error) {
   // One line: the supervisor shows it.
-  const facts = error instanceof MillraceError ? error.toJSON() : { message: messageOf(error), stack: (error as Error).stack }
+  const facts =
+    error instanceof MillraceError ? error.toJSON() : { message: messageOf(error), stack: (error as Error).stack }
   process.stderr.write(`${JSON.stringify(facts)}\n`)
   process.exit(error instanceof MillraceError && !error.retryable ? EXIT_NEEDS_A_CHANGE : 1)
 }

@@ -1,13 +1,15 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, createServer, request } from 'node:http'
 import type { IncomingHttpHeaders, IncomingMessage, RequestOptions, Server, ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { GatewayReport, RoutedReplica, RoutingSnapshot } from '../kernel/contract/routing.ts'
+import type { GatewayReport, Lease, RoutedReplica, RoutingSnapshot } from '../kernel/contract/routing.ts'
+import { linearModel, writeModel } from './onnx-builder.ts'
 
 /** Real sockets and processes for tests of the gateway. Everything it opens is closed by `close`. */
 export interface Lab {
@@ -17,6 +19,8 @@ export interface Lab {
   replica(name: string, answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<RoutedReplica>
   /** A replica in a process of its own. */
   replicaProcess(name: string, delayMs?: number): Promise<RoutedReplica & { process: ChildProcess }>
+  /** The real model server with a linear model `y = x1 + 2·x2` as late-flight@1; needs a control plane for its lease. */
+  modelServer(name: string): Promise<RoutedReplica & { process: ChildProcess }>
   controlPlane(): Promise<FakeControlPlane>
   onClose(close: () => unknown): void
   close(): Promise<void>
@@ -25,17 +29,20 @@ export interface Lab {
 export interface FakeControlPlane {
   socketPath: string
   reports: GatewayReport[]
+  leases: Lease[]
   /** What a control plane that counts each batch once has counted. */
   requests(): number
   publish(snapshot: RoutingSnapshot): void
   /** Waits until a report fulfils the condition; fails after 10 s. */
   reported(condition: (report: GatewayReport) => boolean): Promise<GatewayReport>
+  leased(condition: (lease: Lease) => boolean): Promise<Lease>
   stop(): Promise<void>
 }
 
 export function openLab(): Lab {
   const dir = mkdtempSync(join(tmpdir(), 'mr-gw-'))
   const closers: (() => unknown)[] = []
+  let control: FakeControlPlane | null = null
   const lab: Lab = {
     dir,
     socket: (name) => join(dir, `${name}.sock`),
@@ -46,7 +53,9 @@ export function openLab(): Lab {
       return { replicaId: name, socketPath: lab.socket(name) }
     },
     async replicaProcess(name, delayMs = 0) {
-      const child = spawn(process.execPath, [testReplica, lab.socket(name), String(delayMs)], { stdio: ['ignore', 'pipe', 'inherit'] })
+      const child = spawn(process.execPath, [testReplica, lab.socket(name), String(delayMs)], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
       closers.push(() => child.kill('SIGKILL'))
       await new Promise<void>((resolve, reject) => {
         child.stdout?.once('data', () => resolve())
@@ -54,7 +63,21 @@ export function openLab(): Lab {
       })
       return { replicaId: name, socketPath: lab.socket(name), process: child }
     },
-    controlPlane: () => fakeControlPlane(lab.socket('control'), closers),
+    async modelServer(name) {
+      const artifactPath = writeModel(join(dir, 'model.onnx'), linearModel({ weights: [1, 2] }))
+      const digest = `sha256:${createHash('sha256').update(readFileSync(artifactPath)).digest('hex')}`
+      const token = `${name}-${Math.random()}`
+      const identity = { replicaId: name, token, deploymentId: 'deployment-1', model: 'late-flight', version: '1' }
+      const sockets = { socketPath: lab.socket(name), controlSocket: lab.socket('control') }
+      const recordPath = join(dir, 'run', `${name}.json`)
+      const options = { ...identity, ...sockets, artifactPath, digest, features: null, maxBatchRows: 64, recordPath }
+      writeFileSync(join(dir, `${name}.json`), JSON.stringify(options))
+      const child = spawn(process.execPath, [modelServer, join(dir, `${name}.json`)], { stdio: 'ignore' })
+      closers.push(() => child.kill('SIGKILL'))
+      await control?.leased((lease) => lease.token === token && lease.state === 'ready')
+      return { replicaId: name, socketPath: sockets.socketPath, process: child }
+    },
+    controlPlane: async () => (control = await fakeControlPlane(lab.socket('control'), closers)),
     onClose: (close) => void closers.push(close),
     async close() {
       for (const close of closers.reverse()) await close()
@@ -64,6 +87,7 @@ export function openLab(): Lab {
   return lab
 }
 
+const modelServer = fileURLToPath(new URL('../processes/model-server.ts', import.meta.url))
 const testReplica = fileURLToPath(new URL('./test-replica.ts', import.meta.url))
 
 async function fakeControlPlane(socketPath: string, closers: (() => unknown)[]): Promise<FakeControlPlane> {
@@ -81,6 +105,12 @@ async function fakeControlPlane(socketPath: string, closers: (() => unknown)[]):
       return
     }
     void textOf(asked).then((text) => {
+      if (asked.url === '/internal/lease') {
+        control.leases.push(JSON.parse(text) as Lease)
+        response.end('{"goal":"run"}')
+        for (const watcher of watchers) watcher()
+        return
+      }
       const report = JSON.parse(text) as GatewayReport
       control.reports.push(report)
       const requests = report.traffic.reduce((sum, row) => sum + row.requests, 0)
@@ -93,26 +123,14 @@ async function fakeControlPlane(socketPath: string, closers: (() => unknown)[]):
   const control: FakeControlPlane = {
     socketPath,
     reports: [],
+    leases: [],
     requests: () => [...batches.values()].reduce((sum, requests) => sum + requests, 0),
     publish(snapshot) {
       current = snapshot
       for (const stream of streams) stream.write(`${JSON.stringify(snapshot)}\n`)
     },
-    reported: (condition) =>
-      new Promise((resolve, reject) => {
-        const timer = setTimeout(() => done(() => reject(new Error('no such report within 10 s'))), 10_000)
-        const done = (end: () => void): void => {
-          clearTimeout(timer)
-          watchers.delete(look)
-          end()
-        }
-        const look = (): void => {
-          const found = control.reports.findLast(condition)
-          if (found !== undefined) done(() => resolve(found))
-        }
-        watchers.add(look)
-        look()
-      }),
+    reported: (condition) => watched(watchers, () => control.reports.findLast(condition)),
+    leased: (condition) => watched(watchers, () => control.leases.findLast(condition)),
     async stop() {
       clearInterval(beat)
       await closeServer(server)
@@ -121,6 +139,24 @@ async function fakeControlPlane(socketPath: string, closers: (() => unknown)[]):
   await listen(server, socketPath)
   closers.push(() => control.stop())
   return control
+}
+
+/** Looks at each message until there is what it looks for. */
+function watched<T>(watchers: Set<() => void>, find: () => T | undefined): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const done = (end: () => void): void => {
+      clearTimeout(timer)
+      watchers.delete(look)
+      end()
+    }
+    const timer = setTimeout(() => done(() => reject(new Error('no such message within 10 s'))), 10_000)
+    const look = (): void => {
+      const found = find()
+      if (found !== undefined) done(() => resolve(found))
+    }
+    watchers.add(look)
+    look()
+  })
 }
 
 async function listen(server: Server, path: string): Promise<void> {
@@ -145,7 +181,10 @@ export interface Response {
 export function send(options: RequestOptions, body: string | Buffer | null = null): Promise<Response> {
   return new Promise((resolve, reject) => {
     const asked = request({ host: '127.0.0.1', agent: false, ...options }, (response) => {
-      textOf(response).then((text) => resolve({ status: response.statusCode ?? 0, headers: response.headers, text }), reject)
+      textOf(response).then(
+        (text) => resolve({ status: response.statusCode ?? 0, headers: response.headers, text }),
+        reject,
+      )
     })
     asked.on('error', reject)
     asked.end(body ?? undefined)
@@ -188,7 +227,7 @@ export interface Load {
 }
 
 /** Keeps `connections` busy with one request after another until it is stopped. Each client opens a new connection after a close. */
-export function startLoad(port: number, path: string, connections: number): Load {
+export function startLoad(port: number, path: string, connections: number, inputs: unknown[] = []): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
   let running = true
   const load: Load = {
@@ -206,9 +245,10 @@ export function startLoad(port: number, path: string, connections: number): Load
       const id = `${name}-${n}`
       const asked = { port, path, method: 'POST', agent }
       try {
-        const { status, text, headers } = await send(asked, `{"id":"${id}","inputs":[]}`)
+        const { status, text, headers } = await send(asked, JSON.stringify({ id, inputs }))
         if (status !== 200) load.failed.push(`${status} ${text}`)
-        else if ((JSON.parse(text) as { id: string }).id !== id) load.failed.push(`the answer to another request: ${text}`)
+        else if ((JSON.parse(text) as { id: string }).id !== id)
+          load.failed.push(`the answer to another request: ${text}`)
         else {
           load.answered += 1
           load.ids.push(String(headers['millrace-prediction-id']))

@@ -41,7 +41,8 @@ export function node(operator, inputs, output, { domain = '', attributes = [] } 
 
 export const integerAttribute = (name, number) => join(text(1, name), integer(3, number), integer(20, 2))
 export const floatAttribute = (name, number) => join(text(1, name), float(2, number), integer(20, 1))
-export const floatsAttribute = (name, numbers) => join(text(1, name), ...numbers.map((n) => float(7, n)), integer(20, 6))
+export const floatsAttribute = (name, numbers) =>
+  join(text(1, name), ...numbers.map((n) => float(7, n)), integer(20, 6))
 export const stringsAttribute = (name, texts) => join(text(1, name), ...texts.map((t) => text(9, t)), integer(20, 8))
 
 /** The whole file. */
@@ -54,7 +55,13 @@ export function model({ name, inputs, constants, nodes, outputs }) {
     ...outputs.map((one) => message(12, one)),
   )
   const opset = (domain, version) => message(8, join(text(1, domain), integer(2, version)))
-  return join(integer(1, IR_VERSION), text(2, 'train.mjs'), message(7, graph), opset('', OPSET), opset('ai.onnx.ml', ML_OPSET))
+  return join(
+    integer(1, IR_VERSION),
+    text(2, 'train.mjs'),
+    message(7, graph),
+    opset('', OPSET),
+    opset('ai.onnx.ml', ML_OPSET),
+  )
 }
 
 /** Shape [rows, 1]: the number of rows is open and has only a name. */

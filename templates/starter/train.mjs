@@ -1,7 +1,17 @@
 // Trains a logistic regression in plain JavaScript. Millrace runs it; `node train.mjs` by hand works too.
 import { globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { column, constant, floatAttribute, floatsAttribute, integerAttribute, model, node, result, stringsAttribute } from './onnx.mjs'
+import {
+  column,
+  constant,
+  floatAttribute,
+  floatsAttribute,
+  integerAttribute,
+  model,
+  node,
+  result,
+  stringsAttribute,
+} from './onnx.mjs'
 
 const LABEL = 'churned'
 const NUMBERS = ['tenure_months', 'monthly_fee', 'support_calls', 'days_since_login', 'discount']
@@ -25,7 +35,8 @@ const features = rows.map((row) => [
   ...plans.map((plan) => (row[TEXT] === plan ? 1 : 0)),
 ])
 const labels = rows.map((row) => Number(row[LABEL]))
-if (features.flat().some(Number.isNaN) || labels.some(Number.isNaN)) throw new Error(`A value in ${customers} is not a number`)
+if (features.flat().some(Number.isNaN) || labels.some(Number.isNaN))
+  throw new Error(`A value in ${customers} is not a number`)
 
 const { weights, bias } = fit(features, labels)
 
@@ -79,13 +90,25 @@ function scaleOf(values) {
 /** The same computation as a graph: standardise, weigh, add the plan's weight, squash. One input per column. */
 function toOnnx(weights, bias) {
   const size = NUMBERS.length
-  const planWeights = [stringsAttribute('keys_strings', plans), floatsAttribute('values_floats', weights.slice(size)), floatAttribute('default_float', 0)]
+  const planWeights = [
+    stringsAttribute('keys_strings', plans),
+    floatsAttribute('values_floats', weights.slice(size)),
+    floatAttribute('default_float', 0),
+  ]
   return model({
     name: 'churn',
     inputs: [...NUMBERS.map((name) => column(name, 'number')), column(TEXT, 'text')],
     constants: [
-      constant('mean', [1, size], scales.map((scale) => scale.mean)),
-      constant('deviation', [1, size], scales.map((scale) => scale.deviation)),
+      constant(
+        'mean',
+        [1, size],
+        scales.map((scale) => scale.mean),
+      ),
+      constant(
+        'deviation',
+        [1, size],
+        scales.map((scale) => scale.deviation),
+      ),
       constant('weights', [size, 1], weights.slice(0, size)),
       constant('bias', [1, 1], [bias]),
     ],

@@ -56,9 +56,20 @@ describe('the replay', () => {
     expect(world.parts.ledger.sentWhileHeld).toBeGreaterThan(0)
   })
 
+  it('lets the weeks from before start the first training by themselves, and asks by hand only where they do not', async () => {
+    const world = new World(weeksDir, 1)
+    world.hasData = true
+    await world.replay.trainFirst(FROM_MS)
+    expect(world.events).toEqual(['hold', 'settled run-1', 'release'])
+    const without = new World(weeksDir, 1)
+    await without.replay.trainFirst(FROM_MS, 20)
+    expect(without.events).toEqual(['hold', 'asked by hand', 'settled run-1', 'release'])
+  })
+
   it('refuses to go on if no version answers after the first training', async () => {
     const world = new World(weeksDir, 1)
     world.liveVersion = null
+    world.hasData = true
     await expect(world.replay.trainFirst(FROM_MS)).rejects.toThrow('No version answers')
   })
 })
@@ -71,6 +82,8 @@ class World {
   readonly parts: ReplayParts
   readonly replay: Replay
   liveVersion: string | null = 'late-flight@1'
+  /** The weeks before the replay are there. */
+  hasData = false
   private looks = 0
   private trained = false
   private readonly weeksDir: string
@@ -117,7 +130,10 @@ class World {
   private millrace() {
     const say = (event: string) => Promise.resolve(void this.events.push(event))
     return {
-      train: () => Promise.resolve(this.run()),
+      train: () => {
+        this.hasData = true
+        return say('asked by hand')
+      },
       runs: async () => ((await this.hasFired()) ? [this.run()] : []),
       run: () => Promise.resolve(this.run(true)),
       versions: () =>
@@ -138,7 +154,7 @@ class World {
   }
 
   private async hasFired(): Promise<boolean> {
-    return (await readdir(this.weeksDir)).length >= 2
+    return this.hasData || (await readdir(this.weeksDir)).length >= 2
   }
 
   private run(isLook = false) {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { weekName } from '../weeks.ts'
 import { landWeek } from '../land-data.ts'
 import type { RunSummary, RunView } from '../../../src/surface/api/schemas.ts'
@@ -55,6 +56,8 @@ const TRICKLE_PER_SECOND = 60
 /** As many new files make Millrace train: `atLeast` in millrace.config.ts. */
 const FILES_PER_TRAINING = 2
 const FIRING_LIMIT_MS = 20_000
+const ASK_AFTER_MS = 5_000
+const LOOK_MS = 100
 const SETTLED_LIMIT_MS = 120_000
 
 export class Replay {
@@ -71,12 +74,15 @@ export class Replay {
     this.traffic = new Traffic(parts.gateway, parts.ledger)
   }
 
-  /** Has the first version trained by hand, on the weeks that have landed before. */
-  async trainFirst(atMs: number): Promise<void> {
-    const { millrace, model, view } = this.parts
-    await this.whileHeld(atMs, 'the first training, asked for by hand', async () => {
-      const run = await millrace.train(model, 'the first version of the demo')
-      view.tell(atMs, `Asked Millrace by hand to train a first version: ${run.id}.`)
+  /**
+   * The first version, on the weeks that have landed before. They are new to Millrace, so that it trains by itself;
+   * were they not, it would be asked by hand.
+   */
+  async trainFirst(atMs: number, askAfterMs: number = ASK_AFTER_MS): Promise<void> {
+    const { millrace, model } = this.parts
+    await this.whileHeld(atMs, 'the first training', async () => {
+      if (!(await this.hasFired(new Set(), askAfterMs))) await millrace.train(model, 'the first version')
+      await this.untilFired(new Set())
       await this.untilAllSettled()
     })
     const versions = await millrace.versions(model)
@@ -145,12 +151,23 @@ export class Replay {
 
   /** The trigger is Millrace's own: the demo only waits for the run that it must start. */
   private async untilFired(before: Set<string>): Promise<void> {
-    const { millrace, model, view } = this.parts
-    const run = await millrace.until('the new data to start a training', FIRING_LIMIT_MS, async () => {
-      const runs = await millrace.runs(model)
-      return runs.find(({ id }) => !before.has(id)) ?? null
-    })
-    view.tell(this.day?.startMs ?? null, `Millrace starts ${run.id} by itself: ${run.cause}`)
+    const { millrace, view } = this.parts
+    const run = await millrace.until('the new data to start a training', FIRING_LIMIT_MS, () => this.newRun(before))
+    view.tell(this.day?.startMs ?? run.asOfMs, `Millrace starts ${run.id}. Why: ${run.cause}`)
+  }
+
+  private async hasFired(before: Set<string>, withinMs: number): Promise<boolean> {
+    const endMs = performance.now() + withinMs
+    while (performance.now() < endMs) {
+      if ((await this.newRun(before)) !== null) return true
+      await sleep(LOOK_MS)
+    }
+    return false
+  }
+
+  private async newRun(before: Set<string>): Promise<RunSummary | null> {
+    const runs = await this.parts.millrace.runs(this.parts.model)
+    return runs.find(({ id }) => !before.has(id)) ?? null
   }
 
   /** Until every run and what follows from it (evaluation, gate, release) has come to an end; then tells about each. */

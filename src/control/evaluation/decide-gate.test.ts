@@ -73,6 +73,14 @@ describe('challenger against champion', () => {
     expect(why(0)).toContain('no number of rows within reach')
   })
 
+  it('lets the champion itself through under nonInferiority, even with no margin, and not under superiority', () => {
+    const same = figures({ champion: champion({ gain: interval(0, 0) }) })
+    const verdictOf = (comparison: GateConfig['comparison']) =>
+      checkOf(decide({ config: { comparison, margin: 0 }, figures: same }), 'champion').verdict
+    expect(verdictOf('nonInferiority')).toBe('passed')
+    expect(verdictOf('superiority')).toBe('failed')
+  })
+
   it('stays undecided without an interval', () => {
     const gain = { ...interval(0.1, 0.01), lower: null, upper: null }
     const result = decide({ figures: figures({ champion: champion({ gain }) }) })

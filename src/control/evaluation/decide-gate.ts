@@ -118,8 +118,8 @@ function constantCheck({ constant, lossName, meanLoss }: EvaluationFigures): Gat
 
 function championCheck(config: GateConfig, champion: ChampionFigures): GateCheck {
   const { gain } = champion
-  const required = config.comparison === 'superiority' ? config.margin : -config.margin
-  const verdict = sideOf(gain, required)
+  const required = config.comparison === 'superiority' ? config.margin : 0 - config.margin
+  const verdict = sideOf(gain, required, config.comparison === 'nonInferiority')
   const better = isProvenBetter(config, gain)
   const told = `${interval(`${config.loss} gain on ${champion.version}`, gain)}`
   const why = `${capital(championWords(config, verdict, better))}: ${told}${verdict === 'inconclusive' ? decider(gain, required) : ''}.`
@@ -151,9 +151,11 @@ function isProvenBetter({ comparison, margin }: GateConfig, gain: BcaInterval): 
 
 type IntervalVerdict = 'passed' | 'failed' | 'inconclusive'
 
-function sideOf({ lower, upper }: BcaInterval, required: number): IntervalVerdict {
-  if (lower !== null && lower > required) return 'passed'
-  return upper !== null && upper <= required ? 'failed' : 'inconclusive'
+/** @param boundIncluded - a gain of exactly `required` is good enough: worse by the margin, and no more, is allowed */
+function sideOf({ lower, upper }: BcaInterval, required: number, boundIncluded = false): IntervalVerdict {
+  if (lower === null || upper === null) return 'inconclusive'
+  if (lower > required || (boundIncluded && lower === required)) return 'passed'
+  return upper < required || (!boundIncluded && upper === required) ? 'failed' : 'inconclusive'
 }
 
 /** Chance that so many rows decide it, if the true gain is the one that was seen. */

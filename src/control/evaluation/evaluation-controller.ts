@@ -2,7 +2,7 @@ import { mkdtemp, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
-import { messageOf } from '../../kernel/errors.ts'
+import { reasonOf } from '../../kernel/errors.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { appendEvent, compareAndSet } from '../../kernel/store/state-machine.ts'
@@ -115,7 +115,7 @@ export class EvaluationController {
       )
       await store.transaction((tx) => setSignature(tx, version.id, { signature, scoreOutput: null }))
     } catch (error) {
-      await store.transaction((tx) => this.#moveVersion(tx, version, 'err', messageOf(error)))
+      await store.transaction((tx) => this.#moveVersion(tx, version, 'err', reasonOf(error)))
     }
   }
 
@@ -147,7 +147,7 @@ export class EvaluationController {
       const figures = await this.#runtime.evaluate(input)
       await this.#finish(version, model, evaluation, figures, input, clock.monotonicMs() - startMs)
     } catch (error) {
-      await this.#giveUp(version, evaluation, messageOf(error))
+      await this.#giveUp(version, evaluation, reasonOf(error))
     } finally {
       await rm(dir, { recursive: true, force: true })
     }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { EnvironmentConfig } from '../../config/project.ts'
-import { messageOf, unreachable } from '../../kernel/errors.ts'
+import { reasonOf, unreachable } from '../../kernel/errors.ts'
 import { compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
 import { createVersionOfRun } from '../registry/version-requests.ts'
@@ -172,7 +172,7 @@ export class RunController {
     const done = work()
       .catch((error: unknown) => {
         this.#context.log.warn({ run: attempt.runId, step: attempt.step, err: error }, 'an attempt could not be prepared or collected')
-        this.#unusable.set(attempt.token, messageOf(error))
+        this.#unusable.set(attempt.token, reasonOf(error))
       })
       .finally(() => {
         this.#busy.delete(attempt.token)

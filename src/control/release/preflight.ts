@@ -1,7 +1,7 @@
 import { request } from 'node:http'
 import { MillraceError } from '../../kernel/errors.ts'
-import type { GoldenRow } from '../evaluation/golden-rows.ts'
-import { compareGolden, type AnsweredOutput } from './compare-golden.ts'
+import { parseInferResponse } from '../../kernel/protocol/inference.ts'
+import { goldenMismatch, type GoldenRow } from '../evaluation/golden-rows.ts'
 
 export interface PreflightResult {
   kind: 'passed' | 'failed'
@@ -44,20 +44,18 @@ async function check(plan: PreflightPlan, row: GoldenRow, deadlineMs: number): P
   const startMs = performance.now()
   const answer = await infer(plan, row, Math.max(1, deadlineMs - startMs))
   const tookMs = performance.now() - startMs
-  if (answer.status !== 200) return { tookMs, why: `golden row ${row.row} was answered with ${answer.status}: ${answer.body.slice(0, 300)}` }
-  const { outputs } = JSON.parse(answer.body) as { outputs: AnsweredOutput[] }
-  const different = compareGolden(row, outputs, plan.tolerance)
-  if (different === null) return { tookMs, why: null }
-  return { tookMs, why: `golden row ${row.row}: output '${different.output}' is ${String(different.got)}, the evaluation had ${String(different.expected)} (tolerance ${plan.tolerance})` }
+  if (answer.status !== 200) return { tookMs, why: `golden row ${row.row} was answered with ${answer.status}: ${answer.body.toString().slice(0, 300)}` }
+  const mismatch = goldenMismatch(row, parseInferResponse(answer.body).outputs, plan.tolerance)
+  return { tookMs, why: mismatch === null ? null : `golden ${mismatch} (tolerance ${plan.tolerance})` }
 }
 
-function infer(plan: PreflightPlan, row: GoldenRow, timeoutMs: number): Promise<{ status: number; body: string }> {
+function infer(plan: PreflightPlan, row: GoldenRow, timeoutMs: number): Promise<{ status: number; body: Buffer }> {
   const path = `/v2/models/${encodeURIComponent(plan.model)}/versions/${encodeURIComponent(plan.version)}/infer`
   return new Promise((resolve, reject) => {
     const sent = request({ socketPath: plan.socketPath, path, method: 'POST', timeout: timeoutMs, headers: { 'content-type': 'application/json' } }, (answer) => {
       const chunks: Buffer[] = []
       answer.on('data', (chunk: Buffer) => chunks.push(chunk))
-      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(chunks).toString() }))
+      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(chunks) }))
       answer.on('error', reject)
     })
     sent.on('timeout', () => sent.destroy(new PreflightTimeoutError(timeoutMs)))

@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
-import { messageOf, unreachable } from '../../kernel/errors.ts'
+import { reasonOf, unreachable } from '../../kernel/errors.ts'
 import { compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import type { ControlContext } from '../control-context.ts'
@@ -175,7 +175,7 @@ export class ReleaseController {
     if (release.status === 'deploying') await this.#context.store.transaction((tx) => this.#move(tx, release, 'replicaReady', 'a replica has loaded the model'))
     this.#preflights.set(release.id, 'running')
     void this.#preflight(release, view.deployment!)
-      .catch((error: unknown): PreflightResult => ({ kind: 'failed', why: messageOf(error) }))
+      .catch((error: unknown): PreflightResult => ({ kind: 'failed', why: reasonOf(error) }))
       .then((result) => {
         this.#preflights.set(release.id, result)
         this.#context.wake('release')

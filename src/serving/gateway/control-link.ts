@@ -18,7 +18,8 @@ export interface ControlAddress {
 export function postToControl(to: ControlAddress, path: string, body: unknown, timeoutMs: number): Promise<void> {
   const bytes = Buffer.from(JSON.stringify(body))
   return new Promise((resolve, reject) => {
-    const fail = (why: string, cause?: unknown): void => reject(new ControlLinkError(`POST ${path} to the control plane failed: ${why}.`, cause))
+    const fail = (why: string, cause?: unknown): void =>
+      reject(new ControlLinkError(`POST ${path} to the control plane failed: ${why}.`, cause))
     const asked = request({
       socketPath: to.socketPath,
       path,
@@ -43,7 +44,8 @@ async function readShort(response: IncomingMessage): Promise<string> {
   let text = ''
   for await (const part of response.setEncoding('utf8')) {
     text += part as string
-    if (text.length > ANSWER_LIMIT_BYTES) throw new ControlLinkError('The control plane answers a report with more than 1 MB.')
+    if (text.length > ANSWER_LIMIT_BYTES)
+      throw new ControlLinkError('The control plane answers a report with more than 1 MB.')
   }
   return text
 }
@@ -59,8 +61,18 @@ export interface LineStream {
  * Follows a stream of lines. Blank ones are signs of life; when nothing comes for `silenceMs`, the other side is taken
  * for dead, since a stopped process keeps its connections open.
  */
-export function followLines(to: ControlAddress, path: string, silenceMs: number, onLine: (line: string) => void): LineStream {
-  const asked = request({ socketPath: to.socketPath, path, agent: false, headers: { 'millrace-gateway': to.gatewayId } })
+export function followLines(
+  to: ControlAddress,
+  path: string,
+  silenceMs: number,
+  onLine: (line: string) => void,
+): LineStream {
+  const asked = request({
+    socketPath: to.socketPath,
+    path,
+    agent: false,
+    headers: { 'millrace-gateway': to.gatewayId },
+  })
   const done = new Promise<string>((resolve) => {
     asked.setTimeout(silenceMs, () => asked.destroy(new Error(`nothing came for ${silenceMs} ms`)))
     asked.on('error', (error) => resolve(error.message))

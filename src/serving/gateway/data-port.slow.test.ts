@@ -51,7 +51,13 @@ beforeAll(async () => {
       socketPath: lab.socket('gateway'),
       server: { name: 'millrace', version: '1.2.3' },
     },
-    { clock: systemClock, random: Math.random, log, tell: () => undefined, limits: { port: { headMs: 500, requestMs: 800 } } },
+    {
+      clock: systemClock,
+      random: Math.random,
+      log,
+      tell: () => undefined,
+      limits: { port: { headMs: 500, requestMs: 800 } },
+    },
   )
   port = gateway.port
 })
@@ -61,7 +67,8 @@ afterAll(async () => {
 })
 
 const get = (path: string): Promise<Response> => send({ port, path })
-const post = (path: string, body: string | Buffer, headers = {}): Promise<Response> => send({ port, path, method: 'POST', headers }, body)
+const post = (path: string, body: string | Buffer, headers = {}): Promise<Response> =>
+  send({ port, path, method: 'POST', headers }, body)
 const INFER = '/v2/models/late-flights/infer'
 
 function expectError(response: Response, status: number, text: string): void {
@@ -131,7 +138,11 @@ describe('the data port', () => {
   })
 
   it('says what is wrong with a path, a name, a version or a method', async () => {
-    expectError(await post('/v2/models/x/infer', inferBody), 404, "Request for unknown model: 'x' is not found. Endpoints: late-flights, empty.")
+    expectError(
+      await post('/v2/models/x/infer', inferBody),
+      404,
+      "Request for unknown model: 'x' is not found. Endpoints: late-flights, empty.",
+    )
     expectError(await get('/v2/models/x'), 404, "Request for unknown model: 'x' is not found")
     expectError(await post('/v2/models/late-flights/versions/9/infer', inferBody), 404, 'Live versions: 1.')
     expectError(await get('/nothing/here'), 404, "nothing at '/nothing/here'")
@@ -155,14 +166,17 @@ describe('the data port', () => {
   })
 
   it('gives 504 at the deadline of the route', async () => {
-    expectError(await post(INFER, '{"wait":1}'), 504, 'did not answer within 400 ms')
+    const late = await post(INFER, '{"wait":1}')
+    expectError(late, 504, 'did not answer within 400 ms')
+    expect(late.headers['millrace-prediction-id']).toBeUndefined()
   })
 
   it('keeps the connection after an error that leaves it in step', async () => {
     const socket = connect(port, '127.0.0.1')
     let text = ''
     socket.on('data', (part) => (text += part.toString()))
-    const request = (path: string, body: string): string => `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+    const request = (path: string, body: string): string =>
+      `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`
     socket.write(request('/v2/models/x/infer', '{}'))
     await sleep(100)
     socket.write(request(INFER, '{}'))
@@ -176,9 +190,20 @@ describe('labels', () => {
   const id = newPredictionId(Date.now())
 
   it('are accepted with 202, malformed ones refused with 400', async () => {
-    const accepted = await post('/feedback', JSON.stringify({ labels: [{ id, label: 1 }, { id, label: 0, row: 1 }] }))
+    const accepted = await post(
+      '/feedback',
+      JSON.stringify({
+        labels: [
+          { id, label: 1 },
+          { id, label: 0, row: 1 },
+        ],
+      }),
+    )
     expect([accepted.status, accepted.text]).toEqual([202, '{"accepted":2}'])
-    expect(log.records.at(-1)).toMatchObject({ mode: 'durable', record: { kind: 'label', predictionId: id, row: 1, label: 0 } })
+    expect(log.records.at(-1)).toMatchObject({
+      mode: 'durable',
+      record: { kind: 'label', predictionId: id, row: 1, label: 0 },
+    })
     expectError(await post('/feedback', '{"id":"abc","label":1}'), 400, "'id' must be a prediction id")
     expectError(await post('/feedback', Buffer.alloc(5_000_000, 0x20)), 413, '4194304 bytes')
   })
@@ -187,17 +212,25 @@ describe('labels', () => {
 describe('clients that misbehave', () => {
   it('with a body over the limit get 413, by length at once and by chunks when it is reached', async () => {
     received = []
-    expectError(await post(INFER, Buffer.alloc(LIMIT_BYTES + 1, 0x20)), 413, `larger than the limit of ${LIMIT_BYTES} bytes`)
+    expectError(
+      await post(INFER, Buffer.alloc(LIMIT_BYTES + 1, 0x20)),
+      413,
+      `larger than the limit of ${LIMIT_BYTES} bytes`,
+    )
     expectError(await post(INFER, Buffer.alloc(3_000_000, 0x20)), 413, `${LIMIT_BYTES} bytes`)
     const chunk = `400\r\n${' '.repeat(1_024)}\r\n`
-    const chunked = await sendRaw(port, `POST ${INFER} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${chunk.repeat(200)}`)
+    const chunked = await sendRaw(
+      port,
+      `POST ${INFER} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${chunk.repeat(200)}`,
+    )
     expect(chunked).toMatch(/^HTTP\/1\.1 413 /)
     expect(chunked).toContain(`{"error":"The request body is larger than the limit of ${LIMIT_BYTES} bytes."}`)
     expect(received).toEqual([])
   })
 
   it('that ask first (Expect: 100-continue) are refused before they send', async () => {
-    const head = (length: number): string => `POST ${INFER} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: ${length}\r\n\r\n`
+    const head = (length: number): string =>
+      `POST ${INFER} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: ${length}\r\n\r\n`
     expect(await sendRaw(port, head(LIMIT_BYTES + 1))).toMatch(/^HTTP\/1\.1 413 /)
     const socket = connect(port, '127.0.0.1')
     let text = ''
@@ -231,7 +264,10 @@ describe('clients that misbehave', () => {
 
   it.each([
     ['no HTTP at all', 'hello\r\n\r\n'],
-    ['a length and chunks', `POST ${INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
+    [
+      'a length and chunks',
+      `POST ${INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+    ],
     ['two lengths', `POST ${INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 2\r\n\r\n{}x`],
     ['a bad chunk', `POST ${INFER} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`],
     ['no Host', `GET /v2 HTTP/1.1\r\nConnection: close\r\n\r\n`],

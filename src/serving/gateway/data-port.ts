@@ -1,9 +1,9 @@
-import { createServer, Server as HttpServer } from 'node:http'
+import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { messageOf } from '../../kernel/errors.ts'
+import { messageOf, unreachable } from '../../kernel/errors.ts'
 import { errorAnswer, headersOf, jsonAnswer, retryAnswer, sendAnswer } from './answer.ts'
 import type { Answer } from './answer.ts'
 import { Cancellation } from './cancellation.ts'
@@ -42,8 +42,8 @@ export const dataPortLimits: DataPortLimits = {
 }
 
 export interface DataPortParts {
-  /** null before the first snapshot: the gateway isn't ready. */
   table: () => RoutingTable
+  /** False before the first snapshot: then the gateway isn't ready. */
   hasRoutes: () => boolean
   answers: (deploymentId: string) => boolean
   inference: Inference
@@ -125,7 +125,7 @@ export class DataPort {
   #stopListening(): Promise<void> {
     return new Promise((resolve) => {
       if (!this.#server.listening) return resolve()
-      NetServer.prototype.close.call(this.#server satisfies HttpServer, () => resolve())
+      NetServer.prototype.close.call(this.#server, () => resolve())
     })
   }
 
@@ -153,12 +153,11 @@ export class DataPort {
     this.#sendEarly(request, response, this.#answer(target))
   }
 
-  /** What is refused by its first line alone. */
+  /** What is refused by its head alone. */
   #refusal(request: IncomingMessage, target: Target): Answer | null {
     if (!hasOneHost(request)) return errorAnswer(400, 'The request needs one Host header.')
-    if (target.kind === 'unknown') return errorAnswer(404, `There is nothing at '${shortened(request.url ?? '')}'.`)
-    if (target.kind === 'malformed') return errorAnswer(400, `Bad path: ${target.why}.`)
     const method = methodOf(target)
+    if (method === null) return null
     const fits = request.method === method || (method === 'GET' && request.method === 'HEAD')
     if (!fits) return errorAnswer(405, `Use ${method} here, not ${request.method}.`, ['Allow', method])
     if (method === 'POST' && this.#requests > this.#parts.limits.requests) {
@@ -167,17 +166,25 @@ export class DataPort {
     return null
   }
 
-  #answer(target: Target): Answer {
+  #answer(target: Exclude<Target, { kind: 'infer' | 'feedback' }>): Answer {
     const { table, answers, server } = this.#parts
     switch (target.kind) {
-      case 'server': return jsonAnswer(200, { ...server, extensions: [] })
+      case 'server':
+        return jsonAnswer(200, { ...server, extensions: [] })
       case 'live':
-      case 'livez': return jsonAnswer(200, { live: true })
+        return jsonAnswer(200, { live: true })
       case 'ready':
-      case 'readyz': return this.#readiness()
-      case 'model': return modelMetadata(table(), target.name, target.version)
-      case 'model-ready': return modelReadiness(table(), target.name, target.version, answers)
-      default: return errorAnswer(404, 'There is nothing here.')
+        return this.#readiness()
+      case 'model':
+        return modelMetadata(table(), target.name, target.version)
+      case 'model-ready':
+        return modelReadiness(table(), target.name, target.version, answers)
+      case 'malformed':
+        return errorAnswer(400, `Bad path: ${target.why}.`)
+      case 'unknown':
+        return errorAnswer(404, `There is nothing at '${shortened(target.path)}'.`)
+      default:
+        return unreachable(target)
     }
   }
 
@@ -204,7 +211,14 @@ export class DataPort {
       const malformed = cheapCheck(body.bytes, request)
       if (malformed !== null) return this.#send(response, malformed)
       const answer = await this.#underCancellation(response, (cancellation) =>
-        this.#parts.inference.infer({ name, version, headers: request.headers, body: body.bytes, caller: 'anonymous', cancellation }),
+        this.#parts.inference.infer({
+          name,
+          version,
+          headers: request.headers,
+          body: body.bytes,
+          caller: 'anonymous',
+          cancellation,
+        }),
       )
       if (answer !== null) this.#send(response, answer)
     } finally {
@@ -275,7 +289,8 @@ function cheapCheck(body: Buffer, request: IncomingMessage): Answer | null {
   if (request.headers['inference-header-content-length'] !== undefined) return null
   let start = 0
   while (start < body.length && isSpace(body[start] as number)) start += 1
-  if (start === body.length) return errorAnswer(400, 'The request body is empty; an inference request is a JSON object.')
+  if (start === body.length)
+    return errorAnswer(400, 'The request body is empty; an inference request is a JSON object.')
   if (body[start] !== 0x7b) return errorAnswer(400, 'The request body is not a JSON object.')
   return null
 }

@@ -30,7 +30,7 @@ export class DeploymentPools {
       pool.listed = true
       pool.replicas.apply(deployment.replicas)
     }
-    for (const pool of [...this.#pools.values()]) {
+    for (const pool of this.#pools.values()) {
       if (deployments.has(pool.deploymentId)) continue
       pool.listed = false
       pool.replicas.apply([])
@@ -56,7 +56,8 @@ export class DeploymentPools {
 
   inFlight(): { deploymentId: string; requests: number }[] {
     const busy: { deploymentId: string; requests: number }[] = []
-    for (const { deploymentId, requests } of this.#pools.values()) if (requests > 0) busy.push({ deploymentId, requests })
+    for (const { deploymentId, requests } of this.#pools.values())
+      if (requests > 0) busy.push({ deploymentId, requests })
     return busy
   }
 

@@ -5,25 +5,37 @@ import { LABELS_MAX, acceptLabels, parseLabels } from './feedback.ts'
 
 const NOW = Date.UTC(2001, 1, 3)
 const id = newPredictionId(NOW)
-const send = (log: ReturnType<typeof fakeLog>, value: unknown) => acceptLabels(log, Buffer.from(JSON.stringify(value)), NOW)
+const send = (log: ReturnType<typeof fakeLog>, value: unknown) =>
+  acceptLabels(log, Buffer.from(JSON.stringify(value)), NOW)
 
 describe('labels', () => {
   it.each([
     ['one', { id, label: 1 }, [{ kind: 'label', predictionId: id, row: 0, label: 1, atMs: NOW }]],
-    ['a list', [{ id, label: 'late', row: 2 }], [{ kind: 'label', predictionId: id, row: 2, label: 'late', atMs: NOW }]],
+    [
+      'a list',
+      [{ id, label: 'late', row: 2 }],
+      [{ kind: 'label', predictionId: id, row: 2, label: 'late', atMs: NOW }],
+    ],
     [
       'a list by name',
       { labels: [{ id, label: true, at: '2001-02-01T10:00:00+01:00' }] },
       [{ kind: 'label', predictionId: id, row: 0, label: true, atMs: Date.UTC(2001, 1, 1, 9) }],
     ],
-    ['a date alone', { id, label: 0, at: '2001-02-01' }, [{ kind: 'label', predictionId: id, row: 0, label: 0, atMs: Date.UTC(2001, 1, 1) }]],
+    [
+      'a date alone',
+      { id, label: 0, at: '2001-02-01' },
+      [{ kind: 'label', predictionId: id, row: 0, label: 0, atMs: Date.UTC(2001, 1, 1) }],
+    ],
   ])('are read as %s', (_name, value, labels) => {
     expect(parseLabels(Buffer.from(JSON.stringify(value)), NOW)).toEqual({ kind: 'labels', labels })
   })
 
   it('are accepted once they are on disk', async () => {
     const log = fakeLog()
-    const answer = await send(log, [{ id, label: 1 }, { id, label: 0, row: 1 }])
+    const answer = await send(log, [
+      { id, label: 1 },
+      { id, label: 0, row: 1 },
+    ])
     expect([answer.status, answer.body.toString()]).toEqual([202, '{"accepted":2}'])
     expect(log.records.map(({ mode }) => mode)).toEqual(['durable', 'durable'])
   })
@@ -33,7 +45,11 @@ describe('labels', () => {
     ['no JSON', '{', 'The body is not JSON'],
     ['an empty list', [], 'Send a label'],
     ['a number', 5, 'Send a label'],
-    ['a mistyped id', { id: otherId, label: 1 }, `'id' must be a prediction id as in the header millrace-prediction-id, not "${otherId}"`],
+    [
+      'a mistyped id',
+      { id: otherId, label: 1 },
+      `'id' must be a prediction id as in the header millrace-prediction-id, not "${otherId}"`,
+    ],
     ['no id', { label: 1 }, `'id' must be a prediction id as in the header millrace-prediction-id, not nothing`],
     ['no label', { id }, `'label' must be a number, true, false or text of up to 1024 characters, not nothing`],
     ['a null label', { id, label: null }, `'label' must be`],
@@ -42,8 +58,19 @@ describe('labels', () => {
     ['half a row', { id, label: 1, row: 0.5 }, `'row' must be`],
     ['a time without zone', { id, label: 1, at: '2001-02-03T04:05:06' }, `'at' must be an ISO 8601 time`],
     ['a day that never was', { id, label: 1, at: '2001-02-33' }, `'at' must be`],
-    ['a bad one among good ones', [{ id, label: 1 }, { id, label: 1, row: 'x' }], `labels[1]: 'row' must be`],
-    ['too many', Array.from({ length: LABELS_MAX + 1 }, () => 0), `At most ${LABELS_MAX} labels at once, not ${LABELS_MAX + 1}`],
+    [
+      'a bad one among good ones',
+      [
+        { id, label: 1 },
+        { id, label: 1, row: 'x' },
+      ],
+      `labels[1]: 'row' must be`,
+    ],
+    [
+      'too many',
+      Array.from({ length: LABELS_MAX + 1 }, () => 0),
+      `At most ${LABELS_MAX} labels at once, not ${LABELS_MAX + 1}`,
+    ],
   ])('are refused with 400 and the field: %s', async (_name, value, why) => {
     const log = fakeLog()
     const body = Buffer.from(typeof value === 'string' ? value : JSON.stringify(value))

@@ -26,8 +26,10 @@ export function parseLabels(body: Buffer, nowMs: number): Labels {
   const list = isFields(value) && 'labels' in value ? value['labels'] : value
   const single = isFields(list)
   const items: unknown[] | null = single ? [list] : Array.isArray(list) ? list : null
-  if (items === null || items.length === 0) return { kind: 'malformed', why: `Send a label, or a list of them in 'labels'.` }
-  if (items.length > LABELS_MAX) return { kind: 'malformed', why: `At most ${LABELS_MAX} labels at once, not ${items.length}.` }
+  if (items === null || items.length === 0)
+    return { kind: 'malformed', why: `Send a label, or a list of them in 'labels'.` }
+  if (items.length > LABELS_MAX)
+    return { kind: 'malformed', why: `At most ${LABELS_MAX} labels at once, not ${items.length}.` }
   return parseAll(items, single, nowMs)
 }
 
@@ -48,7 +50,8 @@ function parseLabel(item: unknown, nowMs: number): LabelRecord | string {
   if (typeof id !== 'string' || parsePredictionId(id) === null) {
     return `'id' must be a prediction id as in the header millrace-prediction-id, not ${shown(id)}.`
   }
-  if (!isLabel(label)) return `'label' must be a number, true, false or text of up to ${LABEL_TEXT_MAX} characters, not ${shown(label)}.`
+  if (!isLabel(label))
+    return `'label' must be a number, true, false or text of up to ${LABEL_TEXT_MAX} characters, not ${shown(label)}.`
   if (!Number.isSafeInteger(row) || (row as number) < 0) return `'row' must be a row number from 0, not ${shown(row)}.`
   const atMs = at === null ? nowMs : parseTime(at)
   if (atMs === null) return `'at' must be an ISO 8601 time such as "2001-02-03T04:05:06Z", not ${shown(at)}.`

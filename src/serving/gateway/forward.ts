@@ -38,7 +38,8 @@ export async function forward(
   let last: ForwardOutcome = { kind: 'unavailable', why: 'its replicas failed too often' }
   while (budget.attempts > 0 && budget.deaths > 0) {
     const taken = await pool.take(budget.waitMs, cancellation)
-    if (taken.kind !== 'replica') return cancelled(cancellation) ?? (last.kind === 'died' ? last : unavailable(taken.kind))
+    if (taken.kind !== 'replica')
+      return cancelled(cancellation) ?? (last.kind === 'died' ? last : unavailable(taken.kind))
     budget.attempts -= 1
     const tried = await exchange(pool, taken.replica, request, cancellation)
     if (tried.kind === 'answer' || tried.kind === 'cancelled') return tried

@@ -73,15 +73,13 @@ export function discard(source: Readable, end: () => void): void {
   source.resume()
 }
 
+const KNOWN: Record<string, Answer> = {
+  ERR_HTTP_REQUEST_TIMEOUT: errorAnswer(408, 'The request was not complete in time.'),
+  HPE_HEADER_OVERFLOW: errorAnswer(431, 'The request head is larger than the limit of 16384 bytes.'),
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: errorAnswer(413, 'The chunk extensions are too large.'),
+}
+
 function answerTo(error: ClientError): Answer {
-  switch (error.code) {
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return errorAnswer(408, 'The request was not complete in time.')
-    case 'HPE_HEADER_OVERFLOW':
-      return errorAnswer(431, 'The request head is larger than the limit of 16384 bytes.')
-    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
-      return errorAnswer(413, 'The chunk extensions are too large.')
-    default:
-      return errorAnswer(400, `The request is not valid HTTP/1.1 (${error.code ?? error.message}).`)
-  }
+  const what = error.code ?? error.message
+  return KNOWN[what] ?? errorAnswer(400, `The request is not valid HTTP/1.1 (${what}).`)
 }

@@ -25,7 +25,8 @@ export function parseOptions(text: string | null, path: string): GatewayProcessO
   if (text === null) throw new GatewayOptionsError(path || '(none given)', `the file can't be read`)
   const given = parseFields(text, path)
   for (const name of TEXTS) {
-    if (typeof given[name] !== 'string' || given[name] === '') throw new GatewayOptionsError(path, `'${name}' is missing`)
+    if (typeof given[name] !== 'string' || given[name] === '')
+      throw new GatewayOptionsError(path, `'${name}' is missing`)
   }
   const { port, serverName = 'millrace', spool = {}, drain = {} } = given
   if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65_535) {
@@ -50,12 +51,18 @@ function parseFields(text: string, path: string): Record<string, unknown> {
   return value as Record<string, unknown>
 }
 
-function numbersOf<Name extends string>(given: unknown, names: readonly Name[], path: string, at: string): Partial<Record<Name, number>> {
+function numbersOf<Name extends string>(
+  given: unknown,
+  names: readonly Name[],
+  path: string,
+  at: string,
+): Partial<Record<Name, number>> {
   const numbers: Partial<Record<Name, number>> = {}
   for (const name of names) {
     const value = (given as Record<string, unknown> | null)?.[name]
     if (value === undefined) continue
-    if (typeof value !== 'number' || !(value >= 0)) throw new GatewayOptionsError(path, `'${at}.${name}' must be a number from 0`)
+    if (typeof value !== 'number' || !(value >= 0))
+      throw new GatewayOptionsError(path, `'${at}.${name}' must be a number from 0`)
     numbers[name] = value
   }
   return numbers

@@ -68,10 +68,47 @@ describe('a gateway with real replicas', () => {
     expect(load.failed).toEqual([])
     expect(load.answered).toBeGreaterThan(1_000)
     expectAllLogged(load.ids)
-    expect(told.filter(({ what }) => what === 'replica out').map(({ facts }) => facts?.['replicaId'])).toEqual(['a', 'b'])
-    expect(told.filter(({ what }) => what === 'replica up').map(({ facts }) => facts?.['replicaId'])).toEqual(['a', 'b'])
+    expect(told.filter(({ what }) => what === 'replica out').map(({ facts }) => facts?.['replicaId'])).toEqual([
+      'a',
+      'b',
+    ])
+    expect(told.filter(({ what }) => what === 'replica up').map(({ facts }) => facts?.['replicaId'])).toEqual([
+      'a',
+      'b',
+    ])
     await gateway.drain()
   }, 30_000)
+
+  it('loses no request when a real model server is killed under load', async () => {
+    const control = await lab.controlPlane()
+    const servers = [await lab.modelServer('a'), await lab.modelServer('b')]
+    control.publish(routes(1, 'deployment-1', servers))
+    const gateway = await start()
+    await control.reported((report) => report.revision === 1)
+    const input = { name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 2] }
+    const one = await send({ port: gateway.port, path: INFER, method: 'POST' }, JSON.stringify({ inputs: [input] }))
+    expect(JSON.parse(one.text)).toMatchObject({
+      model_name: 'late-flight',
+      model_version: '1',
+      outputs: [{ name: 'y', data: [5] }],
+    })
+    const load = startLoad(gateway.port, INFER, 16, [input])
+    await sleep(500)
+    servers[0]?.process.kill('SIGKILL')
+    await sleep(300)
+    await lab.modelServer('a')
+    await sleep(1_200)
+    servers[1]?.process.kill('SIGKILL')
+    await sleep(300)
+    await load.stop()
+    expect(load.failed).toEqual([])
+    expect(load.answered).toBeGreaterThan(500)
+    expectAllLogged(load.ids)
+    const wrong = await send({ port: gateway.port, path: INFER, method: 'POST' }, '{"inputs":[{"name":"z"}]}')
+    expect(wrong.status).toBe(400)
+    expect(Object.keys(JSON.parse(wrong.text) as object)).toEqual(['error'])
+    await gateway.drain()
+  }, 60_000)
 
   it('sends nothing to a killed replica a second later, and what was on its way is answered by another', async () => {
     const control = await lab.controlPlane()
@@ -80,7 +117,8 @@ describe('a gateway with real replicas', () => {
     control.publish(routes(1, 'deployment-1', [a, b]))
     const gateway = await start()
     await control.reported((report) => report.revision === 1)
-    const ask = (): Promise<number> => send({ port: gateway.port, path: INFER, method: 'POST' }, '{"id":"x"}').then(({ status }) => status)
+    const ask = (): Promise<number> =>
+      send({ port: gateway.port, path: INFER, method: 'POST' }, '{"id":"x"}').then(({ status }) => status)
     const underWay = Array.from({ length: 8 }, ask)
     await sleep(100)
     a.process.kill('SIGKILL')
@@ -103,7 +141,9 @@ describe('a gateway with real replicas', () => {
       const next = await lab.replicaProcess(`r${revision}`, 20)
       control.publish(routes(revision, `deployment-${revision}`, [next]))
       const left = `deployment-${revision - 1}`
-      await control.reported((r) => r.revision === revision && r.inFlight.every(({ deploymentId }) => deploymentId !== left))
+      await control.reported(
+        (r) => r.revision === revision && r.inFlight.every(({ deploymentId }) => deploymentId !== left),
+      )
       last.process.kill('SIGKILL') // as the control plane may do now
       last = next
     }

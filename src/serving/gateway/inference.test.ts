@@ -1,9 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { parsePredictionId } from '../../kernel/contract/prediction-id.ts'
-import type { PredictionRecord } from '../../kernel/contract/prediction.ts'
 import type { EndpointRoute } from '../../kernel/contract/routing.ts'
 import { fakeClock } from '../../testing/fake-clock.ts'
-import { answerOf, deploymentOf, fakeLog, fakeReplicas, inferBody, routeOf, snapshotOf } from '../../testing/gateway-fakes.ts'
+import {
+  answerOf,
+  deploymentOf,
+  fakeLog,
+  fakeReplicas,
+  inferBody,
+  routeOf,
+  snapshotOf,
+} from '../../testing/gateway-fakes.ts'
 import type { Answer } from './answer.ts'
 import { Cancellation } from './cancellation.ts'
 import { DeploymentPools } from './deployment-pools.ts'
@@ -112,12 +119,24 @@ describe('an answered inference', () => {
     clock.advance(10)
     await infer()
     expect(traffic.batch().traffic).toMatchObject([
-      { endpoint: 'late-flights', model: 'late-flight', version: '1', requests: 2, failed: 0, interrupted: 0, firstAnswerAtMs: clock.epochMs() - 10 },
+      {
+        endpoint: 'late-flights',
+        model: 'late-flight',
+        version: '1',
+        requests: 2,
+        failed: 0,
+        interrupted: 0,
+        firstAnswerAtMs: clock.epochMs() - 10,
+      },
     ])
   })
 
   it('of an odd name keeps path and headers valid', async () => {
-    const odd = routeOf({ endpoint: 'vérité/1\r\nx', model: 'a b?', deployments: [deploymentOf({ deploymentId: 'deployment-1', version: 'ü' })] })
+    const odd = routeOf({
+      endpoint: 'vérité/1\r\nx',
+      model: 'a b?',
+      deployments: [deploymentOf({ deploymentId: 'deployment-1', version: 'ü' })],
+    })
     const { infer, replicas } = given(odd)
     const answer = await infer({ name: odd.endpoint })
     expect(header(answer, 'millrace-endpoint')).toBe('v%C3%A9rit%C3%A9%2F1%0D%0Ax')
@@ -162,7 +181,7 @@ describe('logging', () => {
     expect(answered).toBe(false)
     onDisk()
     expect((await answer)?.status).toBe(200)
-    expect((log.records[0]?.record as PredictionRecord).predictionId).toBe(header(await answer, 'millrace-prediction-id'))
+    expect(log.records[0]?.record).toMatchObject({ predictionId: header(await answer, 'millrace-prediction-id') })
   })
 
   it('in durable mode refuses with 503 when the log is full, and acknowledges nothing', async () => {
@@ -186,14 +205,17 @@ describe('logging', () => {
 })
 
 describe('a replica that fails', () => {
-  it.each(['refused', 'died', 'garbled', 'busy'] as const)('(%s) is replaced by another, unseen by the client', async (fault) => {
-    const { infer, replicas, traffic } = given(routeOf({ deployments: [twoReplicas] }))
-    replicas.script('/a', fault)
-    replicas.ready('/a', false)
-    for (let i = 0; i < 4; i++) expect((await infer())?.status).toBe(200)
-    expect(replicas.asked.map(({ socketPath }) => socketPath)).toEqual(['/a', '/b', '/b', '/b', '/b'])
-    expect(traffic.batch().traffic[0]).toMatchObject({ requests: 4, failed: 0 })
-  })
+  it.each(['refused', 'died', 'garbled', 'busy'] as const)(
+    '(%s) is replaced by another, unseen by the client',
+    async (fault) => {
+      const { infer, replicas, traffic } = given(routeOf({ deployments: [twoReplicas] }))
+      replicas.script('/a', fault)
+      replicas.ready('/a', false)
+      for (let i = 0; i < 4; i++) expect((await infer())?.status).toBe(200)
+      expect(replicas.asked.map(({ socketPath }) => socketPath)).toEqual(['/a', '/b', '/b', '/b', '/b'])
+      expect(traffic.batch().traffic[0]).toMatchObject({ requests: 4, failed: 0 })
+    },
+  )
 
   it('by saying 503 is replaced by another too', async () => {
     const { infer, replicas } = given(routeOf({ deployments: [twoReplicas] }))
@@ -251,7 +273,9 @@ describe('an endpoint', () => {
     const answer = await infer()
     expect(answer?.status).toBe(503)
     expect(header(answer, 'Retry-After')).toBe('1')
-    expect(textOf(answer)).toBe(`{"error":"Endpoint 'late-flights' can't answer now: it has no replica that is ready."}`)
+    expect(textOf(answer)).toBe(
+      `{"error":"Endpoint 'late-flights' can't answer now: it has no replica that is ready."}`,
+    )
   })
 
   it('without live members answers 503, counted without a version', async () => {

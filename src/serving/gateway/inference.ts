@@ -187,7 +187,9 @@ export class Inference {
       const done = await Promise.race([this.#parts.log.append(record, 'durable'), gaveUp])
       if (done === 'logged') return answer
       if (done === 'gave-up') return failure(route, { kind: 'cancelled', reason: cancellation.reason ?? 'deadline' })
-      return retryAnswer(`The prediction log of endpoint '${route.endpoint}' dropped the record, and its log mode is durable.`)
+      return retryAnswer(
+        `The prediction log of endpoint '${route.endpoint}' dropped the record, and its log mode is durable.`,
+      )
     } catch (error) {
       this.#parts.tell('error', 'a prediction was refused because it could not be logged', { error: messageOf(error) })
       return retryAnswer(`Endpoint '${route.endpoint}' logs durably, and the log can't take it: ${messageOf(error)}`)
@@ -214,8 +216,10 @@ const RETURNED = ['content-type', 'inference-header-content-length', 'content-en
 
 function passOn(route: EndpointRoute, deployment: RoutedDeployment, answered: UpstreamAnswer): Answer {
   const headers = [
-    'millrace-endpoint', headerText(route.endpoint),
-    'millrace-model-version', headerText(deployment.version),
+    'millrace-endpoint',
+    headerText(route.endpoint),
+    'millrace-model-version',
+    headerText(deployment.version),
   ]
   for (const name of RETURNED) {
     const value = answered.headers.get(name)
@@ -229,12 +233,18 @@ function headerText(text: string): string {
   return /^[\x21-\x7e]*$/.test(text) ? text : encodeURIComponent(text)
 }
 
-function failure({ endpoint, timeoutMs }: EndpointRoute, outcome: Exclude<ForwardOutcome, { kind: 'answer' }>): Answer | null {
+function failure(
+  { endpoint, timeoutMs }: EndpointRoute,
+  outcome: Exclude<ForwardOutcome, { kind: 'answer' }>,
+): Answer | null {
   switch (outcome.kind) {
     case 'unavailable':
       return retryAnswer(`Endpoint '${endpoint}' can't answer now: ${outcome.why}.`)
     case 'died':
-      return errorAnswer(502, `Endpoint '${endpoint}' lost every replica that took this request; the last: ${outcome.why}`)
+      return errorAnswer(
+        502,
+        `Endpoint '${endpoint}' lost every replica that took this request; the last: ${outcome.why}`,
+      )
     case 'cancelled':
       if (outcome.reason === 'client-gone') return null
       if (outcome.reason === 'shutdown') return retryAnswer('The gateway is shutting down.')

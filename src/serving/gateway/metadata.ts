@@ -8,7 +8,9 @@ import type { RoutingTable, TableEndpoint } from './routing-table.ts'
 /** More names than this in one error message help nobody. */
 const NAMES_MAX = 20
 
-export type Found = { kind: 'found'; entry: TableEndpoint; pinned: RoutedDeployment | null } | { kind: 'answer'; answer: Answer }
+export type Found =
+  | { kind: 'found'; entry: TableEndpoint; pinned: RoutedDeployment | null }
+  | { kind: 'answer'; answer: Answer }
 
 /** The endpoint, and the deployment where a version is asked for, or the 404 that says what there is instead. */
 export function findModel(table: RoutingTable, name: string, version: string | null): Found {

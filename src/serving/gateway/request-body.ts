@@ -34,7 +34,8 @@ export async function readBody(request: IncomingMessage, limits: BodyLimits, pro
   const declared = request.headers['content-length']
   if (declared !== undefined && Number(declared) > limits.limitBytes) return tooLarge(limits.limitBytes)
   const coding = request.headers['content-encoding']?.toLowerCase() ?? 'identity'
-  if (!(coding in UNPACK)) return refused(415, `Content-Encoding '${coding}' is not understood; use gzip, deflate or none.`)
+  if (!(coding in UNPACK))
+    return refused(415, `Content-Encoding '${coding}' is not understood; use gzip, deflate or none.`)
   proceed()
   const read = await collect(request, limits)
   if (read.kind !== 'body' || coding === 'identity') return read
@@ -65,7 +66,8 @@ function collect(request: IncomingMessage, { limitBytes, budget }: BodyLimits): 
         done({ kind: 'answer', answer: retryAnswer('The gateway holds as many request bytes as it may.'), cut: true })
       }
     }
-    const onEnd = (): void => done({ kind: 'body', bytes: parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts) })
+    const onEnd = (): void =>
+      done({ kind: 'body', bytes: parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts) })
     const onClose = (): void => done({ kind: 'gone' })
     request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
   })

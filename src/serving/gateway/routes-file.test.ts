@@ -61,7 +61,8 @@ describe('the keeper of routes', () => {
     const keeper: RouteKeeper = new RouteKeeper({
       path,
       onTable: (table) => tables.push(table.snapshot.revision),
-      onKept: () => kept.push({ revision: keeper.kept.revision, onDisk: parseSnapshot(readFileSync(path, 'utf8'), path).revision }),
+      onKept: () =>
+        kept.push({ revision: keeper.kept.revision, onDisk: parseSnapshot(readFileSync(path, 'utf8'), path).revision }),
       tell: () => undefined,
     })
     for (const revision of [1, 2, 3]) keeper.offer(snapshotOf(revision))
@@ -79,7 +80,11 @@ describe('the keeper of routes', () => {
   it('uses and acknowledges routes that cannot be saved, and says so', async () => {
     await writeFile(join(dir, 'file'), '')
     const told: string[] = []
-    const parts = { onTable: () => undefined, onKept: () => undefined, tell: (_: string, what: string) => void told.push(what) }
+    const parts = {
+      onTable: () => undefined,
+      onKept: () => undefined,
+      tell: (_: string, what: string) => void told.push(what),
+    }
     const keeper = new RouteKeeper({ ...parts, path: join(dir, 'file', 'routes.json') })
     keeper.offer(snapshotOf(1))
     await keeper.settled()
@@ -91,7 +96,12 @@ describe('the keeper of routes', () => {
     const path = join(dir, 'routes.json')
     await writeFile(path, '{')
     const told: string[] = []
-    const keeper = new RouteKeeper({ path, onTable: () => undefined, onKept: () => undefined, tell: (_, what) => void told.push(what) })
+    const keeper = new RouteKeeper({
+      path,
+      onTable: () => undefined,
+      onKept: () => undefined,
+      tell: (_, what) => void told.push(what),
+    })
     await keeper.load()
     expect(keeper.hasRoutes).toBe(false)
     expect(told).toEqual(['the routes on disk cannot be used'])

@@ -13,7 +13,10 @@ export function parseSnapshot(text: string, source: string): RoutingSnapshot {
     throw new RoutingSnapshotError(source, why)
   }
   const snapshot = parseJson(text, fail)
-  requireThat(isCount(snapshot['epoch']) && isCount(snapshot['revision']), `'epoch' and 'revision' must be whole numbers`)
+  requireThat(
+    isCount(snapshot['epoch']) && isCount(snapshot['revision']),
+    `'epoch' and 'revision' must be whole numbers`,
+  )
   for (const [index, endpoint] of listOf(snapshot, 'endpoints', 'endpoints').entries()) {
     checkEndpoint(endpoint, `endpoints[${index}]`)
   }

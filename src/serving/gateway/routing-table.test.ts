@@ -70,7 +70,9 @@ describe('the choice of a deployment', () => {
 
 describe('look-ups', () => {
   it('finds an endpoint by its name and by its model, the endpoint first', () => {
-    const table = buildTable(snapshotOf(1, [routeOf({ endpoint: 'a', model: 'b' }), routeOf({ endpoint: 'b', model: 'c' })]))
+    const table = buildTable(
+      snapshotOf(1, [routeOf({ endpoint: 'a', model: 'b' }), routeOf({ endpoint: 'b', model: 'c' })]),
+    )
     expect(table.byName.get('a')?.route.endpoint).toBe('a')
     expect(table.byName.get('b')?.route.endpoint).toBe('b')
     expect(table.byName.get('c')?.route.endpoint).toBe('b')

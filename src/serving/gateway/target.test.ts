@@ -18,10 +18,15 @@ describe('the target of a request', () => {
     expect(parseTarget(url)).toEqual(target)
   })
 
-  it.each(['/', '/v2/models', '/v2/models/m/infer/x', '/v2/models/m/versions', '/v2/models/m/train', '/v3', '/v2/models/m/versions/7/x'])(
-    '%s is unknown',
-    (url) => expect(parseTarget(url)).toEqual({ kind: 'unknown' }),
-  )
+  it.each([
+    '/',
+    '/v2/models',
+    '/v2/models/m/infer/x',
+    '/v2/models/m/versions',
+    '/v2/models/m/train',
+    '/v3',
+    '/v2/models/m/versions/7/x',
+  ])('%s is unknown', (url) => expect(parseTarget(url)).toEqual({ kind: 'unknown', path: url }))
 
   it.each(['/v2/models//infer', '/v2/models/%/infer', '/v2/models/%ff/infer', `/v2/models/${'m'.repeat(2_000)}/infer`])(
     '%s is malformed',

@@ -1,8 +1,10 @@
 /** What a request line asks for. `version` null: whatever the endpoint routes to. */
 export type Target =
-  | { kind: 'infer' | 'model' | 'model-ready'; name: string; version: string | null }
-  | { kind: 'server' | 'live' | 'ready' | 'livez' | 'readyz' | 'feedback' }
-  | { kind: 'unknown' }
+  | { kind: 'infer'; name: string; version: string | null }
+  | { kind: 'model' | 'model-ready'; name: string; version: string | null }
+  | { kind: 'feedback' }
+  | { kind: 'server' | 'live' | 'ready' }
+  | { kind: 'unknown'; path: string }
   | { kind: 'malformed'; why: string }
 
 const FIXED: ReadonlyMap<string, Target> = new Map([
@@ -10,8 +12,8 @@ const FIXED: ReadonlyMap<string, Target> = new Map([
   ['/v2/', { kind: 'server' }],
   ['/v2/health/live', { kind: 'live' }],
   ['/v2/health/ready', { kind: 'ready' }],
-  ['/livez', { kind: 'livez' }],
-  ['/readyz', { kind: 'readyz' }],
+  ['/livez', { kind: 'live' }],
+  ['/readyz', { kind: 'ready' }],
   ['/feedback', { kind: 'feedback' }],
 ])
 
@@ -27,16 +29,18 @@ export function parseTarget(url: string): Target {
   const path = query < 0 ? url : url.slice(0, query)
   const fixed = FIXED.get(path)
   if (fixed !== undefined) return fixed
-  if (!path.startsWith('/v2/models/')) return { kind: 'unknown' }
+  if (!path.startsWith('/v2/models/')) return { kind: 'unknown', path }
   const parts = path.slice('/v2/models/'.length).split('/')
-  if (parts[1] === 'versions') return modelTarget(parts[0], parts[2], parts.slice(3))
-  return modelTarget(parts[0], null, parts.slice(1))
+  const [name = '', second, version, ...rest] = parts
+  const target =
+    second === 'versions' ? modelTarget(name, version ?? '', rest) : modelTarget(name, null, parts.slice(1))
+  return target ?? { kind: 'unknown', path }
 }
 
-function modelTarget(name: string | undefined, version: string | null | undefined, rest: string[]): Target {
+function modelTarget(name: string, version: string | null, rest: string[]): Target | null {
   const action = actionOf(rest)
-  if (action === null || version === undefined) return { kind: 'unknown' }
-  const plainName = decode(name ?? '')
+  if (action === null || (action === 'model' && version === '')) return null
+  const plainName = decode(name)
   const plainVersion = version === null ? null : decode(version)
   if (plainName === undefined || plainVersion === undefined) {
     return { kind: 'malformed', why: 'the model or version in the path is empty, too long or wrongly percent-encoded' }
@@ -62,7 +66,8 @@ function decode(text: string): string | undefined {
   }
 }
 
-/** The method that a target takes: clients that use another are told with 405. */
-export function methodOf(target: Target): 'GET' | 'POST' {
+/** The method that a target takes, null where there is none to take one. */
+export function methodOf(target: Target): 'GET' | 'POST' | null {
+  if (target.kind === 'unknown' || target.kind === 'malformed') return null
   return target.kind === 'infer' || target.kind === 'feedback' ? 'POST' : 'GET'
 }

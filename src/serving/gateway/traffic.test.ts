@@ -41,7 +41,10 @@ describe('traffic', () => {
     traffic.count(served(), 2)
     traffic.count(served({ version: '2' }), 3)
     const first = traffic.batch()
-    expect(first.traffic.map((row) => [row.version, row.firstAnswerAtMs])).toEqual([['1', 2], ['2', 3]])
+    expect(first.traffic.map((row) => [row.version, row.firstAnswerAtMs])).toEqual([
+      ['1', 2],
+      ['2', 3],
+    ])
     traffic.acknowledge(first.seq)
     traffic.count(served(), 4)
     expect(traffic.batch().traffic[0]?.firstAnswerAtMs).toBeNull()

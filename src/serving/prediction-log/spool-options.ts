@@ -27,6 +27,8 @@ export interface SpoolOptions {
   commitMs?: number
   /** Encoded records that may wait for the disk; a single record can't be larger either. */
   bufferLimitBytes?: number
+  /** How long to wait for the instance's lock, which an ingest may hold for a moment while it recovers. */
+  lockWaitMs?: number
   /** Told at each change, and once after opening if something was recovered. */
   onState?: (state: SpoolState) => void
   fs?: SpoolFs
@@ -63,4 +65,5 @@ export const SPOOL_DEFAULTS = {
   minFreeBytes: 200 * 1024 * 1024,
   commitMs: 5,
   bufferLimitBytes: 32 * 1024 * 1024,
+  lockWaitMs: 5_000,
 }

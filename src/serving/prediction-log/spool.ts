@@ -13,7 +13,6 @@ import { SPOOL_DEFAULTS } from './spool-options.ts'
 export type { Spool, SpoolOptions, SpoolState } from './spool-options.ts'
 export { SPOOL_DEFAULTS } from './spool-options.ts'
 
-const LOCK_WAIT_MS = 5_000
 const LOCK_RETRY_MS = 50
 
 /**
@@ -25,7 +24,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const fs = options.fs ?? diskFs
   const dir = join(options.dir, options.instance)
   await fs.makeDir(dir)
-  const lock = await waitForLock(options.dir, options.instance)
+  const lock = await waitForLock(options.dir, options.instance, options.lockWaitMs ?? SPOOL_DEFAULTS.lockWaitMs)
   try {
     const own = await recoverInstance(options.dir, options.instance)
     const others = await recoverSpool(options.dir)
@@ -41,9 +40,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 }
 
-/** An ingest may hold the lock for a moment while it recovers; a second gateway holds it for good. */
-async function waitForLock(spoolDir: string, instance: string): Promise<ProcessLock> {
-  const deadlineMs = performance.now() + LOCK_WAIT_MS
+async function waitForLock(spoolDir: string, instance: string, waitMs: number): Promise<ProcessLock> {
+  const deadlineMs = performance.now() + waitMs
   for (;;) {
     const lock = tryLock(lockPath(spoolDir, instance))
     if (lock !== null) return lock

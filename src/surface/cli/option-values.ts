@@ -3,6 +3,9 @@ import { UsageError } from './errors.ts'
 
 /* Values of options, with errors that name the option, the value and an example. */
 
+/** For options that may be given more than once. */
+export const repeated = (value: string, before: string[] = []): string[] => [...before, value]
+
 export function parseDuration(option: string, text: string): number {
   const ms = durationMs(text)
   if (ms === null || ms <= 0)

@@ -105,7 +105,7 @@ describe('the gateway client', () => {
     })
   })
 
-  it('gives up in time', async () => {
+  it('says that the gateway cannot be reached, and what to do', async () => {
     const at = await gateway(() => ({ status: 200, body: '{}' }))
     close()
     await expect(modelMetadata(at, 'm')).rejects.toMatchObject({
@@ -113,6 +113,14 @@ describe('the gateway client', () => {
       kind: 'unavailable',
       fix: expect.stringContaining('millrace up'),
     })
+  })
+
+  it('gives up in time', async () => {
+    const server = createServer(() => undefined)
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    close = () => void server.close().closeAllConnections()
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    await expect(modelMetadata({ url, timeoutMs: 50 }, 'm')).rejects.toMatchObject({ code: 'MR_CALL_TIMED_OUT' })
   })
 
   it('sends labels together and says how many were taken', async () => {

@@ -38,15 +38,22 @@ export async function killTree(options: KillTreeOptions): Promise<number[]> {
   return [...signalled]
 }
 
-/** The pids of the tree that are alive now. */
-export async function findTree({ roots, mark }: Pick<KillTreeOptions, 'roots' | 'mark'>): Promise<number[]> {
+/**
+ * The pids of the tree that are alive now.
+ * @param options.descendants - false: only what has the mark itself
+ */
+export async function findTree(
+  { roots, mark }: Pick<KillTreeOptions, 'roots' | 'mark'>,
+  { descendants = true } = {},
+): Promise<number[]> {
   const table = await readProcessTable()
   const treeRoots = roots.flatMap((root) => asRoot(root) ?? [])
   // What was started before the first root can't carry its mark: that spares most of the machine's processes a look.
   const earliest = Math.min(...treeRoots.map((root) => root.started))
   const candidates = treeRoots.length === 0 ? table : table.filter((row) => row.started >= earliest)
   const marked = mark === undefined ? [] : markedAmong(candidates, mark)
-  return selectTree(table, treeRoots, marked, withAncestors(table, process.pid))
+  const spare = withAncestors(table, process.pid)
+  return descendants ? selectTree(table, treeRoots, marked, spare) : marked.filter((pid) => !spare.has(pid))
 }
 
 /**

@@ -89,7 +89,15 @@ export function pidOf(child: ChildProcess, command: string): Promise<number> {
   })
 }
 
-export function marksOf({ dataDir, id, token }: { dataDir: string; id: string; token: string }): Record<string, string> {
+export function marksOf({
+  dataDir,
+  id,
+  token,
+}: {
+  dataDir: string
+  id: string
+  token: string
+}): Record<string, string> {
   const instance = instanceOf(dataDir)
   const mark = processMark(instance, id)
   return { [INSTANCE_MARK]: instance, [mark.name]: mark.value, [PROCESS_TOKEN_MARK]: token }

@@ -128,7 +128,8 @@ function spawnWrapper({ dir, command, cwd, env, token, record }: StepOptions): C
   const log = openLog(dir)
   // Inherited marks would make it look like the process that started it.
   const { [PROCESS_MARK]: _process, [PROCESS_TOKEN_MARK]: _token, ...others } = env
-  const marks: Record<string, string> = record === undefined ? {} : marksOf({ dataDir: record.dataDir, id: record.id, token })
+  const marks: Record<string, string> =
+    record === undefined ? {} : marksOf({ dataDir: record.dataDir, id: record.id, token })
   try {
     return spawn('/bin/sh', ['-c', WRAPPER, 'sh', dir, command, bootId()], {
       cwd,

@@ -67,7 +67,7 @@ class HttpUpstream implements Upstream {
 
   close(): void {
     this.#retired = true
-    for (const connection of [...this.#open]) connection.abort()
+    for (const connection of this.#open) connection.abort()
   }
 
   /** The newest first: what is left over grows old and closes. */
@@ -173,7 +173,9 @@ class Connection {
   #timedOut(): void {
     if (this.#connected && this.#waiting !== null) return // the caller has a deadline of its own
     if (!this.#connected) {
-      this.#failure = Object.assign(new Error(`no connection within ${this.#limits.connectTimeoutMs} ms`), { code: 'ETIMEDOUT' })
+      this.#failure = Object.assign(new Error(`no connection within ${this.#limits.connectTimeoutMs} ms`), {
+        code: 'ETIMEDOUT',
+      })
     }
     this.#socket.destroy()
   }
@@ -195,7 +197,8 @@ class Connection {
   #reason(): UpstreamError {
     const why = this.#failure?.message ?? 'the connection was closed'
     if (this.#aborted) return new UpstreamError('aborted', `The exchange with ${this.#socketPath} was given up.`)
-    if (this.#connected) return new UpstreamError('died', `The replica at ${this.#socketPath} went away: ${why}.`, this.#failure)
+    if (this.#connected)
+      return new UpstreamError('died', `The replica at ${this.#socketPath} went away: ${why}.`, this.#failure)
     // On unix sockets a full accept queue is EAGAIN at once: the replica lives, it just can't take more.
     const fault = this.#failure?.code === 'EAGAIN' ? 'busy' : 'refused'
     return new UpstreamError(fault, `No connection to the replica at ${this.#socketPath}: ${why}.`, this.#failure)

@@ -60,12 +60,18 @@ export class ResponseParser {
   /** @returns bytes used, or null when more are needed */
   #step(bytes: Buffer): number | null {
     switch (this.#state) {
-      case 'head': return this.#readHead(bytes)
-      case 'length': return this.#readData(bytes)
-      case 'chunk-size': return this.#readChunkSize(bytes)
-      case 'chunk-data': return this.#readChunk(bytes)
-      case 'trailer': return this.#readTrailer(bytes)
-      case 'until-end': return this.#keep(bytes)
+      case 'head':
+        return this.#readHead(bytes)
+      case 'length':
+        return this.#readData(bytes)
+      case 'chunk-size':
+        return this.#readChunkSize(bytes)
+      case 'chunk-data':
+        return this.#readChunk(bytes)
+      case 'trailer':
+        return this.#readTrailer(bytes)
+      case 'until-end':
+        return this.#keep(bytes)
     }
   }
 
@@ -164,7 +170,8 @@ export class ResponseParser {
 
 function lineEnd(bytes: Buffer): number | null {
   const end = bytes.indexOf(LINE_END)
-  if (end > CHUNK_LINE_LIMIT_BYTES || (end < 0 && bytes.length > CHUNK_LINE_LIMIT_BYTES)) throw garbled('sent too long a chunk line')
+  if (end > CHUNK_LINE_LIMIT_BYTES || (end < 0 && bytes.length > CHUNK_LINE_LIMIT_BYTES))
+    throw garbled('sent too long a chunk line')
   return end < 0 ? null : end
 }
 

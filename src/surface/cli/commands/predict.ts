@@ -5,9 +5,10 @@ import type { GatewayAddress } from '../../client/gateway-http.ts'
 import type { Cli } from '../cli.ts'
 import { UsageError } from '../errors.ts'
 import { parseJson, readInput } from '../input.ts'
+import { repeated } from '../option-values.ts'
 
 interface PredictOptions {
-  row: string[]
+  row?: string[]
   data?: string
   gateway?: string
 }
@@ -19,19 +20,17 @@ export function definePredict(program: Command, cli: Cli): void {
     .option(
       '--row <json>',
       'a row by column name; may be repeated',
-      (value: string, all: string[]) => [...all, value],
-      [],
-    )
+      repeated)
     .option('--data <json>', 'a whole Open Inference Protocol v2 request, or rows: JSON, @file, or - for stdin')
     .option('--gateway <url>', 'where the gateway listens (default: as the control plane says; env MILLRACE_GATEWAY)')
     .addHelpText('after', EXAMPLES)
     .action(async (target: string, options: PredictOptions) => {
-      if (options.row.length > 0 === (options.data !== undefined))
+      if (options.row !== undefined === (options.data !== undefined))
         throw new UsageError('Give either --row or --data.', `Write for example --row '{"age": 3}'.`)
       const [endpoint, version] = splitTarget(target)
       const input =
         options.data === undefined
-          ? options.row.map((text) => parseJson('--row', text))
+          ? (options.row ?? []).map((text) => parseJson('--row', text))
           : parseJson('--data', await readInput(options.data))
       const gateway = await cli.gateway(options.gateway, endpoint)
       const { predict } = await import('../../client/predict.ts')

@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
 
 import type { Cli } from '../cli.ts'
-import { parseDuration, parseInteger, parseParams, parseTime } from '../option-values.ts'
+import { parseDuration, parseInteger, parseParams, parseTime, repeated } from '../option-values.ts'
 
 interface TrainOptions {
-  param: string[]
+  param?: string[]
   seed?: string
   asOf?: string
   why?: string
@@ -19,9 +19,7 @@ export function defineTrain(program: Command, cli: Cli): void {
     .option(
       '--param <name=value>',
       'override a parameter; may be repeated',
-      (value: string, all: string[]) => [...all, value],
-      [],
-    )
+      repeated)
     .option('--seed <number>', 'seed of this run (default: as configured)')
     .option('--as-of <time>', 'train as of this time, ISO 8601 (default: now, by the calendar)')
     .option('--why <text>', 'the reason, kept with the run')
@@ -33,7 +31,7 @@ export function defineTrain(program: Command, cli: Cli): void {
       const { api } = await cli.connect()
       const run = await api.runs.start({
         model,
-        params: parseParams(options.param),
+        params: parseParams(options.param ?? []),
         seed: options.seed === undefined ? undefined : parseInteger('--seed', options.seed),
         asOfMs: options.asOf === undefined ? undefined : parseTime('--as-of', options.asOf),
         why: options.why,

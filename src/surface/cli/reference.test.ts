@@ -1,0 +1,47 @@
+import type { Command } from 'commander'
+import { expect, it } from 'vitest'
+
+import { buildProgram } from './program.ts'
+import { cliReference } from './reference.ts'
+
+it('is what docs/reference/cli.md says, word for word', async () => {
+  // After a change: npx vitest run -u src/surface/cli/reference.test.ts
+  await expect(cliReference()).toMatchFileSnapshot('../../../docs/reference/cli.md')
+})
+
+const leaves = (command: Command): Command[] => {
+  const own = command.commands.filter((c) => c.name() !== 'help')
+  return own.length === 0 ? [command] : own.flatMap(leaves)
+}
+
+it('describes every command and every option', () => {
+  const { program } = buildProgram()
+  for (const command of leaves(program)) {
+    expect(command.description(), command.name()).not.toBe('')
+    for (const option of command.options) expect(option.description, `${command.name()} ${option.flags}`).not.toBe('')
+  }
+})
+
+it('gives examples of every command, all of which parse', () => {
+  const reference = cliReference()
+  const examples = [...reference.matchAll(/```sh\n([\s\S]*?)\n```/g)].flatMap((m) => m[1]!.split('\n'))
+  const { program } = buildProgram()
+  const named = new Set(examples.map((line) => /(?:^|\| )millrace (\S+)/.exec(line)?.[1]))
+  for (const command of program.commands) if (command.name() !== 'help') expect(named).toContain(command.name())
+  for (const line of examples) expect(unknownOptions(line), line).toEqual([])
+})
+
+/** Options of an example that neither its command nor the program has. */
+function unknownOptions(line: string): string[] {
+  const words = line
+    .replace(/^.*\| (?=millrace)/, '')
+    .replace(/\s[>|].*$/, '')
+    .replace(/'[^']*'|"[^"]*"/g, 'x')
+    .split(/\s+/)
+    .slice(1)
+  const { program } = buildProgram()
+  let command: Command = program
+  for (const word of words) command = command.commands.find((c) => c.name() === word) ?? command
+  const known = [...command.options, ...command.commands.flatMap((c) => c.options), ...program.options]
+  return words.filter((w) => /^--?[a-z]/.test(w) && !known.some((o) => o.short === w || o.long === w))
+}

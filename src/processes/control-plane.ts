@@ -156,6 +156,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       },
       followRoutes: (follower) => publisher.follow(follower),
     }),
+    identity: { id: options.id, token: options.token, pid: process.pid },
     token: await ensureApiToken(dataDir),
     version: millraceVersion,
     onDefect: (error: unknown) => log.error({ err: error }, 'a call failed unexpectedly'),

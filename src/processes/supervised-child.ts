@@ -124,7 +124,13 @@ async function start({ dataDir, child, onEvent }: Supervision): Promise<RunningC
   const logPath = logPathOf(dataDir, id)
   const logStart = statSync(logPath, { throwIfNoEntry: false })?.size ?? 0
   const { record, exited } = await spawnDetached({
-    ...{ id, role, token, socketPath, dataDir, logPath, parent: 'supervisor' },
+    id,
+    role,
+    token,
+    socketPath,
+    dataDir,
+    logPath,
+    parent: 'supervisor',
     command: process.execPath,
     args: [...(child.nodeArgs ?? []), child.entry, optionsPath],
     env: { ...(process.env as Record<string, string>), ...child.env },
@@ -157,7 +163,7 @@ async function untilEnd(running: RunningChild, supervision: Supervision, started
     })
     onReady()
   })
-  const code = await Promise.race([ended, whenAborted(signal)])
+  const code = await orAborted(ended, signal)
   if (code === null || !child.fatalExitCodes.includes(code)) return code
   const logPath = logPathOf(dataDir, child.id)
   throw errorOfChild(child.id, code, logPath, readFrom(logPath, running.logStart))
@@ -177,11 +183,13 @@ async function whileAlive(record: ProcessRecord, signal: AbortSignal): Promise<n
   return null
 }
 
-function whenAborted(signal: AbortSignal): Promise<null> {
-  return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(null), { once: true })
-    if (signal.aborted) resolve(null)
-  })
+/** What the promise gives, or null as soon as the signal is aborted. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | null> {
+  const aborted = Promise.withResolvers<null>()
+  const onAbort = () => aborted.resolve(null)
+  signal.addEventListener('abort', onAbort, { once: true })
+  if (signal.aborted) onAbort()
+  return Promise.race([promise, aborted.promise]).finally(() => signal.removeEventListener('abort', onAbort))
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

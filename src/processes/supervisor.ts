@@ -63,16 +63,17 @@ async function superviseAll({ dataDir, children, onEvent }: SupervisorOptions, s
   const signal = AbortSignal.any([stopping, failed.signal])
   const ready = children.map(() => Promise.withResolvers<void>())
   void Promise.all(ready.map(({ promise }) => promise)).then(() => onEvent({ kind: 'all-ready' }))
-  await Promise.all(
-    children.map(async (child, i) => {
-      try {
-        await superviseChild({ dataDir, child, signal, onEvent, onReady: () => ready[i]?.resolve() })
-      } catch (thrown) {
-        failed.abort()
-        throw thrown
-      }
-    }),
-  )
+  const supervise = async (child: ChildSpec, onReady: () => void) => {
+    try {
+      await superviseChild({ dataDir, child, signal, onEvent, onReady })
+    } catch (thrown) {
+      failed.abort()
+      throw thrown
+    }
+  }
+  // Each to its end, so that nobody starts a process while the others are being stopped.
+  const ends = await Promise.allSettled(children.map((child, i) => supervise(child, () => ready[i]?.resolve())))
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 
 interface StopSignals {

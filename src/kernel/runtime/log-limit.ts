@@ -1,4 +1,4 @@
-import { open, type FileHandle } from 'node:fs/promises'
+import { open, stat, type FileHandle } from 'node:fs/promises'
 
 /**
  * Keeps a log under its limit while somebody appends to it: once it is larger, its first and last quarter stay, and a
@@ -9,29 +9,36 @@ import { open, type FileHandle } from 'node:fs/promises'
  * @returns bytes cut out by this call, 0 for a file within its limit
  */
 export async function limitLog(path: string, limitBytes: number): Promise<number> {
-  const file = await open(path, 'a+')
+  const { size } = await stat(path)
+  if (size <= limitBytes) return 0
+  // Two handles: on one that appends, a write at a position would go to the end too.
+  const inPlace = await open(path, 'r+')
+  const atEnd = await open(path, 'a')
   try {
-    const { size } = await file.stat()
-    return size <= limitBytes ? 0 : await cut(file, size, Math.floor(limitBytes / 4))
+    return await cut(inPlace, atEnd, Math.floor(limitBytes / 4))
   } finally {
-    await file.close()
+    await inPlace.close()
+    await atEnd.close()
   }
 }
 
-async function cut(file: FileHandle, size: number, quarter: number): Promise<number> {
-  const { headBytes, cutBefore } = splitHead(await read(file, 0, quarter + NOTE_BYTES_MAX), quarter)
-  const tail = fromLineStart(await read(file, size - quarter, quarter))
-  const { size: sizeNow } = await file.stat()
-  await file.truncate(headBytes)
-  const cutNow = sizeNow - headBytes - tail.length
-  // In append mode the position is always the end, also when the writer has appended since.
-  await file.appendFile(Buffer.concat([Buffer.from(noteOf(cutBefore + cutNow)), tail]))
+async function cut(inPlace: FileHandle, atEnd: FileHandle, quarter: number): Promise<number> {
+  const { headBytes, cutBefore } = splitHead(await read(inPlace, 0, quarter + NOTE_BYTES), quarter)
+  const { size } = await inPlace.stat()
+  const tail = fromLineStart(await read(inPlace, size - quarter, quarter))
+  const { size: sizeNow } = await inPlace.stat()
+  const earlierNote = cutBefore === 0 ? 0 : NOTE_BYTES
+  const cutNow = sizeNow - headBytes - earlierNote - tail.length
+  // The note first and in its place, right after the head: the writer may append at any moment from the truncation on.
+  await inPlace.write(noteOf(cutBefore + cutNow), headBytes)
+  await inPlace.truncate(headBytes + NOTE_BYTES)
+  await atEnd.appendFile(tail)
   return cutNow
 }
 
-const NOTE_BYTES_MAX = 80
-const noteOf = (bytes: number) => `\n[millrace: ${bytes} bytes left out here]\n`
-const notePattern = /\n\[millrace: (\d+) bytes left out here\]\n/
+const noteOf = (bytes: number) => `\n[millrace: ${String(bytes).padStart(15)} bytes left out here]\n`
+const NOTE_BYTES = noteOf(0).length
+const notePattern = /\n\[millrace: +(\d+) bytes left out here\]\n/
 
 /** The head ends where an earlier cut has ended it, else after the last whole line of the first quarter. */
 function splitHead(start: Buffer, quarter: number): { headBytes: number; cutBefore: number } {

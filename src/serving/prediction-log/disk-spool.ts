@@ -76,7 +76,7 @@ export class DiskSpool implements Spool {
   }
 
   append(record: SpoolRecord, mode: LogMode): Promise<'logged' | 'dropped'> {
-    if (record.kind === 'schema') return this.declare(record)
+    if (record.kind === 'schema') return this.keepSchema(record)
     if (this.closed) return Promise.reject(new SpoolClosedError())
     if (mode === 'off') return this.leaveOut(record)
     const schema = record.kind === 'prediction' ? this.schemas.get(record.model)?.get(record.version) : null
@@ -125,7 +125,7 @@ export class DiskSpool implements Spool {
     this.lock.release()
   }
 
-  private declare(record: SchemaRecord): Promise<'logged'> {
+  private keepSchema(record: SchemaRecord): Promise<'logged'> {
     const versions = this.schemas.get(record.model) ?? new Map<string, DeclaredSchema>()
     const frame = encodeFrame(record)
     if (versions.get(record.version)?.frame.equals(frame)) return LOGGED

@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ConfigError } from './errors.ts'
 import { loadProject } from './load.ts'
+import { packageRoot } from './package-files.ts'
 
 let root: string
 beforeAll(async () => {
@@ -54,6 +55,16 @@ describe('millrace.config.ts', () => {
     const same = await loadProject({ cwd: yaml })
     expect({ ...same.project, root: '' }).toEqual({ ...project, root: '' })
     expect(same.digest).not.toBe(digest) // of another folder
+  })
+
+  it('is what the reference shows, in both forms', async () => {
+    const text = await readFile(join(packageRoot(), 'docs/reference/config.md'), 'utf8')
+    const [ts, yaml] = ['ts', 'yaml'].map(
+      (language) => new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``).exec(text)![1]!,
+    )
+    const one = await loadProject({ cwd: await folder({ 'millrace.config.ts': ts! }) })
+    const other = await loadProject({ cwd: await folder({ 'millrace.yaml': yaml! }) })
+    expect({ ...one.project, root: '' }).toEqual({ ...other.project, root: '' })
   })
 
   it('may be JavaScript, as a module or in the older form', async () => {

@@ -42,12 +42,12 @@ const HOPS_MAX = 50
 
 /** Node says at first use that this function is experimental; that is nothing a user of Millrace can act on. */
 function stripTypes(source: string): string {
-  const emitWarning = process.emitWarning
+  const own = Object.getOwnPropertyDescriptor(process, 'emitWarning')!
   process.emitWarning = () => {}
   try {
     return stripTypeScriptTypes(source)
   } finally {
-    process.emitWarning = emitWarning
+    Object.defineProperty(process, 'emitWarning', own)
   }
 }
 

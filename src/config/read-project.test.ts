@@ -5,7 +5,8 @@ import type { ProjectInput } from './input.ts'
 import { missingForAutomation } from './missing-for-automation.ts'
 import type { ModelConfig, Project } from './project.ts'
 import { readProject } from './read-project.ts'
-import { projectJsonSchema, projectSchema } from './schema.ts'
+import { projectJsonSchema } from './schema.ts'
+import type { projectSchema } from './schema.ts'
 
 const projectOf = (written: unknown): Project => {
   const read = readProject(written, '/work')

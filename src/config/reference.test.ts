@@ -1,10 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { stripTypeScriptTypes } from 'node:module'
 import { describe, expect, it } from 'vitest'
-import { readYaml } from './locate-yaml.ts'
 import { packageRoot } from './package-files.ts'
-import { readProject } from './read-project.ts'
 import { projectSchema } from './schema.ts'
 import { listFields } from './schema-tree.ts'
 
@@ -28,31 +25,21 @@ describe('docs/reference/config.md', () => {
   })
 
   it('states the defaults of the schema', () => {
-    for (const row of rows) {
-      const declared = fields.get(row.field)!.default
-      const stated = row.default === '–' ? undefined : (JSON.parse(row.default.slice(1, -1)) as unknown)
-      expect(stated, row.field).toEqual(declared)
-    }
+    const stated = rows.map((row) => [
+      row.field,
+      row.default === '–' ? undefined : JSON.parse(row.default.slice(1, -1)),
+    ])
+    expect(stated).toEqual(rows.map(({ field }) => [field, fields.get(field)!.default]))
   })
 
-  it('says of each field what it takes, whether it is required, and an example', () => {
-    for (const row of rows) {
-      expect(row.example, row.field).toMatch(/^(`.+`|see below)$/)
-      const oneOfSeveral = /environment\.|\.sql$|staleAfter$/.test(row.field)
-      if (!oneOfSeveral) expect(/required$/.test(row.type), row.field).toBe(fields.get(row.field)!.required)
-    }
+  it('shows an example of each field', () => {
+    expect(rows.filter((row) => !/^(`.+`|see below)$/.test(row.example))).toEqual([])
   })
 
-  it('shows a configuration that is valid, the same in TypeScript and YAML', () => {
-    const [, ts] = /```ts\n([\s\S]*?)```/.exec(text)!
-    const [, yaml] = /```yaml\n([\s\S]*?)```/.exec(text)!
-    const code = stripTypeScriptTypes(ts!)
-      .replace(/^import .*$/m, '')
-      .replace('export default', 'return')
-    const identity = (value: unknown) => value
-    const written = new Function('defineProject', 'defineModel', code)(identity, identity) as unknown
-    const file = readYaml(yaml!)
-    expect(file.kind === 'value' ? file.value : null).toEqual(written)
-    expect(readProject(written, '/work').kind).toBe('project')
+  it('says which fields are required', () => {
+    // Of several forms of one value each requires its own fields, which the table does not repeat.
+    const plain = rows.filter((row) => !/environment\.|\.sql$|staleAfter$/.test(row.field))
+    const stated = plain.filter((row) => /[,;] required$/.test(row.type)).map((row) => row.field)
+    expect(stated).toEqual(plain.map((row) => row.field).filter((field) => fields.get(field)!.required))
   })
 })

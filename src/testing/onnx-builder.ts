@@ -310,7 +310,7 @@ export function centringModel(width: number): Uint8Array {
   })
 }
 
-/** Takes its time: `repeats` products of `[rows, size] × [size, size]`; size 1024 and 100 repeats are about 10 ms a row. */
+/** Takes its time: `repeats` products of `[rows, size] × [size, size]`; size 1024 and 100 repeats are about 15 ms for one row. */
 export function slowModel(model: { size: number; repeats: number; width?: number }): Uint8Array {
   const { size, repeats, width = 4 } = model
   const steps = Array.from({ length: repeats }, (_, step) => node('MatMul', [`h${step}`, 'w'], [`h${step + 1}`]))

@@ -13,7 +13,8 @@ const server = createServer((request, response) => {
   request.on('data', (part: Buffer) => parts.push(part))
   request.on('end', () => {
     if (request.method === 'GET') return void response.end('{"ready":true}')
-    const { id } = JSON.parse(Buffer.concat(parts).toString()) as { id?: string }
+    const id = idOf(Buffer.concat(parts).toString())
+    if (id === null) return void response.writeHead(400).end('{"error":"The request is not JSON."}')
     const outputs = [{ name: 'probability', datatype: 'FP32', shape: [1], data: [0.5] }]
     const body = JSON.stringify({ model_name: 'late-flight', model_version: '1', id, outputs })
     const answer = (): void => {
@@ -26,3 +27,12 @@ const server = createServer((request, response) => {
 })
 rmSync(socketPath, { force: true })
 server.listen(socketPath, () => process.stdout.write('ready\n'))
+
+/** undefined where the request has none, null where it is no JSON. */
+function idOf(text: string): string | undefined | null {
+  try {
+    return (JSON.parse(text) as { id?: string }).id
+  } catch {
+    return null // answered with 400
+  }
+}

@@ -29,7 +29,7 @@ const rows = globSync(customers).sort().flatMap(readCsv)
 if (rows.length === 0) throw new Error(`No rows in ${customers}`)
 
 const scales = NUMBERS.map((name) => scaleOf(rows.map((row) => Number(row[name]))))
-const plans = [...new Set(rows.map((row) => row[TEXT]))].sort()
+const plans = [...new Set(rows.map((row) => row[TEXT]))].toSorted((a, b) => (a < b ? -1 : 1))
 const features = rows.map((row) => [
   ...NUMBERS.map((name, i) => (Number(row[name]) - scales[i].mean) / scales[i].deviation),
   ...plans.map((plan) => (row[TEXT] === plan ? 1 : 0)),
@@ -51,7 +51,7 @@ console.log(`trained on ${rows.length} rows, log loss ${metrics.train.logLoss.to
 
 /** Gradient descent on the mean log loss with L2 regularisation. */
 function fit(features, labels) {
-  const weights = new Array(features[0].length).fill(0)
+  const weights = features[0].map(() => 0)
   let bias = 0
   for (let round = 1; round <= params.rounds; round++) {
     const gradient = weights.map((weight) => params.l2 * weight)

@@ -1,9 +1,10 @@
-import { open, stat, type FileHandle } from 'node:fs/promises'
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 
 /**
  * Keeps a log under its limit while somebody appends to it: once it is larger, its first and last quarter stay, and a
- * line between them says how much is gone. What is appended between reading the end and cutting may be lost too and is
- * counted. Writers must append (O_APPEND): others would leave a hole.
+ * line between them says how much is gone. Writers must append (O_APPEND): others would leave a hole. What is appended
+ * in the microseconds of the cut itself is lost and not counted.
  *
  * The file may grow past the limit between two calls, as far as its writer gets; call often.
  * @returns bytes cut out by this call, 0 for a file within its limit
@@ -11,30 +12,46 @@ import { open, stat, type FileHandle } from 'node:fs/promises'
 export async function limitLog(path: string, limitBytes: number): Promise<number> {
   const { size } = await stat(path)
   if (size <= limitBytes) return 0
-  // Two handles: on one that appends, a write at a position would go to the end too.
-  const inPlace = await open(path, 'r+')
-  const atEnd = await open(path, 'a')
+  // Two descriptors: on one that appends, a write at a position would go to the end too.
+  const inPlace = openSync(path, 'r+')
+  const atEnd = openSync(path, 'a')
   try {
-    return await cut(inPlace, atEnd, Math.floor(limitBytes / 4))
+    return cut(inPlace, atEnd, Math.floor(limitBytes / 4))
   } finally {
-    await inPlace.close()
-    await atEnd.close()
+    closeSync(inPlace)
+    closeSync(atEnd)
   }
 }
 
-async function cut(inPlace: FileHandle, atEnd: FileHandle, quarter: number): Promise<number> {
-  const { headBytes, cutBefore } = splitHead(await read(inPlace, 0, quarter + NOTE_BYTES), quarter)
-  const { size } = await inPlace.stat()
-  const tail = fromLineStart(await read(inPlace, size - quarter, quarter))
-  const { size: sizeNow } = await inPlace.stat()
+/** All at once (synchronous), since each turn of the event loop would give the writer time for what gets lost. */
+function cut(inPlace: number, atEnd: number, quarter: number): number {
+  const { headBytes, cutBefore } = splitHead(read(inPlace, 0, quarter + NOTE_BYTES), quarter)
+  const { size } = fstatSync(inPlace)
+  const tail = fromLineStart(read(inPlace, size - quarter, quarter))
   const earlierNote = cutBefore === 0 ? 0 : NOTE_BYTES
-  const cutNow = sizeNow - headBytes - earlierNote - tail.length
+  const cutNow = size - headBytes - earlierNote - tail.length
   // The note first and in its place, right after the head: the writer may append at any moment from the truncation on.
-  await inPlace.write(noteOf(cutBefore + cutNow), headBytes)
-  await inPlace.truncate(headBytes + NOTE_BYTES)
-  await atEnd.appendFile(tail)
+  writeSync(inPlace, noteOf(cutBefore + cutNow), headBytes)
+  const late = readLate(inPlace, size)
+  ftruncateSync(inPlace, headBytes + NOTE_BYTES)
+  writeSync(atEnd, Buffer.concat([tail, late]))
   return cutNow
 }
+
+/** What has been appended since the tail was read, up to right before the truncation. */
+function readLate(fd: number, from: number): Buffer {
+  const parts: Buffer[] = []
+  for (let end = from, turn = 0; turn < LATE_TURNS_MAX; turn++) {
+    const { size } = fstatSync(fd)
+    if (size === end) break
+    parts.push(read(fd, end, size - end))
+    end = size
+  }
+  return Buffer.concat(parts)
+}
+
+/** Against a writer that is faster than reading. */
+const LATE_TURNS_MAX = 20
 
 const noteOf = (bytes: number) => `\n[millrace: ${String(bytes).padStart(15)} bytes left out here]\n`
 const NOTE_BYTES = noteOf(0).length
@@ -55,7 +72,7 @@ function fromLineStart(tail: Buffer): Buffer {
   return firstLine === -1 || firstLine > tail.length / 2 ? tail : tail.subarray(firstLine + 1)
 }
 
-async function read(file: FileHandle, position: number, length: number): Promise<Buffer> {
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, position)
-  return buffer.subarray(0, bytesRead)
+function read(fd: number, position: number, length: number): Buffer {
+  const buffer = Buffer.alloc(length)
+  return buffer.subarray(0, readSync(fd, buffer, 0, length, position))
 }

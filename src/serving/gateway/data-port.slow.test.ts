@@ -244,6 +244,10 @@ describe('clients that misbehave', () => {
     expect(text).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK/)
   })
 
+  it('that expect anything else get 417', async () => {
+    expectError(await send({ port, path: '/v2', headers: { expect: 'miracles' } }), 417, '100-continue')
+  })
+
   it('with a head of 1 MB get 431', async () => {
     const response = await sendRaw(port, `GET /v2 HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(1_000_000)}\r\n\r\n`)
     expect(response).toMatch(/^HTTP\/1\.1 431 /)

@@ -80,6 +80,9 @@ export class DataPort {
     this.#server.maxConnections = parts.limits.connections
     this.#server.on('request', (request, response) => void this.#serve(request, response, false))
     this.#server.on('checkContinue', (request, response) => void this.#serve(request, response, true))
+    this.#server.on('checkExpectation', (request, response) =>
+      this.#sendEarly(request, response, errorAnswer(417, 'No other expectation than 100-continue can be met.')),
+    )
     guardFront(this.#server)
   }
 

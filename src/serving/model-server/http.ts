@@ -61,6 +61,8 @@ export interface HttpLimits extends BodyLimits {
   connections: number
   /** While draining: how long new connections are still taken, since a proxy may not know yet. */
   lingerMs: number
+  /** While draining: how long a quiet moment is waited for before listening ends. */
+  quietMs: number
   /** While draining: what isn't answered by then is cut off. */
   drainMs: number
 }
@@ -73,6 +75,7 @@ export const httpLimits: HttpLimits = {
   silenceMs: 300_000,
   connections: 4_096,
   lingerMs: 250,
+  quietMs: 250,
   drainMs: 20_000,
 }
 
@@ -86,6 +89,7 @@ class Front implements HttpFront {
   readonly #clock: Clock
   readonly #bodies: BodyReader
   readonly #servers: Server[] = []
+  readonly #socketPaths: string[] = []
   #inFlight = 0
   #draining = false
 
@@ -108,6 +112,7 @@ class Front implements HttpFront {
     rmSync(path, { force: true }) // left behind by a process that was killed
     await listening(this.#createServer(true), { path }, path)
     chmodSync(path, 0o600)
+    this.#socketPaths.push(path)
   }
 
   async listenOnPort(host: string, port: number): Promise<number> {
@@ -119,10 +124,22 @@ class Front implements HttpFront {
   async drain(): Promise<{ abandoned: number }> {
     this.#draining = true
     await sleep(this.#limits.lingerMs)
-    for (const server of this.#servers) server.close() // takes no more, and ends idle connections
+    await this.#stopListening()
     const giveUpAtMs = this.#clock.monotonicMs() + this.#limits.drainMs
     while (this.#inFlight > 0 && this.#clock.monotonicMs() < giveUpAtMs) await sleep(10)
     return { abandoned: this.#inFlight }
+  }
+
+  /**
+   * Closing a listening socket resets the connections that wait to be accepted. So the unix socket loses its name first:
+   * nobody new finds it, and who has found it is accepted. A port has no name to lose; a quiet moment must do.
+   */
+  async #stopListening(): Promise<void> {
+    for (const path of this.#socketPaths) rmSync(path, { force: true })
+    const latestMs = this.#clock.monotonicMs() + this.#limits.quietMs
+    do await sleep(10)
+    while (this.#inFlight > 0 && this.#clock.monotonicMs() < latestMs)
+    for (const server of this.#servers) server.close() // ends idle connections as well
   }
 
   async close(): Promise<void> {

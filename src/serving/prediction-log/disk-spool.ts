@@ -46,6 +46,7 @@ export class DiskSpool implements Spool {
   private closed = false
   private diskFull = false
   private freeBytes = 0
+  private saving: Promise<void> = Promise.resolve()
   private countersSaved = ''
   private countersFailing = false
 
@@ -62,6 +63,7 @@ export class DiskSpool implements Spool {
       sequence,
       epochMs: () => options.clock.epochMs(),
       counters: () => this.counters,
+      saveCounters: () => this.saveCounters(),
     })
   }
 
@@ -69,7 +71,7 @@ export class DiskSpool implements Spool {
     this.judgeSpace(freeBytes)
     if (recovered > 0) this.tell(`sealed ${recovered} segments of gateways that died, ${tornBytes} torn bytes cut`)
     this.tickTimer = setInterval(() => {
-      // A tick that waits for a slow disk is not overtaken: the counters on disk must not go back.
+      // On a slow disk ticks are left out rather than queued.
       this.ticking ??= this.tick().finally(() => (this.ticking = null))
     }, TICK_MS)
     this.tickTimer.unref()
@@ -294,7 +296,13 @@ export class DiskSpool implements Spool {
     )
   }
 
-  private async saveCounters(): Promise<void> {
+  /** One after the other, so that what is on disk never goes back. */
+  private saveCounters(): Promise<void> {
+    this.saving = this.saving.then(() => this.writeCounters())
+    return this.saving
+  }
+
+  private async writeCounters(): Promise<void> {
     const counters = JSON.stringify(this.counters)
     if (counters === this.countersSaved) return
     try {

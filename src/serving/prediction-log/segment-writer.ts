@@ -14,6 +14,11 @@ export interface SegmentWriterOptions {
   sequence: number
   epochMs(): number
   counters(): LogCounters
+  /**
+   * Puts the counters on disk; awaited before a segment gets its final name. From then on the ingest may delete it,
+   * and with it the only other account of what was logged.
+   */
+  saveCounters(): Promise<void>
 }
 
 interface OpenSegment {
@@ -78,6 +83,7 @@ export class SegmentWriter {
     if (segment.endBytes === 0) await this.options.fs.unlink(segment.path)
     else {
       await this.writeFooter(segment)
+      await this.options.saveCounters()
       await this.options.fs.rename(segment.path, join(this.options.dir, segmentName(segment.sequence, true)))
     }
     // From here the file has its final name: another try must not rename it again.

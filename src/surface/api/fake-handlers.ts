@@ -54,7 +54,8 @@ export function fakeControlPlane(): FakeControlPlane {
   let looks = 0
 
   const version = (ref: string): VersionView => {
-    if (ref === 'late-flight@champion' || ref === 'late-flight@2') return fakeVersion(2)
+    if (ref === 'late-flight@champion' || ref === 'late-flight@2')
+      return { ...fakeVersion(2), ...stateOf[fake.outcome] }
     if (ref === 'late-flight@1') return fakeVersion(1)
     throw new NotFoundError(`version ${ref}`)
   }
@@ -203,6 +204,14 @@ export function fakeControlPlane(): FakeControlPlane {
     serviceLevels: { get: () => fakeStatus(clock()).serviceLevels },
   }
   return fake
+}
+
+const stateOf: Record<FakeControlPlane['outcome'], Partial<VersionView>> = {
+  released: {},
+  spare: { release: 'spare', releaseWhy: 'not better than late-flight@1' },
+  'gate-failed': { status: 'failed', release: 'none' },
+  'run-failed': {},
+  'awaiting-approval': { release: 'awaiting-approval', releaseWhy: 'no label is declared' },
 }
 
 const fakeRevision: Revision = {

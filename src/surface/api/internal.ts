@@ -12,16 +12,21 @@ export interface InternalPort {
 
 const KEEP_ALIVE_MS = 1_000
 
-export function internalHandler(port: InternalPort): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+export function internalHandler(
+  port: InternalPort,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
     const path = new URL(request.url ?? '/', 'http://millrace').pathname
-    if (request.method === 'POST' && path === '/internal/lease') return json(response, await port.onLease((await readJsonBody(request)) as Lease))
+    if (request.method === 'POST' && path === '/internal/lease')
+      return json(response, await port.onLease((await readJsonBody(request)) as Lease))
     if (request.method === 'POST' && path === '/internal/gateway-report') {
       await port.onGatewayReport((await readJsonBody(request)) as GatewayReport)
       return json(response, {})
     }
     if (request.method === 'GET' && path === '/internal/routes') return streamRoutes(port, response)
-    response.writeHead(404, { 'content-type': 'application/json' }).end(JSON.stringify({ error: `No such path: ${path}` }))
+    response
+      .writeHead(404, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ error: `No such path: ${path}` }))
   }
 }
 

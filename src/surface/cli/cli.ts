@@ -1,6 +1,7 @@
 import os from 'node:os'
 import { styleText } from 'node:util'
 
+import { messageOf } from '../../kernel/errors.ts'
 import type { ControlPlane } from '../client/control-plane.ts'
 import type { GatewayAddress } from '../client/gateway-http.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
@@ -98,6 +99,11 @@ export class Cli {
   /** For what is not the result: hints and progress. */
   note(text: string): void {
     if (!this.json) process.stderr.write(`${text}\n`)
+  }
+
+  /** What went wrong beside the command's own work, which goes on. */
+  warn(error: unknown): void {
+    process.stderr.write(`${this.style('yellow', 'warning:')} ${messageOf(error)}\n`)
   }
 
   /** The one JSON document of a command. */

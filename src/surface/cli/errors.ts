@@ -38,3 +38,25 @@ export class WaitedTooLongError extends MillraceError {
     })
   }
 }
+
+export class StartTimedOutError extends MillraceError {
+  constructor(waited: string, logs: string) {
+    super({
+      code: 'MR_CLI_START_TIMED_OUT',
+      kind: 'unavailable',
+      message: `Millrace was not up after ${waited}.`,
+      fix: `Look into ${logs}, or give it longer with --timeout.`,
+    })
+  }
+}
+
+export class DetachedEndedError extends MillraceError {
+  constructor(status: number | string, logPath: string) {
+    super({
+      code: 'MR_CLI_ENDED',
+      kind: 'unavailable',
+      message: `Millrace ended with ${status} while it was starting.`,
+      fix: `Its last words are in ${logPath}.`,
+    })
+  }
+}

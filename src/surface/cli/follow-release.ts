@@ -14,15 +14,14 @@ export async function followRelease(cli: Cli, started: ReleaseView, timeoutMs: n
   if (!cli.json) cli.line(describe(cli, started))
   const release = timeoutMs === 0 ? started : await untilEnded(cli, started, timeoutMs)
   if (cli.json) cli.document(release)
-  if (release.endedAtMs === null) return EXIT.ok
-  return release.status === 'released' ? EXIT.ok : EXIT.failed
+  return isOver(release) && release.status !== 'released' ? EXIT.failed : EXIT.ok
 }
 
 async function untilEnded(cli: Cli, started: ReleaseView, timeoutMs: number): Promise<ReleaseView> {
   const { api } = await cli.connect(PATIENCE_MS)
   const endsAtMs = performance.now() + timeoutMs
   let seen = started
-  while (seen.endedAtMs === null) {
+  while (!isOver(seen)) {
     if (performance.now() > endsAtMs) throw new WaitedTooLongError(started.id, duration(timeoutMs))
     await sleep(LOOK_MS)
     const now = await patiently(() => api.releases.get({ id: started.id }))
@@ -31,6 +30,9 @@ async function untilEnded(cli: Cli, started: ReleaseView, timeoutMs: number): Pr
   }
   return seen
 }
+
+const OVER: ReleaseView['status'][] = ['released', 'failed', 'rolled-back', 'superseded', 'cancelled']
+const isOver = (release: ReleaseView) => OVER.includes(release.status)
 
 function describe(cli: Cli, release: ReleaseView): string {
   const what =

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { GateView, ReleaseView, RunView } from '../api/schemas.ts'
+import type { GateView, ReleaseView, RunView, VersionView } from '../api/schemas.ts'
 import type { ControlApi } from '../client/control-plane.ts'
 import type { Cli } from './cli.ts'
 import { WaitedTooLongError } from './errors.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { patiently, PATIENCE_MS } from './patience.ts'
 import { describeChanges, progressLine } from './run-lines.ts'
-import { duration, figures, number, time } from './text.ts'
+import { duration, figures, number, plainText, time } from './text.ts'
 
 const LOOK_MS = 250
 
@@ -20,11 +20,12 @@ export async function followRun(cli: Cli, id: string, timeoutMs: number): Promis
   const stop = onInterrupt(cli, id)
   try {
     const run = await watchRun(cli, api, id, timeoutMs)
-    const gate = run.outcome.version === null ? null : await api.gates.get({ ref: run.outcome.version })
-    const release = run.outcome.release === null ? null : await api.releases.get({ id: run.outcome.release })
-    if (cli.json) cli.document({ run, gate, release })
-    else showOutcome(cli, run, gate, release)
-    return exitCodeOfRun(run)
+    const { version: ref, release: releaseId } = run.outcome
+    const version = ref === null ? null : await api.versions.get({ ref })
+    const release = releaseId === null ? null : await api.releases.get({ id: releaseId })
+    if (cli.json) cli.document({ run, version, release })
+    else showOutcome(cli, run, version, release)
+    return exitCodeOfRun(run, version)
   } finally {
     stop()
   }
@@ -50,19 +51,25 @@ function report(cli: Cli, before: RunView | null, now: RunView): void {
   if (cli.interactive && !now.outcome.settled) process.stdout.write(progressLine(now, cli.width ?? 80))
 }
 
-function showOutcome(cli: Cli, run: RunView, gate: GateView | null, release: ReleaseView | null): void {
-  if (gate !== null) showGate(cli, gate)
+function showOutcome(cli: Cli, run: RunView, version: VersionView | null, release: ReleaseView | null): void {
+  if (version !== null && version.gate !== null) showGate(cli, version.gate)
   if (release !== null && release.status === 'released') {
     const lead = release.leadTimeMs === null ? '' : `, ${duration(release.leadTimeMs)} after training ended`
     cli.line(`${cli.status('released')}: ${release.version} answers ${release.endpoint}${lead}`)
     return
   }
-  const { version, status, why } = run.outcome
-  const subject = version ?? run.id
+  if (version === null) return cli.line(`${run.id}: ${cli.status(run.status)}${reason(run.why ?? run.outcome.why)}`)
   const what =
-    release === null ? (version === null ? run.status : (status ?? run.status)) : `${release.id} ${release.status}`
-  cli.line(`${subject}: ${cli.status(what)}${why === null ? (run.why === null ? '' : `: ${run.why}`) : `: ${why}`}`)
+    release === null
+      ? version.release === 'none'
+        ? version.status
+        : version.release
+      : `${release.id} ${release.status}`
+  cli.line(`${version.ref}: ${cli.status(what)}${reason(release?.why ?? version.releaseWhy ?? run.outcome.why)}`)
+  if (version.release === 'awaiting-approval') cli.line(`  millrace approve ${version.ref} --why "…"`)
 }
+
+const reason = (why: string | null) => (why === null ? '' : `: ${plainText(why)}`)
 
 /** A verdict with its checks, as `train` and `gate show` print it. */
 export function showGate(cli: Cli, gate: GateView): void {
@@ -86,12 +93,11 @@ export function showGate(cli: Cli, gate: GateView): void {
     cli.line(`${cli.status(approval.decision)} by ${approval.by} at ${time(approval.atMs)}: ${approval.why}`)
 }
 
-function exitCodeOfRun(run: RunView): ExitCode {
-  if (run.status !== 'succeeded') return EXIT.failed
-  const { releaseStatus, status, release } = run.outcome
-  if (release !== null) return releaseStatus === 'released' ? EXIT.ok : EXIT.failed
-  if (status === 'inconclusive') return EXIT.needsPerson
-  return status === 'passed' ? EXIT.ok : EXIT.failed
+function exitCodeOfRun(run: RunView, version: VersionView | null): ExitCode {
+  if (run.status !== 'succeeded' || version === null) return EXIT.failed
+  if (run.outcome.release !== null) return run.outcome.releaseStatus === 'released' ? EXIT.ok : EXIT.failed
+  if (version.release === 'awaiting-approval') return EXIT.needsPerson
+  return version.status === 'passed' ? EXIT.ok : EXIT.failed
 }
 
 function onInterrupt(cli: Cli, id: string): () => void {

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import type { Command, Option } from 'commander'
 
 import { EXIT, EXIT_MEANINGS } from './exit-codes.ts'
@@ -63,8 +64,9 @@ function sections(command: Command, prefix: string): string[] {
 /** What a command adds after its help: notes, then examples. */
 function helpText(command: Command): { notes: string; examples: string } {
   let text = ''
-  for (const listener of command.listeners('afterHelp'))
-    listener({ command, error: false, write: (piece: string) => (text += piece) })
+  // Commander keeps what was given to addHelpText as listeners of its own emitter, which its types leave out.
+  const emitter = command as unknown as EventEmitter
+  emitter.emit('afterHelp', { command, error: false, write: (piece: string) => (text += piece) })
   const [notes = '', examples = ''] = text.split('Examples:')
   const lines = examples
     .trim()

@@ -1,5 +1,5 @@
 import type { RunView, StepView } from '../api/schemas.ts'
-import { textWidth } from './table.ts'
+import { cutTo, textWidth } from './table.ts'
 import { bar, duration, plainText } from './text.ts'
 
 /* What changed between two looks at a run, as lines; and the one line that is drawn over meanwhile. Pure. */
@@ -67,5 +67,5 @@ export function progressLine(run: RunView, width: number): string {
   const text = plainText(
     `${what} ${bar(fraction, 24)} ${String(Math.round(fraction * 100)).padStart(3)}% ${said?.text ?? ''}`,
   ).trimEnd()
-  return textWidth(text) < width ? text : [...text].slice(0, width - 1).join('')
+  return textWidth(text) < width ? text : cutTo(text, width - 1)
 }

@@ -54,15 +54,19 @@ function fit(natural: number[], limit: number): number[] {
 }
 
 function shorten(text: string, width: number): string {
-  if (textWidth(text) <= width) return text
+  return textWidth(text) <= width ? text : `${cutTo(text, width - 1)}…`
+}
+
+/** As much of the text as fits. */
+export function cutTo(text: string, width: number): string {
   let short = ''
   let used = 0
   for (const character of text) {
     used += textWidth(character)
-    if (used > width - 1) break
+    if (used > width) break
     short += character
   }
-  return `${short}…`
+  return short
 }
 
 function pad(text: string, width: number, align: 'left' | 'right'): string {

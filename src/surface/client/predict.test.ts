@@ -70,7 +70,7 @@ describe('the gateway client', () => {
       response.writeHead(status, headers).end(text)
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    close = () => void server.close().closeAllConnections()
+    close = () => server.close().closeAllConnections()
     return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, timeoutMs: 300 }
   }
 
@@ -118,7 +118,7 @@ describe('the gateway client', () => {
   it('gives up in time', async () => {
     const server = createServer(() => undefined)
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    close = () => void server.close().closeAllConnections()
+    close = () => server.close().closeAllConnections()
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     await expect(modelMetadata({ url, timeoutMs: 50 }, 'm')).rejects.toMatchObject({ code: 'MR_CALL_TIMED_OUT' })
   })

@@ -55,7 +55,7 @@ function showRows(cli: Cli, { columns, rows, truncated, elapsedMs, manifest }: Q
 }
 
 const cell = (value: unknown): string =>
-  value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value)
+  value === null ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean)
 
 function showCsv(cli: Cli, { columns, rows, truncated }: QueryResult): void {
   const quoted = (value: unknown) =>

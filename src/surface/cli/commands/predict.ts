@@ -17,15 +17,12 @@ export function definePredict(program: Command, cli: Cli): void {
   program
     .command('predict <endpoint>')
     .description('ask an endpoint, or one version (late-flight@7), for a prediction')
-    .option(
-      '--row <json>',
-      'a row by column name; may be repeated',
-      repeated)
+    .option('--row <json>', 'a row by column name; may be repeated', repeated)
     .option('--data <json>', 'a whole Open Inference Protocol v2 request, or rows: JSON, @file, or - for stdin')
     .option('--gateway <url>', 'where the gateway listens (default: as the control plane says; env MILLRACE_GATEWAY)')
     .addHelpText('after', EXAMPLES)
     .action(async (target: string, options: PredictOptions) => {
-      if (options.row !== undefined === (options.data !== undefined))
+      if ((options.row !== undefined) === (options.data !== undefined))
         throw new UsageError('Give either --row or --data.', `Write for example --row '{"age": 3}'.`)
       const [endpoint, version] = splitTarget(target)
       const input =

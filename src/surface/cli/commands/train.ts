@@ -16,10 +16,7 @@ export function defineTrain(program: Command, cli: Cli): void {
   program
     .command('train <model>')
     .description('train a model now, and follow it: run, evaluation, gate, release')
-    .option(
-      '--param <name=value>',
-      'override a parameter; may be repeated',
-      repeated)
+    .option('--param <name=value>', 'override a parameter; may be repeated', repeated)
     .option('--seed <number>', 'seed of this run (default: as configured)')
     .option('--as-of <time>', 'train as of this time, ISO 8601 (default: now, by the calendar)')
     .option('--why <text>', 'the reason, kept with the run')

@@ -1,0 +1,70 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import type { EndpointView } from '../api/schemas.ts'
+import { connectControlPlane, type ControlApi } from '../client/control-plane.ts'
+import { version } from '../../version.ts'
+import type { Plan } from './children-of.ts'
+import type { Cli } from './cli.ts'
+import { curlOf } from './curl-of.ts'
+import { patiently } from './patience.ts'
+
+const PORT_MS = 10_000
+const LOOK_MS = 50
+
+/**
+ * Says that it is up, what can be called, and how. A control plane that was adopted is given the configuration first.
+ * @returns the sequence number of the last event so far
+ */
+export async function announceUp(cli: Cli, plan: Plan, adopted: boolean, signal: AbortSignal): Promise<number> {
+  const { api } = connectControlPlane({ dataDir: plan.dataDir })
+  const { project, source, sourcePath } = plan.loaded
+  if (adopted && !plan.applied) {
+    await api.project.apply({ source, sourcePath, project, by: plan.by })
+    plan.applied = true
+  }
+  const endpoints = await withAddresses(api, signal)
+  const port = endpoints.find((e) => e.port !== null)?.port ?? null
+  if (port !== null && plan.port === 0) plan.port = port
+  const status = await patiently(() => api.status.get())
+  const lastSeq = (await api.events.list({ limit: 10_000 })).at(-1)?.seq ?? 0
+  if (cli.json) {
+    cli.record({
+      type: 'up',
+      version,
+      dataDir: plan.dataDir,
+      revision: status.project?.revision ?? null,
+      apiUrl: status.controlPlane.apiUrl,
+      endpoints,
+    })
+    return lastSeq
+  }
+  cli.line(
+    `${cli.style('green', `Millrace ${version} is up`)}  project ${project.name}, revision ${status.project?.revision ?? '–'}`,
+  )
+  for (const endpoint of endpoints) await announceEndpoint(cli, api, endpoint)
+  if (status.controlPlane.apiUrl !== null) cli.line(`control API ${status.controlPlane.apiUrl}  (millrace open)`)
+  for (const warning of status.warnings)
+    cli.line(`${cli.style('yellow', 'warning')}  ${warning.text}${warning.fix === null ? '' : ` ${warning.fix}`}`)
+  cli.line(cli.style('dim', 'Ctrl-C stops everything'))
+  return lastSeq
+}
+
+/** An endpoint with something to call gets a curl line, any other what to do first. */
+export async function announceEndpoint(cli: Cli, api: ControlApi, endpoint: EndpointView): Promise<void> {
+  cli.line(`${cli.style('bold', endpoint.name)}  ${endpoint.url ?? 'no address yet'}  ${cli.status(endpoint.state)}`)
+  const live = endpoint.members.find((m) => m.weightPercent > 0)
+  if (live === undefined) return cli.line(`  millrace train ${endpoint.model}`)
+  const { signature } = await api.versions.get({ ref: live.version })
+  if (signature !== null && endpoint.url !== null) cli.line(`  ${curlOf(endpoint.url, signature)}`)
+}
+
+/** The gateway reports its port a moment after it is ready. */
+async function withAddresses(api: ControlApi, signal: AbortSignal): Promise<EndpointView[]> {
+  const endsAtMs = performance.now() + PORT_MS
+  for (;;) {
+    const endpoints = await patiently(() => api.endpoints.list())
+    const known = endpoints.every((e) => e.url !== null)
+    if (known || signal.aborted || performance.now() > endsAtMs) return endpoints
+    await sleep(LOOK_MS)
+  }
+}

@@ -13,7 +13,6 @@ const entries = {
   'processes/gateway': 'src/processes/gateway.ts',
   'processes/model-server': 'src/processes/model-server.ts',
   'processes/job': 'src/processes/job.ts',
-  'processes/supervisor': 'src/processes/supervisor.ts',
   'config/evaluate-config': 'src/config/evaluate-config.ts',
 }
 

@@ -1,22 +1,22 @@
 import { basename, dirname } from 'node:path'
-import { readFileSync } from 'node:fs'
-import { pino } from 'pino'
 import { messageOf } from '../kernel/errors.ts'
+import { openLog } from '../kernel/log.ts'
 import { ownIdentity } from '../kernel/runtime/process-identity.ts'
 import { readProcessRecord, removeProcessRecord, writeProcessRecord } from '../kernel/runtime/process-record.ts'
 import { readReplicaOptions } from '../serving/model-server/replica-options.ts'
 import type { ReplicaOptions } from '../serving/model-server/replica-options.ts'
 import { startReplica } from '../serving/model-server/replica.ts'
+import { version } from '../version.ts'
 
 /** One replica: `node model-server.ts <options.json>`. Exits 0 when drained, 1 when it could not serve or cut requests off. */
 async function main(): Promise<number> {
   const options = readReplicaOptions(process.argv[2])
-  const log = pino({ base: { process: options.replicaId } })
+  const log = openLog({ process: options.replicaId })
   const record = keepRecord(options)
   try {
     const replica = await startReplica(options, {
       tell: (level, message, facts) => log[level](facts ?? {}, message),
-      serverVersion: packageVersion(),
+      serverVersion: version,
     })
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => replica.drain(signal))
     const { abandoned, failed } = await replica.over
@@ -38,11 +38,6 @@ function keepRecord({ recordPath, replicaId: id, token, socketPath }: ReplicaOpt
     writeProcessRecord(dataDir, { ...ownIdentity(), id, role: 'replica', token, socketPath, startedAtMs: Date.now() })
   }
   return { remove: () => removeProcessRecord(dataDir, id, token) }
-}
-
-function packageVersion(): string {
-  return (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string })
-    .version
 }
 
 process.exitCode = await main().catch((error: unknown) => {

@@ -24,14 +24,13 @@ describe('the replay', () => {
       ...new Set(world.asked.map(({ distance }) => distance)),
     ])
     expect(world.asked).toHaveLength(3 * 5)
-    expect(world.events.slice(0, 2)).toEqual(['calendar 2001-01-29', 'asked 5'])
+    expect(world.events.slice(0, 2)).toEqual(['asked 5', 'calendar 2001-01-30'])
   })
 
   it('sends the labels of a day when the next one begins, before it asks about that day', async () => {
     const world = new World(weeksDir, 2)
     await world.replay.days()
     expect(world.events).toEqual([
-      'calendar 2001-01-29',
       'asked 5',
       'calendar 2001-01-30',
       'labels 5 at 2001-01-30',

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { weekName } from '../weeks.ts'
 import { landWeek } from '../land-data.ts'
-import type { RunSummary, RunView } from '../../../src/surface/api/schemas.ts'
+import type { ReleaseView, RunSummary, RunView } from '../../../src/surface/api/schemas.ts'
 import type { GatewayClient, Label } from './gateway-client.ts'
 import type { Ledger } from './ledger.ts'
 import { DemoError, type Millrace } from './millrace-client.ts'
@@ -99,7 +99,8 @@ export class Replay {
 
   private async replayDay(day: Day): Promise<void> {
     const { millrace, perDay } = this.parts
-    await millrace.setCalendar(day.startMs)
+    // The calendar begins on the first day; it may be some seconds past midnight by now.
+    if (this.day !== null) await millrace.setCalendar(day.startMs)
     await this.sendLabels(day.startMs)
     const isMonday = new Date(day.startMs).getUTCDay() === 1
     const hasEarlierDay = this.day !== null
@@ -198,16 +199,15 @@ export class Replay {
     const release = (await millrace.releases(model)).find(({ id }) => id === run.outcome.release)
     const auc = version?.metrics?.['auc']
     const logLoss = version?.metrics?.['logLoss']
-    const leadTimeMs = release?.leadTimeMs ?? null
-    const leadTime = leadTimeMs === null ? '' : `, ${(leadTimeMs / 1000).toFixed(1)} s after its training`
     view.tell(
       atMs,
       [
         `${ref}: trained in ${tookS.toFixed(1)} s; log loss ${logLoss?.toFixed(4)}, AUC ${auc?.toFixed(3)} on the newest week`,
         `gate ${gate.verdict ?? 'undecided'}: ${gate.why}`,
-        release === undefined
-          ? `not released: ${version?.releaseWhy ?? run.outcome.why ?? 'no reason given'}`
-          : `release ${release.status}${leadTime}: ${version?.releaseWhy ?? release.cause}`,
+        releaseInWords(
+          release,
+          (version?.releaseWhy ?? run.outcome.why ?? 'no reason given').replace(`: ${gate.why}`, ''),
+        ),
       ].join('\n'),
     )
   }
@@ -237,4 +237,12 @@ export class Replay {
       version: ledger.acknowledged.at(-1)?.version ?? null,
     })
   }
+}
+
+function releaseInWords(release: ReleaseView | undefined, why: string): string {
+  if (release === undefined) return `not released: ${why}`
+  if (release.status !== 'released') return `${release.id} ${release.status}: ${release.why ?? why}`
+  const { leadTimeMs } = release
+  const leadTime = leadTimeMs === null ? '' : ` and answers ${(leadTimeMs / 1000).toFixed(1)} s after its training`
+  return `released${leadTime}: ${why}`
 }

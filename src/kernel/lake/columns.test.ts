@@ -24,8 +24,12 @@ describe('the columns of a signature', () => {
     ]
     const outputs = [tensor('label_out', { datatype: 'INT64' }), tensor('probabilities', { shape: [-1, 2] })]
     expect(namesOf({ inputs, outputs })).toEqual([
-      ...['age FLOAT', 'income FLOAT', 'weight DOUBLE', 'image UTINYINT[]'],
-      ...['label_out BIGINT', 'probabilities FLOAT[]'],
+      'age FLOAT',
+      'income FLOAT',
+      'weight DOUBLE',
+      'image UTINYINT[]',
+      'label_out BIGINT',
+      'probabilities FLOAT[]',
     ])
   })
 
@@ -33,8 +37,14 @@ describe('the columns of a signature', () => {
     const inputs = [tensor('status'), tensor('label'), tensor('x'), tensor('X'), tensor('output_x')]
     const outputs = [tensor('x'), tensor('Label'), tensor('row')]
     expect(namesOf({ inputs, outputs }).map((column) => column.split(' ')[0])).toEqual([
-      ...['input_status', 'input_label', 'x', 'input_X', 'output_x'],
-      ...['output_x_2', 'output_Label', 'output_row'],
+      'input_status',
+      'input_label',
+      'x',
+      'input_X',
+      'output_x',
+      'output_x_2',
+      'output_Label',
+      'output_row',
     ])
   })
 

@@ -11,7 +11,6 @@ import type { LakeTable } from './lake-files.ts'
 import { dayOf, partitionDir } from './lake-files.ts'
 import type { LakeColumn, LakeFile, ModelTotals } from './manifest.ts'
 import { ParquetWriter, timestampOf } from './parquet-writer.ts'
-import type { PredictionRows } from './rows.ts'
 import { rowsOf } from './rows.ts'
 import { decodeBody, FRAME_HEAD_BYTES, kindOf } from './spool-format.ts'
 import type { SegmentContent } from './segment-reader.ts'
@@ -23,6 +22,10 @@ export interface Refused {
   why: string
   bytes: Buffer
 }
+
+const DAY_MS = 86_400_000
+/** Text columns whose values repeat from row to row. */
+const REPEATING = new Set(['endpoint', 'model', 'version', 'origin', 'caller'])
 
 interface Partition {
   file: Omit<LakeFile, 'path' | 'rows' | 'bytes'>
@@ -36,6 +39,7 @@ export class IngestBatch {
   /** By the JSON of the signature: the same one stands in every segment. */
   private readonly columnsBySignature = new Map<string, SchemaColumns>()
   private arrival: number
+  private lastDay = { number: Number.NaN, name: '' }
   readonly schemas: Record<string, LakeColumn[]> = {}
   readonly models: Record<string, Pick<ModelTotals, 'predictions' | 'rows'>> = {}
   predictions = 0
@@ -104,7 +108,7 @@ export class IngestBatch {
   }
 
   private async takePrediction(record: PredictionRecord, schema: SchemaColumns): Promise<void> {
-    const day = fileDay(record.atMs)
+    const day = this.fileDay(record.atMs)
     const { rows, cells } = rowsOf(record, schema)
     const { model } = record
     const partition = await this.partition('predictions', model, schema.digest, day, schema.columns)
@@ -120,7 +124,7 @@ export class IngestBatch {
 
   private async takeLabel(record: LabelRecord): Promise<void> {
     const { predictionId, row, label, atMs } = record
-    const partition = await this.partition('labels', null, null, fileDay(atMs), LABEL_FILE_COLUMNS)
+    const partition = await this.partition('labels', null, null, this.fileDay(atMs), LABEL_FILE_COLUMNS)
     noteId(partition, predictionId)
     const arrival = BigInt(this.arrival++)
     const values = [predictionId, row, String(label), numberOf(label), timestampOf(atMs), arrival]
@@ -138,13 +142,21 @@ export class IngestBatch {
     day: string,
     columns: readonly LakeColumn[],
   ): Promise<Partition> {
-    const key = JSON.stringify([table, model, schema, day])
+    // Digest and day have fixed forms, so no two partitions share a key.
+    const key = `${table}|${schema ?? ''}|${day}|${model ?? ''}`
     const known = this.partitions.get(key)
     if (known !== undefined) return known
-    const writer = await ParquetWriter.open(this.connection, `incoming_${this.partitions.size}`, columns)
+    const writer = await ParquetWriter.open(this.connection, `incoming_${this.partitions.size}`, columns, REPEATING)
     const made: Partition = { file: { table, model, day, schema, minId: '', maxId: '' }, writer }
     this.partitions.set(key, made)
     return made
+  }
+
+  /** Neighbours nearly always share their day, and a date is slow to write out. */
+  private fileDay(atMs: number): string {
+    const number = Math.floor(atMs / DAY_MS)
+    if (number !== this.lastDay.number) this.lastDay = { number, name: readDay(atMs) }
+    return this.lastDay.name
   }
 
   private columnsOf(signature: Signature): SchemaColumns {
@@ -188,7 +200,7 @@ function metaColumns(
   ]
 }
 
-function fileDay(atMs: number): string {
+function readDay(atMs: number): string {
   try {
     return dayOf(atMs)
   } catch {
@@ -217,5 +229,5 @@ function readColumns(signature: Signature): SchemaColumns {
 }
 
 function versionKey(model: string, version: string): string {
-  return JSON.stringify([model, version])
+  return `${model.length}:${model}@${version}`
 }

@@ -17,7 +17,7 @@ import { recoverSpool } from './recover-spool.ts'
 import { deleteRetired, retireInstances } from './retire-instances.ts'
 import { readSegment } from './segment-reader.ts'
 import type { SegmentFile } from './spool-files.ts'
-import { headerIn, listInstances, listSegments, readSegmentHeader } from './spool-files.ts'
+import { listInstances, listSegments, readSegmentHeader } from './spool-files.ts'
 
 /**
  * Moves sealed segments into the lake, each record exactly once however often this is killed:

@@ -105,3 +105,13 @@ export async function newLake(): Promise<{ root: string; spoolDir: string; lakeD
   const root = await mkdtemp(join(tmpdir(), 'millrace-lake-'))
   return { root, spoolDir: join(root, 'spool'), lakeDir: join(root, 'lake') }
 }
+
+/** `read`, or the class of what was thrown. */
+export function outcomeOf(read: () => unknown): string {
+  try {
+    read()
+    return 'read'
+  } catch (error) {
+    return (error as Error).constructor.name
+  }
+}

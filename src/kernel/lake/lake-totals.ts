@@ -72,7 +72,13 @@ export function reconcile(lake: LakeTotals, spool: SpoolBacklog, nowMs: number):
   if (lake.quarantine.damagedBytes > 0)
     why.push(`${lake.quarantine.damagedBytes} bytes of the spool were damaged on disk`)
   return {
-    ...{ answered, logged, sampledOut, dropped, labels, inLake: lake.predictions, inSpool },
+    answered,
+    logged,
+    sampledOut,
+    dropped,
+    labels,
+    inSpool,
+    inLake: lake.predictions,
     labelsMatched: lake.labels.matched,
     labelsUnmatched: lake.labels.unmatched,
     lagMs: spool.waiting.oldestAtMs === null ? 0 : Math.max(0, nowMs - spool.waiting.oldestAtMs),

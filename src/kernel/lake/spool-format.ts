@@ -23,6 +23,7 @@ export const FRAME_HEAD_BYTES = 8
 export const MAX_BODY_BYTES = 256 * 1024 * 1024
 
 const KIND = { header: 1, schema: 2, prediction: 3, label: 4, footer: 5 } as const
+const KIND_NAMES = [undefined, 'header', 'schema', 'prediction', 'label', 'footer'] as const
 const ORIGINS: readonly Origin[] = ['live', 'shadow', 'preflight', 'fallback', 'ui']
 const FIXED_PREDICTION_BYTES = 1 + 8 + 8 + 2 + 1 + 7 * 4
 const FIXED_LABEL_BYTES = 1 + 8 + 4 + 4 + 1 + 8
@@ -120,20 +121,7 @@ export function intactBody(bytes: Buffer, at: number): Buffer | null {
 
 /** What a body is, without decoding it: for counting. */
 export function kindOf(body: Buffer): SegmentRecord['kind'] | 'unknown' {
-  switch (body[0]) {
-    case KIND.header:
-      return 'header'
-    case KIND.schema:
-      return 'schema'
-    case KIND.prediction:
-      return 'prediction'
-    case KIND.label:
-      return 'label'
-    case KIND.footer:
-      return 'footer'
-    default:
-      return 'unknown'
-  }
+  return KIND_NAMES[body[0] ?? 0] ?? 'unknown'
 }
 
 /**

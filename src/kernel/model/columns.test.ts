@@ -9,6 +9,15 @@ const signature = (datatype: Datatype, shape: number[], columns: string[] | null
 const one = (datatype: Datatype, values: unknown[]): unknown =>
   tableToTensors(signature(datatype, [-1], ['v']), { v: values }, 0, values.length).x!.data
 
+function thrownBy(act: () => unknown): Error {
+  try {
+    act()
+  } catch (error) {
+    return error as Error
+  }
+  throw new Error('nothing was thrown')
+}
+
 describe('a table as inputs of a model', () => {
   it('puts the columns side by side, in the model’s order', () => {
     const table = { b: [10, 20, 30], other: ['x', 'y', 'z'], a: [1, 2, 3] }
@@ -55,15 +64,10 @@ describe('a table as inputs of a model', () => {
   ])('refuses for %s: %o', (datatype, value, says) => {
     const good = datatype === 'BYTES' ? 'ok' : 1
     const table = { v: [good, good, value] }
-    try {
-      tableToTensors(signature(datatype, [-1], ['v']), table, 0, 3)
-    } catch (error) {
-      expect(error).toMatchObject({ code: 'MR_COLUMN_VALUE', column: 'v', row: 2 })
-      expect((error as Error).message).toContain(`Column 'v', row 2`)
-      expect((error as Error).message).toContain(says)
-      return
-    }
-    throw new Error('it was not refused')
+    const error = thrownBy(() => tableToTensors(signature(datatype, [-1], ['v']), table, 0, 3))
+    expect(error).toMatchObject({ code: 'MR_COLUMN_VALUE', column: 'v', row: 2 })
+    expect(error.message).toContain(`Column 'v', row 2`)
+    expect(error.message).toContain(says)
   })
 
   it('names a column that is not there, and those that are', () => {

@@ -120,18 +120,11 @@ function bigIntegerWriter(datatype: Datatype): Writer {
 const DECIMAL = /^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$/
 
 function toNumber(value: unknown): number | undefined {
-  switch (typeof value) {
-    case 'number':
-      return value
-    case 'bigint':
-      return Number(value)
-    case 'boolean':
-      return value ? 1 : 0
-    case 'string':
-      return DECIMAL.test(value) ? Number(value) : undefined
-    default:
-      return value === null ? NaN : undefined
-  }
+  if (typeof value === 'number') return value
+  if (typeof value === 'bigint') return Number(value)
+  if (typeof value === 'boolean') return value ? 1 : 0
+  if (typeof value === 'string') return DECIMAL.test(value) ? Number(value) : undefined
+  return value === null ? NaN : undefined
 }
 
 function toBigInt(value: unknown): bigint | undefined {

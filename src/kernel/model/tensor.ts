@@ -38,7 +38,7 @@ const ALLOCATE: Record<Datatype, (length: number) => TensorData> = {
   FP16: (length) => new Uint16Array(length),
   FP32: (length) => new Float32Array(length),
   FP64: (length) => new Float64Array(length),
-  BYTES: (length) => new Array<string>(length).fill(''),
+  BYTES: (length) => Array.from({ length }, () => ''),
 }
 
 /** Room for `length` values of this type, all zero (or empty). */

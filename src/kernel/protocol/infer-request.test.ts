@@ -21,13 +21,13 @@ const values = (datatype: Datatype, data: string, count: number) =>
   parse(`{"inputs":[{"name":"x","shape":[${count}],"datatype":"${datatype}","data":${data}}]}`, single(datatype)).inputs
     .x!.data
 
+/** The words of the 400; anything else fails the test. */
 function refusal(json: unknown, signature = model): string {
   try {
     parseInferRequest(json instanceof Uint8Array ? json : bytes(json), signature)
   } catch (error) {
-    expect(error).toBeInstanceOf(ProtocolError)
-    expect((error as ProtocolError).status).toBe(400)
-    return (error as Error).message
+    if (error instanceof ProtocolError && error.status === 400) return error.message
+    throw error
   }
   throw new Error(`it was accepted: ${JSON.stringify(json)}`)
 }
@@ -264,18 +264,18 @@ describe('a request is refused, naming what is wrong, when', () => {
     )
   })
 
-  it('it is not UTF-8', () => {
+  it('its bytes are not UTF-8', () => {
     expect(refusal(Uint8Array.of(0x7b, 0xff, 0xfe))).toContain('not valid UTF-8')
   })
 
-  it('it is nested beyond measure, anywhere', () => {
+  it('something in it is nested beyond measure', () => {
     const deep = '['.repeat(200_000) + ']'.repeat(200_000)
     expect(refusal(`{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":${deep}}]}`)).toMatch(/nested|shape/)
     const digits = `{"junk":${deep},"inputs":[{"name":"x","shape":[1],"datatype":"INT64","data":[9007199254740993]}]}`
     expect(refusal(digits, single('INT64'))).toContain('nested too deeply')
   })
 
-  it('it is anything at all that is not a request: never another error', () => {
+  it('whatever else comes is not a request: never another error', () => {
     fc.assert(
       fc.property(fc.json(), (json) => {
         expect(refusal(json)).not.toBe('')

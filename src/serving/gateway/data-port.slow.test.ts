@@ -245,7 +245,9 @@ describe('clients that misbehave', () => {
   })
 
   it('that expect anything else get 417', async () => {
-    expectError(await send({ port, path: '/v2', headers: { expect: 'miracles' } }), 417, '100-continue')
+    const response = await send({ port, path: '/v2', headers: { expect: 'miracles' } })
+    expectError(response, 417, '100-continue')
+    expect(response.headers['connection']).toBe('close')
   })
 
   it('with a head of 1 MB get 431', async () => {

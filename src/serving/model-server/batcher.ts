@@ -46,8 +46,8 @@ interface Queued {
   work: Work
   /** Requests with equal keys can be stacked: same inner axes; '' where the model fixes them all. */
   key: string
-  resolve(outputs: Tensors): void
-  reject(error: unknown): void
+  resolve: (outputs: Tensors) => void
+  reject: (error: unknown) => void
 }
 
 export interface Batcher {

@@ -9,7 +9,7 @@ import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import * as onnx from '../../testing/onnx-builder.ts'
 import type { BatcherLimits } from './batcher.ts'
 import { createHttpFront } from './http.ts'
-import type { HttpFront, HttpLimits } from './http.ts'
+import type { HttpLimits } from './http.ts'
 import { createModelServer } from './model-server.ts'
 import { serveFile } from './serve-file.ts'
 

@@ -40,8 +40,7 @@ class ControlPlane {
       let text = ''
       call.on('data', (chunk: Buffer) => (text += chunk.toString()))
       call.on('end', () => {
-        expect(call.url).toBe('/internal/lease')
-        this.leases.push(JSON.parse(text) as Lease)
+        if (call.url === '/internal/lease') this.leases.push(JSON.parse(text) as Lease)
         answer.end(JSON.stringify({ goal: this.goal }))
       })
     })

@@ -88,29 +88,15 @@ function fill(signature: Signature, rows: number, make: (datatype: Datatype, cou
 }
 
 function put(data: TensorData, datatype: Datatype, i: number): void {
-  // Small steps of an irrational number: never twice the same, between −1 and 1.
+  // Multiples of an irrational number: never twice the same, between −1 and 1.
   const value = (((i + 1) * 0.618_033_988_749_895) % 1) * 2 - 1
-  switch (datatype) {
-    case 'BYTES':
-      ;(data as string[])[i] = `row-${i}`
-      break
-    case 'FP16':
-      ;(data as Uint16Array)[i] = numberToHalf(value)
-      break
-    case 'FP32':
-    case 'FP64':
-      ;(data as Float64Array)[i] = value
-      break
-    case 'INT64':
-    case 'UINT64':
-      ;(data as BigInt64Array)[i] = BigInt(i % PROBE_ROWS)
-      break
-    case 'BOOL':
-      ;(data as Uint8Array)[i] = i % 2
-      break
-    default:
-      ;(data as Int32Array)[i] = i % PROBE_ROWS
-  }
+  const integer = i % PROBE_ROWS
+  if (datatype === 'BYTES') (data as string[])[i] = `row-${i}`
+  else if (datatype === 'FP16') (data as Uint16Array)[i] = numberToHalf(value)
+  else if (datatype === 'FP32' || datatype === 'FP64') (data as Float64Array)[i] = value
+  else if (datatype === 'INT64' || datatype === 'UINT64') (data as BigInt64Array)[i] = BigInt(integer)
+  else if (datatype === 'BOOL') (data as Uint8Array)[i] = i % 2
+  else (data as Int32Array)[i] = integer
 }
 
 function rowOf(inputs: Tensors, row: number): Tensors {

@@ -118,8 +118,9 @@ export class SegmentWriter {
   }
 
   private header(): Buffer {
-    const { stream, instance, epochMs, counters } = this.options
-    return encodeFrame({ kind: 'header', stream, instance, openedAtMs: epochMs(), counters: counters() })
+    const { stream, instance } = this.options
+    const [openedAtMs, counters] = [this.options.epochMs(), this.options.counters()]
+    return encodeFrame({ kind: 'header', stream, instance, openedAtMs, counters })
   }
 
   private async sync(segment: OpenSegment): Promise<void> {

@@ -120,7 +120,7 @@ function answerCalls({ handlers, version, onDefect }: ApiServerOptions) {
   const common = () => ({
     // What fails before or after the procedure: reading the input, writing the output.
     interceptors: [
-      async ({ next, request }: { next(): Promise<StandardHandleResult>; request: { url: URL } }) => {
+      async ({ next, request }: { next: () => Promise<StandardHandleResult>; request: { url: URL } }) => {
         try {
           return await next()
         } catch (error) {
@@ -129,7 +129,7 @@ function answerCalls({ handlers, version, onDefect }: ApiServerOptions) {
       },
     ],
     clientInterceptors: [
-      async ({ next, path: procedure }: { next(): Promise<unknown>; path: readonly string[] }) => {
+      async ({ next, path: procedure }: { next: () => Promise<unknown>; path: readonly string[] }) => {
         const name = procedure.join('.')
         try {
           return withWireErrors(await next(), name, onDefect)

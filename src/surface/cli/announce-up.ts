@@ -8,7 +8,8 @@ import type { Cli } from './cli.ts'
 import { curlOf } from './curl-of.ts'
 import { patiently } from './patience.ts'
 
-const PORT_MS = 10_000
+/** Replicas of what was live before need a moment; what is not there by then is told as it is. */
+const SERVING_MS = 30_000
 const LOOK_MS = 50
 
 /**
@@ -22,7 +23,7 @@ export async function announceUp(cli: Cli, plan: Plan, adopted: boolean, signal:
     await api.project.apply({ source, sourcePath, project, by: plan.by })
     plan.applied = true
   }
-  const endpoints = await withAddresses(api, signal)
+  const endpoints = await whenServing(api, signal)
   const port = endpoints.find((e) => e.port !== null)?.port ?? null
   if (port !== null && plan.port === 0) plan.port = port
   const status = await patiently(() => api.status.get())
@@ -58,13 +59,17 @@ export async function announceEndpoint(cli: Cli, api: ControlApi, endpoint: Endp
   if (signature !== null && endpoint.url !== null) cli.line(`  ${curlOf(endpoint.url, signature)}`)
 }
 
-/** The gateway reports its port a moment after it is ready. */
-async function withAddresses(api: ControlApi, signal: AbortSignal): Promise<EndpointView[]> {
-  const endsAtMs = performance.now() + PORT_MS
+async function whenServing(api: ControlApi, signal: AbortSignal): Promise<EndpointView[]> {
+  const endsAtMs = performance.now() + SERVING_MS
   for (;;) {
     const endpoints = await patiently(() => api.endpoints.list())
-    const known = endpoints.every((e) => e.url !== null)
-    if (known || signal.aborted || performance.now() > endsAtMs) return endpoints
+    if (endpoints.every(canBeCalled) || signal.aborted || performance.now() > endsAtMs) return endpoints
     await sleep(LOOK_MS)
   }
+}
+
+/** The gateway has told its port, and what was released to it answers. */
+export function canBeCalled(endpoint: EndpointView): boolean {
+  const nothingLive = endpoint.members.every((m) => m.weightPercent === 0)
+  return endpoint.url !== null && (nothingLive || endpoint.state === 'serving')
 }

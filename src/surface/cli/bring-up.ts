@@ -15,18 +15,8 @@ import { StartTimedOutError } from './errors.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { findConfigFolder, findDataDir } from './find-project.ts'
 import { duration } from './text.ts'
+import type { UpOptions } from './up-options.ts'
 import { watchEvents } from './watch-events.ts'
-
-export interface UpOptions {
-  detach: boolean
-  /** Of the gateway; null: as configured. */
-  port: number | null
-  /** Control API on TCP; null: unix socket only. */
-  apiPort: number | null
-  rehearseMs: number | null
-  /** How long starting may take. */
-  timeoutMs: number
-}
 
 /**
  * `millrace up`: checks the configuration before anything is started, then runs the supervisor until it is stopped.

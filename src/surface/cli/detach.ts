@@ -8,14 +8,16 @@ import { MillraceError } from '../../kernel/errors.ts'
 import type { StatusView } from '../api/schemas.ts'
 import { connectControlPlane } from '../client/control-plane.ts'
 import { RemoteError } from '../client/errors.ts'
-import { announceEndpoint } from './announce-up.ts'
-import type { UpOptions } from './bring-up.ts'
+import { announceEndpoint, canBeCalled } from './announce-up.ts'
+import type { UpOptions } from './up-options.ts'
 import type { Cli } from './cli.ts'
 import { DetachedEndedError, StartTimedOutError } from './errors.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { duration } from './text.ts'
 
 const LOOK_MS = 200
+/** What is not serving by then is told as it is. */
+const SERVING_MS = 30_000
 
 /** The same `up` in a session of its own, its output in `logs/up.log`; returns once endpoints have their addresses. */
 export async function bringUpDetached(
@@ -68,6 +70,7 @@ async function untilUp(
 ): Promise<StatusView> {
   const { api } = connectControlPlane({ dataDir })
   const endsAtMs = performance.now() + timeoutMs
+  const servingByMs = performance.now() + Math.min(SERVING_MS, timeoutMs)
   for (;;) {
     await sleep(LOOK_MS)
     if (child.exitCode !== null || child.signalCode !== null) throw failure()
@@ -75,7 +78,8 @@ async function untilUp(
       if (error instanceof MillraceError && error.kind === 'unavailable') return null // not up yet
       throw error
     })
-    if (status !== null && status.endpoints.every((e) => e.url !== null)) return status
+    const addressed = status !== null && status.endpoints.every((e) => e.url !== null)
+    if (addressed && (status.endpoints.every(canBeCalled) || performance.now() > servingByMs)) return status
     if (performance.now() > endsAtMs) throw new StartTimedOutError(duration(timeoutMs), path.join(dataDir, 'logs'))
   }
 }

@@ -78,16 +78,11 @@ export function showGate(cli: Cli, gate: GateView): void {
   const rows = gate.rows === null ? '' : ` on ${number(gate.rows)} rows`
   if (Object.keys(gate.metrics).length > 0) cli.line(`measured${rows}${against}: ${figures(gate.metrics)}`)
   if (gate.championMetrics !== null) cli.line(`${gate.champion}: ${figures(gate.championMetrics)}`)
-  cli.table(
-    gate.checks,
-    [
-      { title: 'check', value: (c) => c.name },
-      { title: 'verdict', value: (c) => c.verdict, style: (text) => cli.status(text) },
-      { title: 'why', value: (c) => c.why },
-      { title: 'figures', value: (c) => figures(c.figures) },
-    ],
-    'no checks',
-  )
+  for (const check of gate.checks) {
+    cli.line(`  ${cli.status(check.verdict.padEnd(12))}  ${plainText(check.name)}: ${plainText(check.why)}`)
+    const numbers = figures(check.figures)
+    if (numbers !== '') cli.line(cli.style('dim', `                ${numbers}`))
+  }
   const { approval } = gate
   if (approval !== null)
     cli.line(`${cli.status(approval.decision)} by ${approval.by} at ${time(approval.atMs)}: ${approval.why}`)

@@ -55,11 +55,11 @@ export function connectControlPlane(address: ControlPlaneAddress): ControlPlane 
       return httpFetch(target, request, what, context.timeoutMs ?? SLOW_CALLS_MS[what] ?? CALL_MS)
     },
     interceptors: [
-      async ({ next, path }) => {
+      async (call) => {
         try {
-          return translateStream(await next(), path.join('.'))
+          return translateStream(await call.next(), call.path.join('.'))
         } catch (error) {
-          throw asMillraceError(error, path.join('.'))
+          throw asMillraceError(error, call.path.join('.'))
         }
       },
     ],

@@ -4,7 +4,7 @@ import type { ModelSummary, ModelView, VersionSummary, VersionView } from '../..
 import type { Cli } from '../cli.ts'
 import { showGate } from '../follow-run.ts'
 import { parseInteger, parseTime } from '../option-values.ts'
-import { ago, bytes, figures, number, time } from '../text.ts'
+import { ago, bytes, figures, number, plainText, time } from '../text.ts'
 
 export function defineModels(program: Command, cli: Cli): void {
   const models = program
@@ -108,7 +108,8 @@ function showModel(cli: Cli, model: ModelView, versions: VersionSummary[]): void
 function showVersion(cli: Cli, version: VersionView): void {
   const aliases = version.aliases.length === 0 ? '' : `  (${version.aliases.join(', ')})`
   cli.line(`${cli.style('bold', version.ref)}${aliases}  ${cli.status(version.status)}  ${cli.status(version.release)}`)
-  for (const why of [version.why, version.releaseWhy]) if (why !== null) cli.line(why)
+  const why = version.releaseWhy ?? (version.gate === null ? version.why : null)
+  if (why !== null) cli.line(plainText(why))
   const live = version.liveSinceMs === null ? '' : `, live since ${time(version.liveSinceMs)}`
   cli.line(`made ${time(version.createdAtMs)}${live}`)
   if (version.gate !== null) showGate(cli, version.gate)

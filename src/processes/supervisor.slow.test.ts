@@ -1,0 +1,217 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { readProcessRecord, readProcessRecords } from '../kernel/runtime/process-record.ts'
+import { socketDir } from '../kernel/runtime/socket-dir.ts'
+import { findAll, stopAll } from '../kernel/runtime/stop-all.ts'
+import { againInMs, type SupervisorEvent } from './supervised-child.ts'
+
+/**
+ * A child answers /identity and, as `control-plane`, starts a replica in a session of its own. A supervisor is a real
+ * process too, so that it can be killed.
+ */
+const childSource = `
+import { createServer } from 'node:http'
+import { appendFileSync, existsSync, readFileSync, rmSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+const o = JSON.parse(readFileSync(process.argv[2], 'utf8'))
+if (existsSync(o.dataDir + '/' + o.id + '.fatal')) {
+  process.stderr.write(JSON.stringify({ code: 'MR_PORT_TAKEN', kind: 'conflict', message: 'Port 1 is taken.', fix: 'Use another.' }) + '\\n')
+  process.exit(12)
+}
+rmSync(o.socketPath, { force: true })
+createServer((q, r) => r.end(JSON.stringify({ id: o.id, token: o.token, pid: process.pid }))).listen(o.socketPath)
+if (o.id === 'control-plane') spawn('setsid', ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'], { stdio: 'ignore' })
+process.on('SIGTERM', () => {
+  appendFileSync(o.dataDir + '/order', o.id + '\\n')
+  if (!existsSync(o.dataDir + '/hang')) process.exit(0)
+})
+`
+const supervisorSource = (dataDir: string, sockets: string) => `
+import { runSupervisor } from ${JSON.stringify(new URL('./supervisor.ts', import.meta.url).href)}
+const child = (id) => ({
+  id, role: id, entry: ${JSON.stringify(join(dataDir, 'child.mjs'))}, fatalExitCodes: [12],
+  socketPath: ${JSON.stringify(sockets)} + '/' + id + '.sock',
+  options: (self) => ({ ...self, dataDir: ${JSON.stringify(dataDir)}, socketPath: ${JSON.stringify(sockets)} + '/' + self.id + '.sock' }),
+})
+const say = (e) => process.stdout.write(JSON.stringify(e) + '\\n')
+try {
+  await runSupervisor({ dataDir: ${JSON.stringify(dataDir)}, children: [child('control-plane'), child('gateway')], onEvent: say, drainMs: 1500 })
+} catch (e) {
+  say({ kind: 'error', code: e.code, message: e.message, fix: e.fix })
+  process.exitCode = 1
+}
+`
+
+interface Up {
+  process: ChildProcess
+  events: (SupervisorEvent | { kind: 'error'; code: string; message: string; fix: string })[]
+  exited: Promise<number | null>
+}
+
+let dataDir: string
+const ups: Up[] = []
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'millrace-up-'))
+  writeFileSync(join(dataDir, 'child.mjs'), childSource)
+  writeFileSync(join(dataDir, 'up.ts'), supervisorSource(dataDir, socketDir(dataDir)))
+})
+afterEach(async () => {
+  for (const up of ups.splice(0)) up.process.kill('SIGKILL')
+  await stopAll(dataDir, { drainMs: 0, graceMs: 100 })
+  expect(await findAll(dataDir)).toEqual([])
+  rmSync(dataDir, { recursive: true, force: true })
+})
+
+function up(): Up {
+  const child = spawn(process.execPath, [join(dataDir, 'up.ts')], { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+  const events: Up['events'] = []
+  let rest = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    const lines = (rest + chunk.toString()).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) events.push(JSON.parse(line) as SupervisorEvent)
+  })
+  const exited = new Promise<number | null>((resolve) => child.on('close', resolve))
+  const started = { process: child, events, exited }
+  ups.push(started)
+  return started
+}
+
+async function until(met: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 20_000
+  while (!(await met())) {
+    if (performance.now() > deadline) throw new Error('It did not come about within 20 s.')
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+const saw = (u: Up, kind: string, id?: string) => u.events.some((e) => e.kind === kind && (id === undefined || ('id' in e && e.id === id)))
+const pidOf = (id: string) => readProcessRecord(dataDir, id)?.pid ?? -1
+const ready = (u: Up) => until(() => saw(u, 'all-ready'))
+
+it('starts its children, says when all are ready, and leaves nothing behind at SIGTERM', async () => {
+  const running = up()
+  await ready(running)
+  await until(async () => (await findAll(dataDir)).length >= 5)
+  running.process.kill('SIGTERM')
+  expect(await running.exited).toBe(0)
+  expect(readFileSync(join(dataDir, 'order'), 'utf8')).toBe('gateway\ncontrol-plane\n')
+  expect(await findAll(dataDir)).toEqual([])
+  expect(readProcessRecords(dataDir)).toEqual([])
+  expect(readdirSync(socketDir(dataDir))).toEqual([])
+})
+
+it('starts again what dies, and only that', async () => {
+  const running = up()
+  await ready(running)
+  const [gateway, control] = [pidOf('gateway'), pidOf('control-plane')]
+  process.kill(gateway, 'SIGKILL')
+  await until(() => running.events.filter((e) => e.kind === 'ready' && e.id === 'gateway').length === 2)
+  expect(pidOf('gateway')).not.toBe(gateway)
+  expect(pidOf('control-plane')).toBe(control)
+  expect(running.events).toContainEqual({ kind: 'exited', id: 'gateway', code: 137, againInMs: 100 })
+})
+
+it('refuses a second one, naming the first, and disturbs nothing', async () => {
+  const first = up()
+  await ready(first)
+  const gateway = pidOf('gateway')
+  const second = up()
+  expect(await second.exited).toBe(1)
+  expect(second.events).toMatchObject([{ kind: 'error', code: 'MR_SUPERVISOR_RUNNING' }])
+  const error = second.events[0] as { message: string; fix: string }
+  expect(error.message).toContain(String(first.process.pid))
+  expect(error.message).toContain(dataDir)
+  expect(error.fix).toContain('millrace down')
+  expect(pidOf('gateway')).toBe(gateway)
+})
+
+it('adopts what a killed supervisor has left, and starts what died meanwhile', async () => {
+  const first = up()
+  await ready(first)
+  const [gateway, control] = [pidOf('gateway'), pidOf('control-plane')]
+  first.process.kill('SIGKILL')
+  await first.exited
+  process.kill(control, 'SIGKILL')
+  const second = up()
+  await ready(second)
+  expect(second.events).toContainEqual({ kind: 'adopted', id: 'gateway', pid: gateway })
+  expect(saw(second, 'started', 'gateway')).toBe(false)
+  expect(saw(second, 'started', 'control-plane')).toBe(true)
+  process.kill(gateway, 'SIGKILL')
+  await until(() => saw(second, 'started', 'gateway'))
+})
+
+it('does not adopt a process that is hung', async () => {
+  const first = up()
+  await ready(first)
+  const gateway = pidOf('gateway')
+  first.process.kill('SIGKILL')
+  process.kill(gateway, 'SIGSTOP')
+  const second = up()
+  await ready(second)
+  expect(saw(second, 'adopted', 'gateway')).toBe(false)
+  expect(pidOf('gateway')).not.toBe(gateway)
+  expect(existsSync(`/proc/${gateway}`)).toBe(false)
+})
+
+it('stops all with the error of a child that cannot be started', async () => {
+  writeFileSync(join(dataDir, 'gateway.fatal'), '')
+  const running = up()
+  expect(await running.exited).toBe(1)
+  expect(running.events.at(-1)).toMatchObject({ kind: 'error', code: 'MR_PORT_TAKEN', message: 'Port 1 is taken.', fix: 'Use another.' })
+  expect(await findAll(dataDir)).toEqual([])
+})
+
+it('drains for a limited time, and at a second Ctrl-C not at all', async () => {
+  const running = up()
+  await ready(running)
+  writeFileSync(join(dataDir, 'hang'), '')
+  const started = performance.now()
+  running.process.kill('SIGINT')
+  await until(() => saw(running, 'stopping'))
+  running.process.kill('SIGINT')
+  expect(await running.exited).toBe(0)
+  expect(performance.now() - started).toBeLessThan(1_400)
+  expect(await findAll(dataDir)).toEqual([])
+})
+
+it('is stopped by `stopAll` from another process, alive or dead', async () => {
+  const alive = up()
+  await ready(alive)
+  const stopped = await stopAll(dataDir)
+  expect(stopped.map(({ id }) => id)).toEqual(['control-plane', 'gateway', 'supervisor'])
+  expect(await alive.exited).toBe(0)
+
+  const killed = up()
+  await ready(killed)
+  killed.process.kill('SIGKILL')
+  process.kill(pidOf('control-plane'), 'SIGKILL')
+  await killed.exited
+  await stopAll(dataDir)
+  expect(await findAll(dataDir)).toEqual([])
+  expect(readProcessRecords(dataDir)).toEqual([])
+})
+
+it('leaves nothing behind however often it is killed while starting', async () => {
+  for (let round = 0; round < 6; round++) {
+    const running = up()
+    await new Promise((resolve) => setTimeout(resolve, 150 + Math.random() * 250))
+    running.process.kill('SIGKILL')
+    await running.exited
+  }
+  const last = up()
+  await ready(last)
+  const gateways = (await findAll(dataDir)).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('gateway.json'))
+  expect(gateways).toEqual([pidOf('gateway')])
+  last.process.kill('SIGTERM')
+  await last.exited
+  expect(await findAll(dataDir)).toEqual([])
+})
+
+it('waits longer after each failure, up to five seconds', () => {
+  expect([1, 2, 3, 6, 7, 50].map(againInMs)).toEqual([100, 200, 400, 3_200, 5_000, 5_000])
+})

@@ -2,7 +2,7 @@
  * Entry of the process that runs millrace.config.ts: `node evaluate-config <config> <entry of millrace> <pid of the asker>`. It is a process
  * of its own since the file is a program: it may hang, throw, exit, print or take all memory.
  */
-import { registerHooks } from 'node:module'
+import { registerHooks, type ResolveFnOutput } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { messageOf } from '../kernel/errors.ts'
@@ -59,13 +59,13 @@ function resolveImports(): void {
   registerHooks({
     resolve(specifier, context, next) {
       if (specifier === 'millrace') return { url: pathToFileURL(entryOfMillrace).href, shortCircuit: true }
-      if (!/^\.{1,2}\//.test(specifier)) return next(specifier, context)
+      if (!/^\.{1,2}\//.test(specifier)) return asModule(next(specifier, context))
       try {
-        return next(specifier, context)
+        return asModule(next(specifier, context))
       } catch (error) {
         for (const ending of endings) {
           try {
-            return next(specifier + ending, context)
+            return asModule(next(specifier + ending, context))
           } catch {
             continue // the first error is the one to report
           }
@@ -74,6 +74,15 @@ function resolveImports(): void {
       }
     },
   })
+}
+
+/**
+ * A configuration in TypeScript is an ES module, also where the folder's package.json says `"type": "commonjs"`, as `npm init` writes
+ * it; and what it imports in TypeScript is too.
+ */
+function asModule(resolved: ResolveFnOutput): ResolveFnOutput {
+  const ours = resolved.url.endsWith('.ts') && !resolved.url.includes('/node_modules/')
+  return ours ? { ...resolved, format: 'module-typescript' } : resolved
 }
 
 /** Code in an endless loop can't notice that nobody waits any more; a thread beside it can. */

@@ -67,6 +67,15 @@ describe('millrace.config.ts', () => {
     expect({ ...one.project, root: '' }).toEqual({ ...other.project, root: '' })
   })
 
+  it('is a module also where npm init has made the folder CommonJS', async () => {
+    const cwd = await folder({
+      'package.json': '{ "name": "x", "type": "commonjs" }',
+      'millrace.config.ts': `import { defineProject } from 'millrace'\nimport { train } from './commands.ts'\nexport default defineProject({ name: 'p', models: { m: { train } } })`,
+      'commands.ts': `export const train = 'python train.py'`,
+    })
+    expect((await loadProject({ cwd })).project.models[0]?.pipeline.steps[0]?.command).toBe('python train.py')
+  })
+
   it('may be JavaScript, as a module or in the older form', async () => {
     const esm = await folder({
       'millrace.config.mjs': `import { defineProject } from 'millrace'\nexport default defineProject(${good})`,

@@ -3,6 +3,7 @@ import type { Attempt, Run, Step } from './run.ts'
 /** What is seen of an attempt's process. */
 export type Observed =
   | { kind: 'preparing' } // this control plane is making its folder, inputs and environment
+  | { kind: 'ending' } // this control plane is stopping it or taking its output
   | { kind: 'unstarted' } // recorded by a control plane that died before starting it
   | { kind: 'running' }
   | { kind: 'exited'; code: number }
@@ -26,13 +27,17 @@ export interface RunView {
   attempts: { attempt: Attempt; seen: Observed }[]
   /** Attempts so far, by step: how many were made, and how many of these count as failures. */
   made: Record<string, { total: number; failures: number }>
-  /** Why nothing may be started now (disk low, no free place), or null. */
+  /** Why nothing may be started now (disk low), or null. */
   holdBack: string | null
+  /** How many attempts may be started now; `max` of them may be under way over all runs. */
+  places: { free: number; max: number }
 }
 
 const BACKOFF_MAX_MS = 300_000
 /** A process that vanishes this often without a failure of its own is given up. */
 const INTERRUPTIONS_MAX = 20
+/** The first interruption is made up for at once, later ones wait: 1 s, 2 s, 4 s, … */
+const INTERRUPTION_BACKOFF_MAX_MS = 10_000
 
 /** What to do now, in this order. An empty list means: wait for a process or for `nextLookMs`. */
 export function decideNextSteps(view: RunView, nowMs: number): StepAct[] {
@@ -47,7 +52,8 @@ export function decideNextSteps(view: RunView, nowMs: number): StepAct[] {
 /** The earliest time at which something changes without an event: a retry or a time-out. */
 export function nextLookMs(view: RunView): number | null {
   const retries = view.steps.filter((s) => s.status === 'waiting' && s.retryAtMs !== null).map((s) => s.retryAtMs!)
-  const timeOuts = view.attempts.map(({ attempt }) => attempt.startedAtMs + specOf(view, attempt).timeoutMs)
+  const timed = view.attempts.filter(({ seen }) => seen.kind === 'preparing' || seen.kind === 'running')
+  const timeOuts = timed.map(({ attempt }) => attempt.startedAtMs + specOf(view, attempt).timeoutMs)
   const all = [...retries, ...timeOuts]
   return all.length === 0 ? null : Math.min(...all)
 }
@@ -55,6 +61,8 @@ export function nextLookMs(view: RunView): number | null {
 function decideAttempt(view: RunView, attempt: Attempt, seen: Observed, nowMs: number): StepAct[] {
   const spec = specOf(view, attempt)
   switch (seen.kind) {
+    case 'ending':
+      return []
     case 'preparing':
     case 'running':
       if (nowMs - attempt.startedAtMs <= spec.timeoutMs) return []
@@ -86,21 +94,46 @@ function failed(view: RunView, attempt: Attempt, exitCode: number | null, why: s
 function interrupted(view: RunView, attempt: Attempt, why: string, nowMs: number): StepAct {
   const made = view.made[attempt.step] ?? { total: 0, failures: 0 }
   const interruptions = made.total - made.failures
-  const retryAtMs = interruptions > INTERRUPTIONS_MAX ? null : nowMs
+  const waitMs = interruptions <= 1 ? 0 : Math.min(1_000 * 2 ** (interruptions - 2), INTERRUPTION_BACKOFF_MAX_MS)
+  const retryAtMs = interruptions > INTERRUPTIONS_MAX ? null : nowMs + waitMs
   return { kind: 'endAttempt', attempt, outcome: 'interrupt', exitCode: null, why, retryAtMs }
 }
 
-function startOrSkip(view: RunView, nowMs: number): StepAct[] {
-  const status = new Map(view.steps.map((s) => [s.name, s.status]))
-  return view.steps.filter((s) => s.status === 'waiting').flatMap((step): StepAct[] => {
-    const bad = step.spec.needs.find((n) => ['failed', 'skipped', 'cancelled'].includes(status.get(n)!))
-    if (bad !== undefined) return [{ kind: 'skipStep', step: step.name, why: `step '${bad}' ${status.get(bad)}` }]
-    if (!step.spec.needs.every((n) => status.get(n) === 'succeeded')) return []
-    if (step.retryAtMs !== null && nowMs < step.retryAtMs) return []
-    if (view.holdBack !== null) return []
-    return [{ kind: 'startAttempt', step: step.name, number: (view.made[step.name]?.total ?? 0) + 1 }]
-  })
+/** Why a step that could start does not, in words for people; null where none is held back. */
+export function heldBack(view: RunView, nowMs: number): string | null {
+  const ready = readyToStart(view, nowMs).length
+  if (ready === 0) return null
+  if (view.holdBack !== null) return view.holdBack
+  return ready <= view.places.free ? null : `all ${view.places.max} places for running steps are taken`
 }
+
+function startOrSkip(view: RunView, nowMs: number): StepAct[] {
+  const status = statuses(view)
+  const skips = view.steps.flatMap((step): StepAct[] => {
+    const bad = step.spec.needs.find((n) => ['failed', 'skipped', 'cancelled'].includes(status.get(n)!))
+    if (step.status !== 'waiting' || bad === undefined) return []
+    return [{ kind: 'skipStep', step: step.name, why: `step '${bad}' ${status.get(bad)}` }]
+  })
+  if (view.holdBack !== null) return skips
+  const starts = readyToStart(view, nowMs).slice(0, Math.max(0, view.places.free))
+  return [
+    ...skips,
+    ...starts.map((step): StepAct => ({ kind: 'startAttempt', step: step.name, number: (view.made[step.name]?.total ?? 0) + 1 })),
+  ]
+}
+
+function readyToStart(view: RunView, nowMs: number): Step[] {
+  if (view.run.status !== 'running' || view.run.cancelWhy !== null) return []
+  const status = statuses(view)
+  return view.steps.filter(
+    (step) =>
+      step.status === 'waiting' &&
+      step.spec.needs.every((n) => status.get(n) === 'succeeded') &&
+      (step.retryAtMs === null || nowMs >= step.retryAtMs),
+  )
+}
+
+const statuses = (view: RunView) => new Map(view.steps.map((s) => [s.name, s.status]))
 
 function decideEnd(steps: Step[]): StepAct[] {
   if (steps.some((s) => s.status === 'waiting' || s.status === 'running')) return []
@@ -113,10 +146,12 @@ function decideEnd(steps: Step[]): StepAct[] {
 }
 
 function cancelAll(view: RunView, why: string): StepAct[] {
-  const stops = view.attempts.map(({ attempt }): StepAct => ({ kind: 'stopAttempt', attempt, outcome: 'cancel', why }))
-  if (stops.length > 0) return stops
-  const open = view.steps.filter((s) => s.status === 'waiting')
-  return [...open.map((s): StepAct => ({ kind: 'cancelStep', step: s.name, why })), endRun('cancel', why)]
+  if (view.attempts.length > 0) {
+    const open = view.attempts.filter(({ seen }) => seen.kind !== 'ending')
+    return open.map(({ attempt }): StepAct => ({ kind: 'stopAttempt', attempt, outcome: 'cancel', why }))
+  }
+  const waiting = view.steps.filter((s) => s.status === 'waiting')
+  return [...waiting.map((s): StepAct => ({ kind: 'cancelStep', step: s.name, why })), endRun('cancel', why)]
 }
 
 const endRun = (event: 'succeed' | 'fail' | 'cancel', why: string): StepAct => ({ kind: 'endRun', event, why })

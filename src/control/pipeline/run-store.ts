@@ -37,6 +37,18 @@ export async function attemptsOf(db: Db, runId: string): Promise<Attempt[]> {
   return rows.map(toAttempt)
 }
 
+/** Attempts under way, over all runs. */
+export async function countOpenAttempts(db: Db): Promise<number> {
+  const row = await db
+    .selectFrom('attempt')
+    .innerJoin('run', 'run.id', 'attempt.run_id')
+    .select((eb) => eb.fn.countAll().as('open'))
+    .where('run.status', 'in', ['queued', 'running'])
+    .where('attempt.status', 'in', ['starting', 'running'])
+    .executeTakeFirstOrThrow()
+  return Number(row.open)
+}
+
 function toRun(row: Selectable<RunTable>): Run {
   return {
     id: row.id,

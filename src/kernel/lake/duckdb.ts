@@ -3,11 +3,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
 import type { DuckDBConnection } from '@duckdb/node-api'
+import { LakeRootError } from './errors.ts'
 
 export type { DuckDBConnection } from '@duckdb/node-api'
 
 export interface DuckDBOptions {
-  /** Folder against which relative paths in SQL are resolved; the working directory where it is not given. */
+  /**
+   * Folder against which relative paths in SQL are resolved; the working directory where it is not given. DuckDB looks
+   * in the working directory first even so: a job should run in `root`.
+   */
   root?: string
   threads?: number
   /** What DuckDB may hold in memory before it spills to `tempDir`. */
@@ -26,8 +30,11 @@ let opened = 0
 /**
  * A private in-memory DuckDB for one job. It never downloads an extension (a lake must work offline and the same
  * everywhere), counts time in UTC, and keeps to a memory limit so that a job can't starve the servers beside it.
+ * @throws LakeRootError if `root` has a comma and is not the working directory
  */
 export async function openDuckDB(options: DuckDBOptions = {}): Promise<OpenDuckDB> {
+  const { root } = options
+  if (root?.includes(',') && root !== process.cwd()) throw new LakeRootError(root)
   const tempDir = options.tempDir ?? join(tmpdir(), `millrace-duckdb-${process.pid}-${++opened}`)
   const instance = await DuckDBInstance.create(':memory:', {
     autoinstall_known_extensions: 'false',
@@ -37,7 +44,8 @@ export async function openDuckDB(options: DuckDBOptions = {}): Promise<OpenDuckD
   })
   const connection = await instance.connect()
   await connection.run(`SET TimeZone = 'UTC'`)
-  if (options.root !== undefined) await connection.run(`SET file_search_path = ${quoteText(options.root)}`)
+  if (options.root !== undefined && options.root !== process.cwd())
+    await connection.run(`SET file_search_path = ${quoteText(options.root)}`)
   return {
     connection,
     async close() {

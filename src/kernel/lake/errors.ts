@@ -60,3 +60,15 @@ export class LakeQueryTimeoutError extends MillraceError {
     })
   }
 }
+
+/** DuckDB takes a comma in its search path for a separator and knows no way to quote it. */
+export class LakeRootError extends MillraceError {
+  constructor(root: string) {
+    super({
+      code: 'MR_LAKE_ROOT',
+      kind: 'invalid',
+      message: `SQL can't find files by relative paths in ${root}: the folder's name has a comma.`,
+      fix: 'Rename the folder.',
+    })
+  }
+}

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { IngestInput, IngestStep } from './ingest.ts'
@@ -66,5 +66,6 @@ describe('an ingest process that is killed', () => {
     expect(totals).toMatchObject({ predictions: sent, labels: { records: sent, matched: sent, unmatched: 0 } })
     expect(totals.quarantine).toMatchObject({ records: sent, predictions: sent })
     expect(await readdir(join(lakeDir, 'quarantine'))).toHaveLength(sent)
+    await rm(root, { recursive: true })
   })
 })

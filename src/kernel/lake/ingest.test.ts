@@ -1,7 +1,7 @@
 import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { PredictionRecord, SchemaRecord } from '../contract/prediction.ts'
 import { LakeBusyError } from './errors.ts'
 import type { IngestHooks, IngestInput, IngestStep } from './ingest.ts'
@@ -25,6 +25,8 @@ beforeEach(async () => {
   spoolDir = made.spoolDir
   lakeDir = made.lakeDir
 })
+
+afterEach(() => rm(root, { recursive: true, force: true }))
 
 const ingest = (input: Partial<IngestInput> = {}, hooks: IngestHooks = {}) =>
   runIngestJob({ spoolDir, lakeDir, threads: 1, ...input }, hooks)

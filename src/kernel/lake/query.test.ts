@@ -1,6 +1,6 @@
-import { access, mkdir, readdir, writeFile } from 'node:fs/promises'
+import { access, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LakeQueryError, LakeQueryTimeoutError } from './errors.ts'
 import { runIngestJob } from './ingest.ts'
 import { label, newLake, NOON_MS, prediction, schema, writeSegment } from './lake-builders.ts'
@@ -16,6 +16,8 @@ beforeEach(async () => {
   spoolDir = made.spoolDir
   lakeDir = made.lakeDir
 })
+
+afterEach(() => rm(root, { recursive: true, force: true }))
 
 const query = (sql: string, more: Partial<LakeSqlInput & { limitRows: number }> = {}) =>
   runQueryJob({ lakeDir, root, sql, asOfMs: NOON_MS, threads: 1, ...more })
@@ -107,6 +109,23 @@ describe('a query over the lake', () => {
     await expect(query(sql)).rejects.toThrow(LakeQueryError)
     await expect(query(sql)).rejects.toThrow(message)
     await expect(access(join(root, 'x.csv'))).rejects.toThrow('ENOENT')
+  })
+})
+
+describe('a project folder with an odd name', () => {
+  it.each(["it's", 'a [b] c', 'st*r', 'qu?st', '{x}', 'ü"'])('works: %s', async (odd) => {
+    const inner = join(root, odd)
+    await mkdir(inner)
+    const [spool, lake] = [join(inner, 'spool'), join(inner, 'lake')]
+    await writeSegment(spool, [schema(), prediction()])
+    await runIngestJob({ spoolDir: spool, lakeDir: lake })
+    const input = { lakeDir: lake, root: inner, asOfMs: 0 }
+    await materialiseSql({ ...input, sql: 'FROM predictions', outPath: join(inner, 'x.parquet') })
+    expect((await runQueryJob({ ...input, sql: `SELECT count(*) FROM 'x.parquet'` })).rows).toEqual([[1]])
+  })
+
+  it('is refused where DuckDB could not find its files', async () => {
+    await expect(query('SELECT 1', { root: '/a,b' })).rejects.toMatchObject({ code: 'MR_LAKE_ROOT' })
   })
 })
 

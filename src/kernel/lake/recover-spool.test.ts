@@ -1,6 +1,6 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
   label,
   newLake,
@@ -22,6 +22,7 @@ let spoolDir: string
 beforeEach(async () => {
   spoolDir = (await newLake()).spoolDir
 })
+afterEach(() => rm(join(spoolDir, '..'), { recursive: true, force: true }))
 
 async function kindsIn(path: string): Promise<string[]> {
   return readSegment(await readFile(path)).bodies.map(({ body }) => decodeBody(body).kind)

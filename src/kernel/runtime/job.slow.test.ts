@@ -54,7 +54,13 @@ it('gives back what the body returns, with progress and output on the way', asyn
 })
 
 it('throws what the body throws, with code, fix and whether to try again', async () => {
-  await expect(run('refuse')).rejects.toMatchObject({ code: 'MR_TEST', kind: 'invalid', message: 'No.', fix: 'Do it.', retryable: true })
+  await expect(run('refuse')).rejects.toMatchObject({
+    code: 'MR_TEST',
+    kind: 'invalid',
+    message: 'No.',
+    fix: 'Do it.',
+    retryable: true,
+  })
   await expect(run('defect')).rejects.toMatchObject({ code: 'MR_JOB_DEFECT', message: expect.stringContaining('oops') })
   await expect(run('unknown')).rejects.toMatchObject({ message: expect.stringContaining("'unknown'") })
 })

@@ -53,7 +53,10 @@ export function createStore({ dialect, backend, release }: StoreParts): Store {
 }
 
 /** Kysely whose connections are refused while `refuse()` says so; a transaction's own queries don't ask for one. */
-function guardedKysely(dialect: Dialect, refuse: () => boolean): { db: Kysely<Database>; destroy: () => Promise<void> } {
+function guardedKysely(
+  dialect: Dialect,
+  refuse: () => boolean,
+): { db: Kysely<Database>; destroy: () => Promise<void> } {
   const driver = dialect.createDriver()
   const plain = new Kysely<Database>({ dialect: { ...methodsOf(dialect), createDriver: () => driver } })
   const provider: ConnectionProvider = {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { env } from 'node:process'
@@ -68,5 +68,6 @@ describe('a gateway in durable mode that is killed by SIGKILL', () => {
     expect(held).toBeGreaterThanOrEqual(acknowledged.length)
     const found = reconcile(await lakeTotals(lakeDir), await spoolBacklog(spoolDir), Date.now())
     expect(found).toMatchObject({ why: null, agrees: true, inLake: held, logged: held, inSpool: 0 })
+    await rm(root, { recursive: true })
   })
 })

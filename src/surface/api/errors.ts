@@ -86,7 +86,7 @@ export class ApiNoPageError extends MillraceError {
   constructor() {
     super({
       code: 'MR_API_NO_PAGE',
-      kind: 'unavailable',
+      kind: 'conflict',
       message: 'The control API listens on its unix socket only, so there is no page to open.',
       fix: "Start Millrace with 'millrace up --api-port 7070'.",
     })

@@ -116,10 +116,11 @@ export class Cli {
     this.line(JSON.stringify(value))
   }
 
-  table<R>(rows: R[], columns: Column<R>[], empty: string): void {
+  /** @param titles - of columns that are not ours (a query's) are shown as written */
+  table<R>(rows: R[], columns: Column<R>[], empty: string, titles: 'capitals' | 'as written' = 'capitals'): void {
     if (rows.length === 0) return this.line(this.style('dim', empty))
-    const [head, ...lines] = table(rows, columns, this.width)
-    this.line(this.style('dim', head!))
+    const [head = '', ...lines] = table(rows, columns, this.width)
+    this.line(this.style('dim', titles === 'capitals' ? head.toUpperCase() : head))
     for (const text of lines) this.line(text)
   }
 

@@ -83,8 +83,8 @@ it('tells everything at the first look, as when following starts late', () => {
     steps: [step({ status: 'failed', why: 'exit status 1', endedAtMs: 2_000 })],
   })
   expect(describeChanges(null, ended)).toEqual([
-    "run-1  failed in 2.0 s: step 'train' failed",
     '  train  failed in 2.0 s: exit status 1',
+    "run-1  failed in 2.0 s: step 'train' failed",
   ])
 })
 

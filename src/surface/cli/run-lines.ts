@@ -6,14 +6,16 @@ import { bar, duration, plainText } from './text.ts'
 
 /** @param before - null at the first look: then everything that is there already is told */
 export function describeChanges(before: RunView | null, now: RunView): string[] {
+  const changed = before?.status !== now.status
   return [
-    ...(before?.status === now.status ? [] : [statusLine(now)]),
+    ...(changed && now.endedAtMs === null ? [statusLine(now)] : []),
     ...now.steps.flatMap((step) =>
       stepLines(
         before?.steps.find((s) => s.name === step.name),
         step,
       ),
     ),
+    ...(changed && now.endedAtMs !== null ? [statusLine(now)] : []),
     ...outcomeLines(before, now),
   ].map(plainText)
 }

@@ -15,7 +15,7 @@ const columns = [
 describe('table', () => {
   it('lines columns up, numbers at the right, without trailing spaces', () => {
     expect(table(rows, columns, null)).toEqual([
-      'MODEL           N  WHY',
+      'model           n  why',
       'late-flight    12  better than late-flight@1 by 0.012 log loss on 5000 rows',
       'churn        1204',
     ])

@@ -35,7 +35,7 @@ export function table<R>(rows: R[], columns: Column<R>[], width: number | null):
       .trimEnd()
   return [
     line(
-      columns.map((c) => c.title.toUpperCase()),
+      columns.map((c) => c.title),
       null,
     ),
     ...cells.map((texts, r) => line(texts, rows[r]!)),

@@ -4,7 +4,13 @@ import { selectTree, withAncestors } from './select-tree.ts'
 
 /** `pid: [parent, group, session, started]` */
 const table = (rows: Record<number, [number, number, number, number]>): ProcessRow[] =>
-  Object.entries(rows).map(([pid, [parent, group, session, started]]) => ({ pid: Number(pid), parent, group, session, started }))
+  Object.entries(rows).map(([pid, [parent, group, session, started]]) => ({
+    pid: Number(pid),
+    parent,
+    group,
+    session,
+    started,
+  }))
 const nobody: ReadonlySet<number> = new Set()
 
 describe('selectTree', () => {

@@ -113,7 +113,9 @@ describe('a step', () => {
 
   it('can not be given up, nor started again, once it has begun', async () => {
     const step = attempt('echo once >> runs')
-    await (await startStep(step)).exited
+    await (
+      await startStep(step)
+    ).exited
     expect(await claimUnstarted(step.dir)).toBe(false)
     await expect(startStep(step)).rejects.toMatchObject({ code: 'MR_STEP_GIVEN_UP' })
     expect(readFileSync(join(base, 'runs'), 'utf8')).toBe('once\n')
@@ -124,7 +126,10 @@ describe('a step', () => {
     for (let round = 0; round < 15; round++) {
       const step = attempt('echo ran > ran-$ROUND')
       step.env = { ...env, ROUND: String(round) }
-      const starting = startStep(step).then(({ exited }) => exited, (error: { code: string }) => error)
+      const starting = startStep(step).then(
+        ({ exited }) => exited,
+        (error: { code: string }) => error,
+      )
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 6))
       const givenUp = await claimUnstarted(step.dir)
       await starting
@@ -134,7 +139,10 @@ describe('a step', () => {
 
   it('says clearly that its working directory is not there', async () => {
     const step = { ...attempt('true'), cwd: join(base, 'nowhere') }
-    await expect(startStep(step)).rejects.toMatchObject({ code: 'MR_SPAWN', message: expect.stringContaining('nowhere') })
+    await expect(startStep(step)).rejects.toMatchObject({
+      code: 'MR_SPAWN',
+      message: expect.stringContaining('nowhere'),
+    })
   })
 
   it('works in directories with odd names', async () => {
@@ -159,7 +167,10 @@ describe('a step', () => {
     const step = attempt('echo begin; sleep 1; echo end; exit 5')
     const starter = join(base, 'starter.ts')
     const modulePath = new URL('./step-process.ts', import.meta.url).href
-    writeFileSync(starter, `import { startStep } from '${modulePath}'\nawait startStep(${JSON.stringify(step)})\nconsole.log('up')\nsetInterval(() => {}, 1000)\n`)
+    writeFileSync(
+      starter,
+      `import { startStep } from '${modulePath}'\nawait startStep(${JSON.stringify(step)})\nconsole.log('up')\nsetInterval(() => {}, 1000)\n`,
+    )
     const parent = spawn(process.execPath, [starter], { stdio: ['ignore', 'pipe', 'inherit'] })
     await new Promise((resolve) => parent.stdout.once('data', resolve))
     parent.kill('SIGKILL')
@@ -172,7 +183,9 @@ describe('a step', () => {
     const times: number[] = []
     for (let round = 0; round < 20; round++) {
       const started = performance.now()
-      await (await startStep(attempt('true'))).exited
+      await (
+        await startStep(attempt('true'))
+      ).exited
       times.push(performance.now() - started)
     }
     expect(times.sort((a, b) => a - b)[10]).toBeLessThan(60)
@@ -182,7 +195,10 @@ describe('a step', () => {
 describe('limitLog', () => {
   it('keeps the head and the tail of a log that is being written', async () => {
     const path = join(base, 'log')
-    const writing = promisify(execFile)('/bin/sh', ['-c', `i=0; while [ $i -lt 40000 ]; do echo "line $i"; i=$((i+1)); done >> '${path}'`])
+    const writing = promisify(execFile)('/bin/sh', [
+      '-c',
+      `i=0; while [ $i -lt 40000 ]; do echo "line $i"; i=$((i+1)); done >> '${path}'`,
+    ])
     let largest = 0
     let done = false
     void writing.then(() => (done = true))

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { PGlite } from '@electric-sql/pglite'
 import { PGliteDialect } from 'kysely'
+import { MillraceError } from '../../errors.ts'
 import { asDataDirError, prepareDataDir, syncDir } from '../../runtime/data-dir.ts'
 import { errnoOf } from '../../runtime/system-error.ts'
 import { tryProcessLock } from '../../runtime/process-lock.ts'
@@ -37,8 +38,7 @@ export async function openPGlite({ directory, onProgress }: PGliteOptions): Prom
     })
   } catch (thrown) {
     attempt.lock.release()
-    if (errnoOf(thrown) !== null) throw asDataDirError(thrown, directory)
-    throw thrown instanceof Error && thrown.name === 'ExitStatus' ? new StoreDamagedError(directory, thrown) : thrown
+    throw whyNotOpened(thrown, directory)
   }
 }
 
@@ -55,15 +55,23 @@ async function createDatabase(directory: string, onProgress?: (text: string) => 
   }
   const temporary = join(parent, `${prefix}${process.pid}`)
   try {
-    const pglite = await startPGlite(temporary)
-    await pglite.close()
-    await syncTree(temporary)
+    await initialise(temporary)
     renameSync(temporary, directory)
     syncDir(parent)
   } catch (thrown) {
     rmSync(temporary, { recursive: true, force: true })
     throw thrown
   }
+}
+
+/** PGlite's WebAssembly speaks of files in its own error type, with WASI's numbers. */
+function whyNotOpened(thrown: unknown, directory: string): unknown {
+  if (thrown instanceof MillraceError) return thrown
+  const { name, errno } = thrown as { name?: unknown; errno?: unknown }
+  const wasi: Record<string, string> = { 2: 'EACCES', 19: 'EDQUOT', 51: 'ENOSPC', 63: 'EPERM', 69: 'EROFS' }
+  const code = name === 'ErrnoError' ? wasi[String(errno)] : errnoOf(thrown)
+  const known = asDataDirError({ code, cause: thrown }, directory)
+  return known instanceof MillraceError ? known : new StoreDamagedError(directory, thrown)
 }
 
 async function startPGlite(directory: string): Promise<PGlite> {
@@ -76,6 +84,18 @@ async function startPGlite(directory: string): Promise<PGlite> {
     startParams: startParams(PGlite.defaultStartParams, 'durable'),
     parsers: valueParsers,
   })
+}
+
+/** Without fsyncs, which would take most of the time; the finished tree is synced as a whole. */
+async function initialise(directory: string): Promise<void> {
+  const [{ PGlite }, { NodeFS }] = await Promise.all([
+    import('@electric-sql/pglite'),
+    import('@electric-sql/pglite/nodefs'),
+  ])
+  const startParameters = startParams(PGlite.defaultStartParams, 'in-memory')
+  const pglite = await PGlite.create({ fs: new NodeFS(directory), startParams: startParameters })
+  await pglite.close()
+  await syncTree(directory)
 }
 
 /**

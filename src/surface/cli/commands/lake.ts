@@ -49,6 +49,7 @@ function showRows(cli: Cli, { columns, rows, truncated, elapsedMs, manifest }: Q
       align: isNumber(c) ? ('right' as const) : ('left' as const),
     })),
     'no rows',
+    'as written',
   )
   const more = truncated ? ', there are more: raise --limit' : ''
   cli.note(cli.style('dim', `${number(rows.length)} rows in ${duration(elapsedMs)}, manifest ${manifest}${more}`))

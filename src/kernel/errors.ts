@@ -67,5 +67,7 @@ export function messageOf(thrown: unknown): string {
 
 /** For people who read it later: the message and, where there is one, the next move. */
 export function reasonOf(thrown: unknown): string {
-  return thrown instanceof MillraceError && thrown.fix !== undefined ? `${thrown.message} ${thrown.fix}` : messageOf(thrown)
+  return thrown instanceof MillraceError && thrown.fix !== undefined
+    ? `${thrown.message} ${thrown.fix}`
+    : messageOf(thrown)
 }

@@ -16,7 +16,7 @@ import { RoutePublisher } from '../control/release/route-publisher.ts'
 import { recordTraffic } from '../control/service-level/traffic-store.ts'
 import { TriggerController } from '../control/trigger/trigger-controller.ts'
 import { openFsArtifacts } from '../kernel/artifacts/fs/fs-artifacts.ts'
-import type { TrafficReport } from '../kernel/contract/routing.ts'
+import type { GatewayReport, TrafficReport } from '../kernel/contract/routing.ts'
 import { controlLoop, type ControlLoop } from '../kernel/control-loop.ts'
 import { watchFreeSpace, type FreeSpace } from '../kernel/disk-space.ts'
 import { messageOf, MillraceError } from '../kernel/errors.ts'
@@ -151,7 +151,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       },
       async onGatewayReport(report) {
         const { changed } = observations.hearGateway(report)
-        traffic.add(report.traffic)
+        traffic.add(report)
         if (changed || report.inFlight.length > 0) loops.get('deployment')?.wake()
       },
       followRoutes: (follower) => publisher.follow(follower),
@@ -202,11 +202,17 @@ const wakes: Record<Topic, Topic[]> = {
 }
 
 /** Collects what gateways count, so that the database is written once a second and not at each report. */
-function trafficBuffer(context: ControlContext): { add(reports: TrafficReport[]): void; flush(): Promise<void> } {
+function trafficBuffer(context: ControlContext): { add(report: GatewayReport): void; flush(): Promise<void> } {
   let pending: TrafficReport[] = []
+  /** By gateway start: a batch whose acknowledgement was lost is sent again under its number. */
+  const counted = new Map<string, number>()
   return {
-    add(reports) {
-      for (const report of reports) {
+    add({ token, trafficSeq, traffic }) {
+      if (trafficSeq <= (counted.get(token) ?? -1)) return
+      counted.set(token, trafficSeq)
+      for (const report of traffic) {
+        // Refused before any version was chosen: of no version's account.
+        if (report.version === '') continue
         const same = pending.find((p) => p.endpoint === report.endpoint && p.version === report.version)
         if (same === undefined) pending.push(structuredClone(report))
         else addReport(same, report)

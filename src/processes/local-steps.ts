@@ -4,13 +4,20 @@ import { ensureEnvironment } from '../kernel/runtime/environments.ts'
 import { limitLog } from '../kernel/runtime/log-limit.ts'
 import { claimUnstarted, observeStep, startStep, stopStep } from '../kernel/runtime/process/step-process.ts'
 
-type RunJob = <T>(kind: string, input: unknown) => Promise<T>
+type RunJob = <T>(kind: string, input: unknown, signal: AbortSignal) => Promise<T>
 
 /** Steps as processes of this machine. */
 export function stepRuntime({ dataDir, job }: { dataDir: string; job: RunJob }): StepRuntime {
   return {
     async start({ dir, command, cwd, env, token }) {
-      const { exited } = await startStep({ dir, command, cwd, env, token, record: { dataDir, id: `step-${token.slice(0, 8)}` } })
+      const { exited } = await startStep({
+        dir,
+        command,
+        cwd,
+        env,
+        token,
+        record: { dataDir, id: `step-${token.slice(0, 8)}` },
+      })
       return { exited: exited.then(() => undefined) }
     },
     observe: observeStep,
@@ -19,8 +26,8 @@ export function stepRuntime({ dataDir, job }: { dataDir: string; job: RunJob }):
     async limitLog(dir, limitBytes) {
       await limitLog(join(dir, 'log'), limitBytes)
     },
-    async environment(config, root, onLog) {
-      const built = await ensureEnvironment(config, { root, cacheDir: join(dataDir, 'environments'), onLog })
+    async environment(config, root, onLog, signal) {
+      const built = await ensureEnvironment(config, { root, cacheDir: join(dataDir, 'environments'), onLog, signal })
       const { kind } = config
       return {
         env: { ...inherited(), ...built.env },
@@ -28,8 +35,8 @@ export function stepRuntime({ dataDir, job }: { dataDir: string; job: RunJob }):
         record: { kind, digest: built.digest, reproducible: built.reproducible },
       }
     },
-    async materialiseSql(sql, asOfMs, root, target) {
-      await job('materialise', { lakeDir: join(dataDir, 'lake'), root, sql, asOfMs, outPath: target })
+    async materialiseSql(sql, asOfMs, root, target, signal) {
+      await job('materialise', { lakeDir: join(dataDir, 'lake'), root, sql, asOfMs, outPath: target }, signal)
     },
   }
 }
@@ -39,7 +46,9 @@ export function stepRuntime({ dataDir, job }: { dataDir: string; job: RunJob }):
  * Node that Millrace runs on first in PATH, so that `node train.mjs` works where no other is installed.
  */
 function inherited(): Record<string, string> {
-  const kept = Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined && !e[0].startsWith('MILLRACE_'))
+  const kept = Object.entries(process.env).filter(
+    (e): e is [string, string] => e[1] !== undefined && !e[0].startsWith('MILLRACE_'),
+  )
   const env = Object.fromEntries(kept)
   return { ...env, PATH: [dirname(process.execPath), env['PATH'] ?? ''].filter(Boolean).join(delimiter) }
 }

@@ -62,8 +62,9 @@ beforeEach(() => {
 afterEach(async () => {
   for (const up of ups.splice(0)) up.process.kill('SIGKILL')
   await stopAll(dataDir, { drainMs: 0, graceMs: 100 })
-  expect(await findAll(dataDir)).toEqual([])
+  const left = await findAll(dataDir)
   rmSync(dataDir, { recursive: true, force: true })
+  if (left.length > 0) throw new Error(`Left running: ${left.join(', ')}`)
 })
 
 function up(): Up {

@@ -31,7 +31,7 @@ const CLI = resolve(import.meta.dirname, '../../../src/surface/cli/main.ts')
 /** The first start makes the database. */
 const READY_LIMIT_MS = 60_000
 const STOP_LIMIT_MS = 30_000
-const POLL_MS = 100
+const POLL_MS = 250
 const WHO = 'demo'
 
 export class DemoError extends Error {

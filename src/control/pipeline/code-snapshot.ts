@@ -1,12 +1,34 @@
-import { cp, lstat, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
+import { cp, lstat, mkdir, mkdtemp, readdir, readlink, rm, symlink } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
-import { dirname, join, matchesGlob, relative } from 'node:path'
+import { dirname, join, matchesGlob, relative, resolve } from 'node:path'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
+import { staysInside } from '../../kernel/artifacts/tree.ts'
+import { messageOf, MillraceError } from '../../kernel/errors.ts'
 
 /** Larger files are data, not code: they are linked where a step runs, and not kept. */
 const CODE_FILE_MAX_BYTES = 5 * 1024 * 1024
 const SNAPSHOT_MAX_FILES = 20_000
 const alwaysLeftOut = ['.git', '.millrace', 'node_modules', '.venv', 'venv', '__pycache__', '.ipynb_checkpoints']
+
+export class CodeUnreadableError extends MillraceError {
+  constructor(root: string, cause: unknown) {
+    super({
+      code: 'MR_CODE_UNREADABLE',
+      kind: 'invalid',
+      message: `The project's folder '${root}' can't be read: ${messageOf(cause)}.`,
+      fix: "Make its files readable, leave what need not be read out with snapshotIgnore, or, where the folder has moved, run 'millrace apply' in the new one.",
+      cause,
+    })
+  }
+}
+
+export interface CodeSource {
+  root: string
+  /** Globs, relative to the root. */
+  ignore: string[]
+  /** Never part of the code, also where it lies inside the root. */
+  dataDir: string
+}
 
 export interface CodeSnapshot {
   digest: string
@@ -15,18 +37,16 @@ export interface CodeSnapshot {
   linked: string[]
 }
 
-/** Keeps the project's folder as an artifact, so that every attempt and resume of a run works on the same code. */
-export async function snapshotCode(
-  root: string,
-  ignore: string[],
-  artifacts: Artifacts,
-  tempDir: string,
-): Promise<CodeSnapshot> {
+/**
+ * Keeps the project's folder as an artifact, so that every attempt and resume of a run works on the same code.
+ * @throws CodeUnreadableError
+ */
+export async function snapshotCode(source: CodeSource, artifacts: Artifacts): Promise<CodeSnapshot> {
+  const tempDir = join(source.dataDir, 'tmp')
   await mkdir(tempDir, { recursive: true })
   const copy = await mkdtemp(join(tempDir, 'snapshot-'))
   try {
-    const found = await listCode(root, ignore)
-    for (const path of found.files) await copyInto(root, copy, path)
+    const found = await copyCode(source, copy)
     const { digest } = await artifacts.putDir(copy, { ignore: [] })
     return { digest, files: found.files.length, linked: found.linked }
   } finally {
@@ -36,54 +56,82 @@ export async function snapshotCode(
 
 /**
  * A fresh working copy for one attempt. What the snapshot leaves out (large files, ignored folders, packages installed
- * beside the project) is linked from the project's folder, so that relative paths work as they do there.
+ * beside the project) is linked from the project's folder, so that relative paths work as they do there. Code that was
+ * written since is not.
  */
 export async function checkOutCode(
-  code: { digest: string; root: string; nodeModules: string | null },
+  code: CodeSource & { digest: string; nodeModules: string | null },
   target: string,
   artifacts: Artifacts,
 ): Promise<void> {
   await artifacts.materialiseDir(code.digest, target)
   if (code.nodeModules !== null) await symlink(code.nodeModules, join(target, 'node_modules'))
-  await linkMissing(code.root, target)
+  const { entries } = await artifacts.readTree(code.digest)
+  await linkLeftOut(code, target, entries.length >= SNAPSHOT_MAX_FILES)
   const packages = nearestNodeModules(code.root)
-  if (packages !== null && !existsSync(join(target, 'node_modules'))) await symlink(packages, join(target, 'node_modules'))
+  if (packages !== null && (await isMissing(join(target, 'node_modules'))))
+    await symlink(packages, join(target, 'node_modules'))
 }
 
-/** Links what is in `from` and not in `to`; goes down into folders that exist on both sides. */
-async function linkMissing(from: string, to: string): Promise<void> {
-  for (const entry of await readdir(from, { withFileTypes: true })) {
-    if (entry.name === '.git' || entry.name === '.millrace') continue
-    const target = join(to, entry.name)
-    const there = await lstat(target).catch(() => null)
-    if (there === null) await symlink(join(from, entry.name), target)
-    else if (there.isDirectory() && entry.isDirectory()) await linkMissing(join(from, entry.name), target)
+/** @param all - the snapshot was full: whatever is missing was left out */
+async function linkLeftOut(source: CodeSource, target: string, all: boolean): Promise<void> {
+  const walk = async (from: string, to: string): Promise<void> => {
+    for (const entry of await readdir(from, { withFileTypes: true })) {
+      if (entry.name === '.git' || entry.name === '.millrace') continue
+      const [path, there] = [join(from, entry.name), join(to, entry.name)]
+      if (path === resolve(source.dataDir)) continue
+      const missing = await isMissing(there)
+      if (missing && (all || entry.isDirectory() || isLeftOut(source, path) || (await isData(source.root, path))))
+        await symlink(path, there)
+      else if (!missing && entry.isDirectory() && (await lstat(there)).isDirectory()) await walk(path, there)
+    }
   }
+  await walk(source.root, target)
 }
 
-async function listCode(root: string, ignore: string[]): Promise<{ files: string[]; linked: string[] }> {
+async function copyCode(source: CodeSource, copy: string): Promise<{ files: string[]; linked: string[] }> {
   const files: string[] = []
   const linked: string[] = []
   const walk = async (dir: string): Promise<void> => {
-    for (const entry of await readdir(dir, { withFileTypes: true })) {
+    const entries = await readdir(dir, { withFileTypes: true })
+    // An empty folder is somewhere to write: it must be the attempt's own.
+    if (entries.length === 0) await mkdir(join(copy, relative(source.root, dir)), { recursive: true })
+    for (const entry of entries) {
       const path = join(dir, entry.name)
-      const name = relative(root, path)
-      if (alwaysLeftOut.includes(entry.name) || ignore.some((glob) => matchesGlob(name, glob))) continue
+      const name = relative(source.root, path)
+      if (isLeftOut(source, path)) continue
       if (entry.isDirectory()) await walk(path)
-      if (!entry.isFile()) continue
-      const { size } = await lstat(path)
-      if (size > CODE_FILE_MAX_BYTES || files.length >= SNAPSHOT_MAX_FILES) linked.push(name)
-      else files.push(name)
+      else if (files.length >= SNAPSHOT_MAX_FILES || (await isData(source.root, path))) linked.push(name)
+      else {
+        await mkdir(dirname(join(copy, name)), { recursive: true })
+        await cp(path, join(copy, name), { verbatimSymlinks: true })
+        files.push(name)
+      }
     }
   }
-  await walk(root)
+  try {
+    await walk(source.root)
+  } catch (error) {
+    throw new CodeUnreadableError(source.root, error)
+  }
   return { files: files.sort(), linked }
 }
 
-async function copyInto(root: string, copy: string, path: string): Promise<void> {
-  const target = join(copy, path)
-  await mkdir(dirname(target), { recursive: true })
-  await cp(join(root, path), target)
+function isLeftOut({ root, ignore, dataDir }: CodeSource, path: string): boolean {
+  const name = relative(root, path)
+  const last = name.slice(name.lastIndexOf('/') + 1)
+  return path === resolve(dataDir) || alwaysLeftOut.includes(last) || ignore.some((glob) => matchesGlob(name, glob))
+}
+
+/** Not code: what is large, a link that leads outside, or no file at all. */
+async function isData(root: string, path: string): Promise<boolean> {
+  const found = await lstat(path)
+  if (found.isSymbolicLink()) return !staysInside(relative(root, path), await readlink(path))
+  return !found.isFile() || found.size > CODE_FILE_MAX_BYTES
+}
+
+async function isMissing(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => null)) === null
 }
 
 function nearestNodeModules(root: string): string | null {

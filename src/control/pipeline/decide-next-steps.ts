@@ -14,7 +14,14 @@ export type StepAct =
   | { kind: 'startRun' }
   | { kind: 'startAttempt'; step: string; number: number }
   | { kind: 'stopAttempt'; attempt: Attempt; outcome: 'timeOut' | 'cancel'; why: string }
-  | { kind: 'endAttempt'; attempt: Attempt; outcome: 'fail' | 'interrupt'; exitCode: number | null; why: string; retryAtMs: number | null }
+  | {
+      kind: 'endAttempt'
+      attempt: Attempt
+      outcome: 'fail' | 'interrupt'
+      exitCode: number | null
+      why: string
+      retryAtMs: number | null
+    }
   | { kind: 'collect'; attempt: Attempt } // it exited with 0: take its output, then record success
   | { kind: 'skipStep'; step: string; why: string }
   | { kind: 'cancelStep'; step: string; why: string }
@@ -66,7 +73,14 @@ function decideAttempt(view: RunView, attempt: Attempt, seen: Observed, nowMs: n
     case 'preparing':
     case 'running':
       if (nowMs - attempt.startedAtMs <= spec.timeoutMs) return []
-      return [{ kind: 'stopAttempt', attempt, outcome: 'timeOut', why: `ran longer than its time-out of ${seconds(spec.timeoutMs)}` }]
+      return [
+        {
+          kind: 'stopAttempt',
+          attempt,
+          outcome: 'timeOut',
+          why: `ran longer than its time-out of ${seconds(spec.timeoutMs)}`,
+        },
+      ]
     case 'exited':
       if (seen.code === 0) return [{ kind: 'collect', attempt }]
       return [failed(view, attempt, seen.code, exitReason(seen.code), nowMs)]
@@ -118,7 +132,11 @@ function startOrSkip(view: RunView, nowMs: number): StepAct[] {
   const starts = readyToStart(view, nowMs).slice(0, Math.max(0, view.places.free))
   return [
     ...skips,
-    ...starts.map((step): StepAct => ({ kind: 'startAttempt', step: step.name, number: (view.made[step.name]?.total ?? 0) + 1 })),
+    ...starts.map((step): StepAct => ({
+      kind: 'startAttempt',
+      step: step.name,
+      number: (view.made[step.name]?.total ?? 0) + 1,
+    })),
   ]
 }
 
@@ -140,8 +158,10 @@ function decideEnd(steps: Step[]): StepAct[] {
   const failedStep = steps.find((s) => s.status === 'failed')
   if (failedStep) return [endRun('fail', `step '${failedStep.name}' failed: ${failedStep.why ?? 'no reason recorded'}`)]
   const models = steps.filter((s) => s.modelDigest !== null)
-  if (models.length === 0) return [endRun('fail', 'every step ended well, but none wrote model.onnx into MILLRACE_MODEL_DIR')]
-  if (models.length > 1) return [endRun('fail', `more than one step wrote a model: ${models.map((s) => s.name).join(', ')}; one must`)]
+  if (models.length === 0)
+    return [endRun('fail', 'every step ended well, but none wrote model.onnx into MILLRACE_MODEL_DIR')]
+  if (models.length > 1)
+    return [endRun('fail', `more than one step wrote a model: ${models.map((s) => s.name).join(', ')}; one must`)]
   return [endRun('succeed', 'all steps succeeded')]
 }
 
@@ -160,11 +180,20 @@ const specOf = (view: RunView, attempt: Attempt) => view.steps.find((s) => s.nam
 
 const seconds = (ms: number) => (ms >= 1_000 ? `${Math.round(ms / 1_000)} s` : `${ms} ms`)
 
-const signals: Record<number, string> = { 1: 'SIGHUP', 2: 'SIGINT', 6: 'SIGABRT', 9: 'SIGKILL, often the kernel for want of memory', 11: 'SIGSEGV', 13: 'SIGPIPE', 15: 'SIGTERM' }
+const signals: Record<number, string> = {
+  1: 'SIGHUP',
+  2: 'SIGINT',
+  6: 'SIGABRT',
+  9: 'SIGKILL, often the kernel for want of memory',
+  11: 'SIGSEGV',
+  13: 'SIGPIPE',
+  15: 'SIGTERM',
+}
 
 function exitReason(code: number): string {
   if (code === 127) return 'exit status 127: the command was not found'
   if (code === 126) return 'exit status 126: the command is not executable'
-  if (code > 128) return `killed by signal ${code - 128}${signals[code - 128] === undefined ? '' : ` (${signals[code - 128]})`}`
+  if (code > 128)
+    return `killed by signal ${code - 128}${signals[code - 128] === undefined ? '' : ` (${signals[code - 128]})`}`
   return `exit status ${code}`
 }

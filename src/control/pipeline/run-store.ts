@@ -6,7 +6,12 @@ import { attemptMachine, runMachine, stepMachine, type Attempt, type Run, type S
 type Db = Kysely<Database> | Transaction<Database>
 
 export async function openRuns(db: Db): Promise<Run[]> {
-  const rows = await db.selectFrom('run').selectAll().where('status', 'in', ['queued', 'running']).orderBy('seq').execute()
+  const rows = await db
+    .selectFrom('run')
+    .selectAll()
+    .where('status', 'in', ['queued', 'running'])
+    .orderBy('seq')
+    .execute()
   return rows.map(toRun)
 }
 

@@ -24,14 +24,17 @@ export type StepStatus =
   | 'cancelled'
   | 'skipped' // a step it needs failed
 
-export const stepMachine = stateMachine<StepStatus, 'start' | 'succeed' | 'fail' | 'retry' | 'cancel' | 'skip'>('step', {
-  waiting: { start: 'running', skip: 'skipped', cancel: 'cancelled' },
-  running: { succeed: 'succeeded', fail: 'failed', retry: 'waiting', cancel: 'cancelled' },
-  succeeded: {},
-  failed: {},
-  cancelled: {},
-  skipped: {},
-})
+export const stepMachine = stateMachine<StepStatus, 'start' | 'succeed' | 'fail' | 'retry' | 'cancel' | 'skip'>(
+  'step',
+  {
+    waiting: { start: 'running', skip: 'skipped', cancel: 'cancelled' },
+    running: { succeed: 'succeeded', fail: 'failed', retry: 'waiting', cancel: 'cancelled' },
+    succeeded: {},
+    failed: {},
+    cancelled: {},
+    skipped: {},
+  },
+)
 
 export type AttemptStatus =
   | 'starting' // recorded; its folder, inputs and environment are being made
@@ -45,7 +48,14 @@ export type AttemptStatus =
 export type AttemptEvent = 'started' | 'succeed' | 'fail' | 'timeOut' | 'cancel' | 'interrupt'
 
 export const attemptMachine = stateMachine<AttemptStatus, AttemptEvent>('attempt', {
-  starting: { started: 'running', succeed: 'succeeded', fail: 'failed', timeOut: 'timedOut', cancel: 'cancelled', interrupt: 'interrupted' },
+  starting: {
+    started: 'running',
+    succeed: 'succeeded',
+    fail: 'failed',
+    timeOut: 'timedOut',
+    cancel: 'cancelled',
+    interrupt: 'interrupted',
+  },
   running: { succeed: 'succeeded', fail: 'failed', timeOut: 'timedOut', cancel: 'cancelled', interrupt: 'interrupted' },
   succeeded: {},
   failed: {},

@@ -37,10 +37,10 @@ export function stepEnvironment(
   }
 }
 
-/** The command with its parameters as `--name value`, quoted for /bin/sh. */
+/** The command with its parameters as `--name value`, names and values quoted for /bin/sh. */
 export function stepCommand(step: Step, run: Run): string {
   if (!step.spec.args) return step.spec.command
-  const args = Object.entries(run.params).map(([name, value]) => `--${name} ${quote(String(value))}`)
+  const args = Object.entries(run.params).map(([name, value]) => `${quote(`--${name}`)} ${quote(String(value))}`)
   return [step.spec.command, ...args].join(' ')
 }
 

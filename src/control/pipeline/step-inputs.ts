@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { glob, mkdir, stat } from 'node:fs/promises'
-import { isAbsolute, join } from 'node:path'
+import { glob, mkdir, readdir, stat } from 'node:fs/promises'
+import { isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { MillraceError } from '../../kernel/errors.ts'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import type { Run, Step } from './run.ts'
@@ -33,15 +33,24 @@ export class InputMissingError extends MillraceError {
 export interface InputTools {
   root: string
   artifacts: Artifacts
+  /** Aborted when nobody needs the inputs any more. */
+  signal: AbortSignal
   /** Writes the rows of a query to a Parquet file, in a process of its own. */
   materialiseSql(sql: string, asOfMs: number, target: string): Promise<void>
 }
 
 /** Makes every declared input of a step ready as a path. */
-export async function prepareInputs(run: Run, step: Step, others: Step[], dir: string, tools: InputTools): Promise<InputRecord[]> {
+export async function prepareInputs(
+  run: Run,
+  step: Step,
+  others: Step[],
+  dir: string,
+  tools: InputTools,
+): Promise<InputRecord[]> {
   const records: InputRecord[] = []
   await mkdir(dir, { recursive: true })
   for (const { name, source } of step.spec.inputs) {
+    tools.signal.throwIfAborted()
     if (source.kind === 'file') records.push(await fileInput(step, name, source.path, tools))
     else if (source.kind === 'sql') records.push(await sqlInput(run, name, source.sql, dir, tools))
     else records.push(await stepInput(step, name, source, others, dir, tools))
@@ -54,15 +63,31 @@ async function fileInput(step: Step, name: string, path: string, tools: InputToo
   const hash = createHash('sha256')
   let files = 0
   let sizeBytes = 0
-  for (const file of (await Array.fromAsync(glob(pattern))).sort()) {
+  for (const file of await filesOf(pattern)) {
+    tools.signal.throwIfAborted()
     const { size } = await stat(file)
-    hash.update(`${file}\0${size}\0`)
+    hash.update(`${relative(tools.root, file)}\0${size}\0`)
     for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer)
     files++
     sizeBytes += size
   }
   if (files === 0) throw new InputMissingError(step.spec.name, name, path)
   return { name, kind: 'file', source: path, path: pattern, digest: `sha256:${hash.digest('hex')}`, files, sizeBytes }
+}
+
+/** A file of that very name, all files below a folder, or what a glob matches; sorted. */
+async function filesOf(pattern: string): Promise<string[]> {
+  const literal = await stat(pattern).catch(() => null)
+  const roots = literal === null ? await Array.fromAsync(glob(pattern)) : [pattern]
+  const files: string[] = []
+  for (const path of roots) {
+    if (!(await stat(path)).isDirectory()) files.push(path)
+    else {
+      const below = await readdir(path, { recursive: true, withFileTypes: true })
+      files.push(...below.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)))
+    }
+  }
+  return files.sort()
 }
 
 async function sqlInput(run: Run, name: string, sql: string, dir: string, tools: InputTools): Promise<InputRecord> {
@@ -86,7 +111,8 @@ async function stepInput(
   const folder = join(dir, source.step)
   const there = await stat(folder).catch(() => null)
   if (there === null) await tools.artifacts.materialiseDir(digest, folder)
-  const path = source.file === null ? folder : join(folder, source.file)
+  const path = source.file === null ? folder : resolve(folder, source.file)
+  if (path !== folder && !path.startsWith(folder + sep)) throw new InputMissingError(step.spec.name, name, declared)
   const found = await stat(path).catch(() => null)
   if (found === null) throw new InputMissingError(step.spec.name, name, declared)
   return { name, kind: 'step', source: declared, path, digest, files: 1, sizeBytes: found.isFile() ? found.size : 0 }

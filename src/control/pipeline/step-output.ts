@@ -1,4 +1,4 @@
-import { readFile, readdir, stat } from 'node:fs/promises'
+import { open, readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import { messageOf } from '../../kernel/errors.ts'
@@ -15,12 +15,12 @@ export interface StepOutput {
 export type MetricTree = { [name: string]: number | MetricTree }
 
 const METRICS_MAX_BYTES = 1024 * 1024
-const FAILURE_MAX_CHARS = 2_000
+const FAILURE_MAX_BYTES = 2_000
 
 /** Takes what a step left behind into the artifact store. Repeating it gives the same digests. */
 export async function collectOutput(attemptDir: string, artifacts: Artifacts): Promise<StepOutput> {
   const outputDir = join(attemptDir, 'output')
-  const hasOutput = (await readdir(outputDir)).length > 0
+  const hasOutput = (await filesIn(outputDir)).length > 0
   const model = await fileOrNull(join(attemptDir, 'model', 'model.onnx'))
   const { metrics, warnings } = await readMetrics(join(outputDir, 'metrics.json'))
   return {
@@ -36,8 +36,23 @@ export async function collectOutput(attemptDir: string, artifacts: Artifacts): P
 export async function failureFile(attemptDir: string): Promise<string | null> {
   const found = await fileOrNull(join(attemptDir, 'output', 'failure'))
   if (found === null) return null
-  const text = (await readFile(found.path, 'utf8')).trim().slice(0, FAILURE_MAX_CHARS)
-  return text === '' ? null : text
+  const file = await open(found.path)
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(FAILURE_MAX_BYTES), 0, FAILURE_MAX_BYTES, 0)
+    const text = buffer.subarray(0, bytesRead).toString('utf8').replaceAll('\0', '').trim()
+    return text === '' ? null : text
+  } finally {
+    await file.close()
+  }
+}
+
+/** What the trainer said of its model, from its kept output. */
+export async function reportedMetrics(outputDigest: string | null, artifacts: Artifacts): Promise<MetricTree | null> {
+  if (outputDigest === null) return null
+  const { entries } = await artifacts.readTree(outputDigest)
+  const file = entries.find((entry) => entry.type === 'file' && entry.path === 'metrics.json')
+  if (file?.type !== 'file') return null
+  return (await readMetrics(await artifacts.verifiedPath(file.digest))).metrics
 }
 
 /**
@@ -47,7 +62,8 @@ export async function failureFile(attemptDir: string): Promise<string | null> {
 async function readMetrics(path: string): Promise<{ metrics: MetricTree | null; warnings: string[] }> {
   const found = await fileOrNull(path)
   if (found === null) return { metrics: null, warnings: [] }
-  if (found.sizeBytes > METRICS_MAX_BYTES) return refuse(`it has ${found.sizeBytes} bytes, at most ${METRICS_MAX_BYTES} are read`)
+  if (found.sizeBytes > METRICS_MAX_BYTES)
+    return refuse(`it has ${found.sizeBytes} bytes, at most ${METRICS_MAX_BYTES} are read`)
   try {
     const parsed: unknown = JSON.parse(await readFile(path, 'utf8'))
     const problem = problemIn(parsed, '')
@@ -57,7 +73,10 @@ async function readMetrics(path: string): Promise<{ metrics: MetricTree | null; 
   }
 }
 
-const refuse = (why: string) => ({ metrics: null, warnings: [`metrics.json is ignored: ${why}. Write nested objects of numbers.`] })
+const refuse = (why: string) => ({
+  metrics: null,
+  warnings: [`metrics.json is ignored: ${why}. Write nested objects of numbers.`],
+})
 
 function problemIn(value: unknown, path: string): string | null {
   if (typeof value === 'number' && Number.isFinite(value)) return path === '' ? 'it is a number, not an object' : null
@@ -70,12 +89,23 @@ function problemIn(value: unknown, path: string): string | null {
   return null
 }
 
+/** A step may have removed its output directory: then it has none. */
+async function filesIn(dir: string): Promise<string[]> {
+  try {
+    return await readdir(dir)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
 async function fileOrNull(path: string): Promise<{ path: string; sizeBytes: number } | null> {
   try {
     const found = await stat(path)
     return found.isFile() ? { path, sizeBytes: found.size } : null
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null
     throw error
   }
 }

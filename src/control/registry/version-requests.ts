@@ -12,7 +12,7 @@ import type { Approval, Disposition, Lineage } from './version.ts'
 export async function createVersionOfRun(
   tx: Transaction<Database>,
   clock: Clock,
-  made: { run: Run; trained: Step; steps: Step[]; attempts: Attempt[]; sizeBytes: number },
+  made: { run: Run; trained: Step; attempts: Attempt[]; sizeBytes: number; reportedMetrics: unknown },
 ): Promise<string> {
   const { run, trained } = made
   return insertVersion(tx, clock, {
@@ -22,6 +22,7 @@ export async function createVersionOfRun(
     modelDigest: trained.modelDigest!,
     sizeBytes: made.sizeBytes,
     lineage: lineageOf(run, made.attempts),
+    reportedMetrics: made.reportedMetrics,
     trainedAtMs: trained.endedAtMs ?? clock.epochMs(),
     cause: `trained by ${run.id}`,
   })
@@ -36,7 +37,11 @@ export interface ImportedModel {
   cause: string
 }
 
-export async function createImportedVersion(tx: Transaction<Database>, clock: Clock, model: ImportedModel): Promise<string> {
+export async function createImportedVersion(
+  tx: Transaction<Database>,
+  clock: Clock,
+  model: ImportedModel,
+): Promise<string> {
   const lineage: Lineage = {
     importedFrom: model.importedFrom,
     codeDigest: null,
@@ -47,7 +52,13 @@ export async function createImportedVersion(tx: Transaction<Database>, clock: Cl
     environments: [],
     holdoutDigest: null,
   }
-  return insertVersion(tx, clock, { ...model, runId: null, lineage, trainedAtMs: clock.epochMs() })
+  return insertVersion(tx, clock, {
+    ...model,
+    runId: null,
+    lineage,
+    reportedMetrics: null,
+    trainedAtMs: clock.epochMs(),
+  })
 }
 
 async function insertVersion(
@@ -60,6 +71,7 @@ async function insertVersion(
     modelDigest: string
     sizeBytes: number
     lineage: Lineage
+    reportedMetrics: unknown
     trainedAtMs: number
     cause: string
   },
@@ -83,12 +95,20 @@ async function insertVersion(
       model_digest: facts.modelDigest,
       size_bytes: facts.sizeBytes,
       lineage: JSON.stringify(facts.lineage),
+      reported_metrics: facts.reportedMetrics === null ? null : JSON.stringify(facts.reportedMetrics),
       trained_at_ms: facts.trainedAtMs,
       created_at_ms: clock.epochMs(),
       created_calendar_ms: Math.round(clock.calendarMs()),
     })
     .execute()
-  await appendEvent(tx, { entity: 'version', entityId: id, from: null, to: 'candidate', cause: facts.cause, ...timesOf(clock) })
+  await appendEvent(tx, {
+    entity: 'version',
+    entityId: id,
+    from: null,
+    to: 'candidate',
+    cause: facts.cause,
+    ...timesOf(clock),
+  })
   return id
 }
 
@@ -105,7 +125,12 @@ export async function setSignature(
 }
 
 /** A person's word on a version. It reopens the question of its release. */
-export async function setApproval(tx: Transaction<Database>, clock: Clock, versionId: string, approval: Approval): Promise<void> {
+export async function setApproval(
+  tx: Transaction<Database>,
+  clock: Clock,
+  versionId: string,
+  approval: Approval,
+): Promise<void> {
   await tx
     .updateTable('version')
     .set({ approval: JSON.stringify(approval), disposition: null, disposition_why: null })
@@ -128,12 +153,15 @@ export async function setDisposition(
   disposition: Disposition,
   why: string,
 ): Promise<void> {
-  await tx
-    .updateTable('version')
-    .set({ disposition, disposition_why: why })
-    .where('id', '=', versionId)
-    .execute()
-  await appendEvent(tx, { entity: 'disposition', entityId: versionId, from: null, to: disposition, cause: why, ...timesOf(clock) })
+  await tx.updateTable('version').set({ disposition, disposition_why: why }).where('id', '=', versionId).execute()
+  await appendEvent(tx, {
+    entity: 'disposition',
+    entityId: versionId,
+    from: null,
+    to: disposition,
+    cause: why,
+    ...timesOf(clock),
+  })
 }
 
 /** Points an alias at a version (null removes it) and appends to its history. */
@@ -153,9 +181,23 @@ export async function setAlias(
   const times = timesOf(clock)
   await tx
     .insertInto('alias_history')
-    .values({ model, alias, version_id: versionId, cause: change.cause, at_ms: times.atMs, calendar_ms: times.calendarMs })
+    .values({
+      model,
+      alias,
+      version_id: versionId,
+      cause: change.cause,
+      at_ms: times.atMs,
+      calendar_ms: times.calendarMs,
+    })
     .execute()
-  await appendEvent(tx, { entity: 'alias', entityId: `${model}@${alias}`, from: null, to: versionId ?? 'removed', cause: change.cause, ...times })
+  await appendEvent(tx, {
+    entity: 'alias',
+    entityId: `${model}@${alias}`,
+    from: null,
+    to: versionId ?? 'removed',
+    cause: change.cause,
+    ...times,
+  })
 }
 
 function lineageOf(run: Run, attempts: Attempt[]): Lineage {
@@ -166,7 +208,9 @@ function lineageOf(run: Run, attempts: Attempt[]): Lineage {
     params: run.params,
     seed: run.seed,
     asOfMs: run.asOfMs,
-    inputs: good.flatMap((a) => ((a.inputs ?? []) as InputRecord[]).map((i) => ({ step: a.step, name: i.name, digest: i.digest }))),
+    inputs: good.flatMap((a) =>
+      ((a.inputs ?? []) as InputRecord[]).map((i) => ({ step: a.step, name: i.name, digest: i.digest })),
+    ),
     environments: good.map((a) => {
       const place = a.environment as StepPlace['record'] | null
       const environment = [place?.kind ?? 'inherit', place?.digest].filter(Boolean).join(' ')

@@ -28,7 +28,10 @@ export async function resolveVersion(db: Db, ref: string): Promise<Version> {
   const version = id === null ? null : await findVersion(db, id)
   if (version !== null) return version
   const known = await listVersions(db, { model: parsed?.model ?? '', limit: 5 })
-  throw new VersionNotFoundError(ref, known.map((v) => v.id))
+  throw new VersionNotFoundError(
+    ref,
+    known.map((v) => v.id),
+  )
 }
 
 export async function listVersions(db: Db, filter: { model?: string; limit: number }): Promise<Version[]> {
@@ -84,7 +87,13 @@ export interface AliasSpan {
 /** Every change of a model's aliases, oldest first. */
 export async function aliasHistory(db: Db, model: string): Promise<AliasSpan[]> {
   const rows = await db.selectFrom('alias_history').selectAll().where('model', '=', model).orderBy('seq').execute()
-  return rows.map((r) => ({ alias: r.alias, versionId: r.version_id, cause: r.cause, fromMs: r.at_ms, fromCalendarMs: r.calendar_ms }))
+  return rows.map((r) => ({
+    alias: r.alias,
+    versionId: r.version_id,
+    cause: r.cause,
+    fromMs: r.at_ms,
+    fromCalendarMs: r.calendar_ms,
+  }))
 }
 
 export interface LiveSpan {

@@ -20,6 +20,7 @@ export interface DeploymentView {
   /** Replicas lost in the last minute: restarts wait longer each time. */
   recentlyGone: number
   lastGoneAtMs: number | null
+  lastGoneWhy: string | null
 }
 
 export interface ReplicaView {
@@ -54,7 +55,9 @@ export function decideDeployment(view: DeploymentView, nowMs: number): Deploymen
       return decideDraining(view)
     case 'stopped':
     case 'failed':
-      return view.replicas.filter((r) => r.replica.status === 'running').map((r) => ({ kind: 'stopReplica', replica: r.replica, why: `deployment ${deployment.status}` }))
+      return view.replicas
+        .filter((r) => r.replica.status === 'running')
+        .map((r) => ({ kind: 'stopReplica', replica: r.replica, why: `deployment ${deployment.status}` }))
   }
 }
 
@@ -65,18 +68,25 @@ export function isReady(view: ReplicaView): boolean {
 function decideHeld(view: DeploymentView, nowMs: number): DeploymentAct[] {
   const { deployment, replicas } = view
   const broken = replicas.find((r) => r.lease?.state === 'failed' && r.replica.status === 'running')
+  // Once gateways know it, it is repaired and not given up: it may have the traffic.
+  const unproven = deployment.status === 'starting' && !deployment.discoverable
   if (broken !== undefined) {
-    if (deployment.status === 'starting') return [{ kind: 'fail', deployment, why: broken.lease?.why ?? 'a replica could not load the model' }]
+    if (unproven) return [{ kind: 'fail', deployment, why: broken.lease?.why ?? 'a replica could not load the model' }]
     return [{ kind: 'stopReplica', replica: broken.replica, why: broken.lease?.why ?? 'it could not load the model' }]
   }
-  if (deployment.status === 'starting' && view.recentlyGone >= START_FAILURES_MAX)
-    return [{ kind: 'fail', deployment, why: `${view.recentlyGone} replicas died while starting` }]
+  if (unproven && view.recentlyGone >= START_FAILURES_MAX) {
+    const last = view.lastGoneWhy ?? 'no reason recorded'
+    return [{ kind: 'fail', deployment, why: `${view.recentlyGone} replicas ended while starting, the last: ${last}` }]
+  }
   const running = replicas.filter((r) => r.replica.status === 'running')
   const missing = deployment.replicasWanted - running.length
   const ready = running.filter(isReady).length
   if (deployment.status === 'starting' && ready >= deployment.replicasWanted) return [{ kind: 'allReady', deployment }]
-  if (missing > 0 && nowMs >= restartAtMs(view)) return Array.from({ length: missing }, () => ({ kind: 'startReplica', deploymentId: deployment.id }))
-  return running.slice(deployment.replicasWanted).map((r) => ({ kind: 'stopReplica', replica: r.replica, why: 'more replicas than wanted' }))
+  if (missing > 0 && nowMs >= restartAtMs(view))
+    return Array.from({ length: missing }, () => ({ kind: 'startReplica', deploymentId: deployment.id }))
+  return running
+    .slice(deployment.replicasWanted)
+    .map((r) => ({ kind: 'stopReplica', replica: r.replica, why: 'more replicas than wanted' }))
 }
 
 /** One lost replica is replaced at once, the following ones later and later. */
@@ -95,9 +105,12 @@ function decideDraining(view: DeploymentView): DeploymentAct[] {
 function goneOrNot(view: ReplicaView, nowMs: number): DeploymentAct[] {
   const { replica } = view
   const ageMs = nowMs - replica.createdAtMs
-  if (view.process === 'dead') return [{ kind: 'replicaGone', replica, why: replica.status === 'stopping' ? 'stopped' : 'its process has died' }]
-  if (view.process === 'unknown' && replica.status === 'stopping') return [{ kind: 'replicaGone', replica, why: 'stopped' }]
-  if (view.process === 'unknown' && ageMs > UNSEEN_MAX_MS) return [{ kind: 'replicaGone', replica, why: 'it has ended, or never came up' }]
+  if (view.process === 'dead')
+    return [{ kind: 'replicaGone', replica, why: replica.status === 'stopping' ? 'stopped' : 'its process has died' }]
+  if (view.process === 'unknown' && replica.status === 'stopping')
+    return [{ kind: 'replicaGone', replica, why: 'stopped' }]
+  if (view.process === 'unknown' && ageMs > UNSEEN_MAX_MS)
+    return [{ kind: 'replicaGone', replica, why: 'it has ended, or never came up' }]
   if (view.process === 'alive' && replica.status === 'running' && Math.min(ageMs, view.silentMs) > SILENT_MAX_MS)
     return [{ kind: 'stopReplica', replica, why: `no word from it for ${SILENT_MAX_MS / 1000} s` }]
   return []

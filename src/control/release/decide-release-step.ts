@@ -4,6 +4,7 @@ import { releaseMachine } from './release.ts'
 export type ReleaseStep =
   | { kind: 'hold'; why: string }
   | { kind: 'supersede'; why: string }
+  | { kind: 'cancel'; why: string } // overruled by a person, before it had the traffic
   | { kind: 'deploy' } // make a deployment and wait for its replicas
   | { kind: 'useWarm'; deploymentId: string; why: string } // its deployment is already up and has been proven
   | { kind: 'startPreflight' }
@@ -22,28 +23,31 @@ export interface ReleaseView {
   readyReplicas: number
   /** Result of the preflight of this release; null: not started, or still running. */
   preflight: { kind: 'passed' | 'failed'; why: string } | 'running' | null
+  /** A person's word against the version, if there is one. */
+  rejected: string | null
+  /** In its status, as far as this control plane has been there to see it: a restart must not look like a time-out. */
+  waitedMs: number
   timeoutMs: number
   diskLow: boolean
 }
 
 /** The next step of one release. Pure: all that is known is in `view`. */
-export function decideReleaseStep(view: ReleaseView, nowMs: number): ReleaseStep {
+export function decideReleaseStep(view: ReleaseView): ReleaseStep {
   const { release } = view
-  const late = nowMs - release.statusAtMs > view.timeoutMs
+  if (!isOpen(release)) return { kind: 'hold', why: 'it has ended' }
+  if (view.rejected !== null) return { kind: 'cancel', why: view.rejected }
+  const rollback = view.open.find((r) => r.kind === 'rollback' && order(r) > order(release))
+  if (rollback !== undefined && release.status !== 'queued')
+    return { kind: 'cancel', why: `${rollback.id} goes back to ${rollback.versionId}` }
   switch (release.status) {
     case 'queued':
       return decideQueued(view)
     case 'deploying':
-      if (view.deployment?.status === 'failed') return { kind: 'fail', why: view.deployment.why ?? 'its deployment failed' }
-      if (view.readyReplicas > 0) return { kind: 'startPreflight' }
-      return late ? { kind: 'fail', why: `no replica was ready within ${view.timeoutMs / 1000} s` } : { kind: 'hold', why: 'waiting for a replica' }
+      return decideDeploying(view)
     case 'preflight':
-      if (view.preflight === null) return { kind: 'startPreflight' }
-      if (view.preflight === 'running') return late ? { kind: 'fail', why: `preflight took longer than ${view.timeoutMs / 1000} s` } : { kind: 'hold', why: 'preflight is running' }
-      if (view.preflight.kind === 'failed') return { kind: 'fail', why: `preflight: ${view.preflight.why}` }
-      return { kind: 'passPreflight', why: view.preflight.why }
+      return decidePreflight(view)
     case 'switching':
-      return decideSwitching(view, late)
+      return decideSwitching(view)
     case 'released':
     case 'rolled-back':
     case 'failed':
@@ -53,26 +57,53 @@ export function decideReleaseStep(view: ReleaseView, nowMs: number): ReleaseStep
   }
 }
 
+function decideDeploying(view: ReleaseView): ReleaseStep {
+  if (view.deployment?.status === 'failed') return { kind: 'fail', why: view.deployment.why ?? 'its deployment failed' }
+  if (view.readyReplicas > 0) return { kind: 'startPreflight' }
+  return isLate(view)
+    ? { kind: 'fail', why: `no replica was ready within ${view.timeoutMs / 1000} s` }
+    : { kind: 'hold', why: 'waiting for a replica' }
+}
+
+function decidePreflight(view: ReleaseView): ReleaseStep {
+  const { preflight } = view
+  if (view.deployment?.status === 'failed') return { kind: 'fail', why: view.deployment.why ?? 'its deployment failed' }
+  if (preflight === null && view.readyReplicas > 0) return { kind: 'startPreflight' }
+  if (preflight === null || preflight === 'running') {
+    if (isLate(view)) return { kind: 'fail', why: `preflight took longer than ${view.timeoutMs / 1000} s` }
+    return { kind: 'hold', why: preflight === null ? 'waiting for a replica' : 'preflight is running' }
+  }
+  if (preflight.kind === 'failed') return { kind: 'fail', why: `preflight: ${preflight.why}` }
+  return { kind: 'passPreflight', why: preflight.why }
+}
+
+const isLate = (view: ReleaseView) => view.waitedMs > view.timeoutMs
+
 function decideQueued(view: ReleaseView): ReleaseStep {
   const { release } = view
   const others = view.open.filter((r) => r.id !== release.id)
-  const newer = others.find((r) => r.status === 'queued' && r.createdAtMs >= release.createdAtMs && r.id !== release.id && order(r) > order(release))
+  const newer = others.find((r) => r.status === 'queued' && order(r) > order(release))
   if (newer !== undefined) return { kind: 'supersede', why: `${newer.id} (${newer.versionId}) is newer` }
   const busy = others.find((r) => r.status !== 'queued')
-  // A rollback does not wait behind the release it may be there to end: that one never flips once this has.
+  // A rollback does not wait behind the release it may be there to end: that one is cancelled when it is looked at.
   if (busy !== undefined && release.kind !== 'rollback') return { kind: 'hold', why: `${busy.id} is under way` }
-  if (view.warm !== null && view.warm.readyReplicas > 0) return { kind: 'useWarm', deploymentId: view.warm.deploymentId, why: 'its deployment is warm' }
+  if (view.warm !== null && view.warm.readyReplicas > 0)
+    return { kind: 'useWarm', deploymentId: view.warm.deploymentId, why: 'its deployment is warm' }
   if (view.diskLow) return { kind: 'hold', why: 'disk space is low' }
   return { kind: 'deploy' }
 }
 
-function decideSwitching(view: ReleaseView, late: boolean): ReleaseStep {
-  if (view.deployment === null || view.deployment.status === 'failed') return { kind: 'fail', why: view.deployment?.why ?? 'its deployment is gone' }
+function decideSwitching(view: ReleaseView): ReleaseStep {
+  if (view.deployment === null || ['failed', 'draining', 'stopped'].includes(view.deployment.status))
+    return { kind: 'fail', why: view.deployment?.why ?? 'its deployment is gone' }
   const { readyReplicas, deployment } = view
-  if (readyReplicas >= deployment.replicasWanted) return { kind: 'flip', why: `${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
-  if (view.release.kind === 'rollback' && readyReplicas > 0) return { kind: 'flip', why: `rollback: ${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
-  if (!late) return { kind: 'hold', why: `${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
-  if (readyReplicas > 0) return { kind: 'flip', why: `only ${readyReplicas} of ${deployment.replicasWanted} replicas were ready in time` }
+  if (readyReplicas >= deployment.replicasWanted)
+    return { kind: 'flip', why: `${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
+  if (view.release.kind === 'rollback' && readyReplicas > 0)
+    return { kind: 'flip', why: `rollback: ${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
+  if (!isLate(view)) return { kind: 'hold', why: `${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
+  if (readyReplicas > 0)
+    return { kind: 'flip', why: `only ${readyReplicas} of ${deployment.replicasWanted} replicas were ready in time` }
   return { kind: 'fail', why: 'its replicas were lost before the route flipped' }
 }
 

@@ -5,6 +5,7 @@ import type { Version } from '../registry/version.ts'
 export type ReleaseDecision =
   | { kind: 'wait' } // the proof is still under way
   | { kind: 'release'; why: string }
+  | { kind: 'keep'; why: string } // it is live already
   | { kind: 'spare'; why: string }
   | { kind: 'awaitApproval'; why: string }
   | { kind: 'refuse'; why: string }
@@ -26,6 +27,8 @@ export function decideRelease(question: ReleaseQuestion, calendarMs: number): Re
   if (version.status === 'evaluating') return { kind: 'wait' }
   if (version.status === 'candidate' && question.missing.length === 0) return { kind: 'wait' }
   if (version.signature === null && version.status === 'candidate') return { kind: 'wait' }
+  if (version.approval?.decision === 'approved' && question.champion?.id === version.id)
+    return { kind: 'keep', why: `live, and approved by ${version.approval.by}: ${version.approval.why}` }
   if (version.approval?.decision === 'approved')
     return { kind: 'release', why: `approved by ${version.approval.by}: ${version.approval.why}` }
   switch (version.status) {
@@ -57,8 +60,12 @@ function decidePassed(question: ReleaseQuestion, calendarMs: number): ReleaseDec
       return { kind: 'spare', why: `passed, but not proven better than ${champion.id}: ${reason}` }
     case 'staleAfter': {
       const ageMs = calendarMs - champion.liveSinceCalendarMs
-      if (ageMs >= when.ageMs) return { kind: 'release', why: `passed, and ${champion.id} has been live for ${days(ageMs)}: ${reason}` }
-      return { kind: 'spare', why: `passed, not proven better than ${champion.id}, which is live for ${days(ageMs)} of ${days(when.ageMs)}: ${reason}` }
+      if (ageMs >= when.ageMs)
+        return { kind: 'release', why: `passed, and ${champion.id} has been live for ${days(ageMs)}: ${reason}` }
+      return {
+        kind: 'spare',
+        why: `passed, not proven better than ${champion.id}, which is live for ${days(ageMs)} of ${days(when.ageMs)}: ${reason}`,
+      }
     }
   }
 }

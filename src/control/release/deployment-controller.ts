@@ -1,30 +1,46 @@
 import { randomUUID } from 'node:crypto'
 import type { ModelConfig } from '../../config/project.ts'
-import type { RoutingSnapshot } from '../../kernel/contract/routing.ts'
-import { unreachable } from '../../kernel/errors.ts'
+import type { Lease, RoutingSnapshot } from '../../kernel/contract/routing.ts'
+import { reasonOf, unreachable } from '../../kernel/errors.ts'
 import { compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
 import type { Version } from '../registry/version.ts'
-import { aliases, findVersion } from '../registry/version-store.ts'
+import { findVersion } from '../registry/version-store.ts'
 import { decideDeployment, type DeploymentAct, type DeploymentView } from './decide-deployments.ts'
 import type { Observations } from './observations.ts'
-import { deploymentMachine, replicaMachine, type Deployment, type Replica } from './release.ts'
-import { openDeployments, openReleases, openReplicas, replicasGoneSince, routes } from './release-store.ts'
+import { deploymentMachine, replicaMachine, type Deployment, type Replica, type Route } from './release.ts'
+import { deploymentHolders, deploymentsWithReplicas, lossesSince, openReplicas, routes } from './release-store.ts'
 import type { RoutePublisher } from './route-publisher.ts'
 import { endpointRoutes } from './routing-snapshot.ts'
 
 /** How replicas are run: local processes here, other runtimes later. */
 export interface ReplicaRuntime {
-  start(replica: { id: string; token: string; deploymentId: string; version: Version; config: ModelConfig | null }): Promise<{ exited: Promise<void> }>
+  start(replica: {
+    id: string
+    token: string
+    deploymentId: string
+    version: Version
+    config: ModelConfig | null
+  }): Promise<{ exited: Promise<void> }>
   /** `unknown`: nothing is recorded of it yet. */
   observe(replicaId: string): Promise<'alive' | 'dead' | 'unknown'>
-  /** SIGTERM for a drain; SIGKILL once `graceMs` are over. Returns at once. */
-  stop(replicaId: string, graceMs: number): void
+  /** SIGTERM for a drain; SIGKILL once `graceMs` are over. Resolves when it is gone. */
+  stop(replicaId: string, graceMs: number): Promise<void>
+  /** Removes what a replica that is gone has left. */
+  forget(replicaId: string): Promise<void>
   /** Gateway processes that are alive, whether or not they report. */
   liveGateways(): Promise<string[]>
 }
 
-const GONE_WINDOW_MS = 60_000
+/** Rows as one look reads them. Routes come first: what they lead to was made known before. */
+interface Rows {
+  routes: Route[]
+  deployments: Deployment[]
+  replicas: Replica[]
+}
+
+const LOSSES_WINDOW_MS = 60_000
+const DRAIN_MS = 30_000
 
 /** Keeps the replicas of every deployment as wanted, and tells gateways what there is. */
 export class DeploymentController {
@@ -32,9 +48,12 @@ export class DeploymentController {
   readonly #runtime: ReplicaRuntime
   readonly #observations: Observations
   readonly #publisher: RoutePublisher
-  /** Replicas whose process is being started by this one. */
+  /** Replicas that this process is starting or stopping. */
   readonly #starting = new Set<string>()
   readonly #stopping = new Set<string>()
+  /** Versions that are deployed: what is read of them here never changes. */
+  readonly #versions = new Map<string, Version>()
+  #rows: Rows | null = null
 
   constructor(context: ControlContext, runtime: ReplicaRuntime, observations: Observations, publisher: RoutePublisher) {
     this.#context = context
@@ -45,66 +64,72 @@ export class DeploymentController {
 
   async look(): Promise<void> {
     this.#observations.look()
+    await this.#read()
     await this.#publish()
+    let acted = false
     for (const view of await this.#views()) {
-      for (const act of decideDeployment(view, this.#context.clock.epochMs())) await this.#do(view, act)
+      for (const act of decideDeployment(view, this.#context.clock.epochMs())) {
+        await this.#do(view, act)
+        acted = true
+      }
     }
-    await this.#publish()
+    if (acted) {
+      await this.#read()
+      await this.#publish()
+    }
+    this.#stopTold()
+  }
+
+  /** What a replica is to do, by what is known here; before the first look nobody is sent away. */
+  goalOf(lease: Pick<Lease, 'replicaId' | 'token'>): 'run' | 'drain' {
+    if (this.#rows === null || this.#starting.has(lease.replicaId)) return 'run'
+    const known = this.#rows.replicas.find((r) => r.id === lease.replicaId && r.token === lease.token)
+    return known?.status === 'running' ? 'run' : 'drain'
+  }
+
+  /** Whether gateways' reports of what is in flight are being waited for. */
+  isDraining(): boolean {
+    return this.#rows?.deployments.some((d) => d.status === 'draining') ?? false
+  }
+
+  async #read(): Promise<Rows> {
+    const { db } = this.#context.store
+    this.#rows = {
+      routes: await routes(db),
+      deployments: await deploymentsWithReplicas(db),
+      replicas: await openReplicas(db),
+    }
+    return this.#rows
   }
 
   async #views(): Promise<DeploymentView[]> {
+    const { deployments, replicas } = this.#rows!
+    if (deployments.length === 0) return []
     const { db } = this.#context.store
-    const deployments = await openDeployments(db)
-    const replicas = await openReplicas(db)
-    const holders = await this.#holders(deployments)
+    const losses = await lossesSince(db, this.#context.clock.epochMs() - LOSSES_WINDOW_MS)
+    const holders = await deploymentHolders(db, deployments)
     const gateways = await this.#runtime.liveGateways()
     return Promise.all(
       deployments.map(async (deployment): Promise<DeploymentView> => {
-        const sinceMs = this.#context.clock.epochMs() - GONE_WINDOW_MS
-        const recentlyGone = await replicasGoneSince(db, deployment.id, Math.max(sinceMs, deployment.createdAtMs))
+        const lost = losses.get(deployment.id)
+        const mine = replicas.filter((r) => r.deploymentId === deployment.id)
         return {
           deployment,
           heldBy: holders.get(deployment.id) ?? [],
           unused: this.#isUnused(deployment.id, gateways),
-          recentlyGone,
-          lastGoneAtMs: recentlyGone === 0 ? null : await this.#lastGone(deployment.id),
-          replicas: await Promise.all(
-            replicas
-              .filter((r) => r.deploymentId === deployment.id)
-              .map(async (replica) => ({ replica, lease: this.#observations.lease(replica.id), process: await this.#process(replica), silentMs: this.#observations.silentMs(replica.id) })),
-          ),
+          recentlyGone: lost?.replicas ?? 0,
+          lastGoneAtMs: lost?.lastAtMs ?? null,
+          lastGoneWhy: lost?.why ?? null,
+          replicas: await Promise.all(mine.map((replica) => this.#replicaView(replica))),
         }
       }),
     )
   }
 
-  async #process(replica: Replica): Promise<'alive' | 'dead' | 'unknown'> {
-    return this.#starting.has(replica.id) ? 'alive' : this.#runtime.observe(replica.id)
-  }
-
-  async #lastGone(deploymentId: string): Promise<number | null> {
-    const row = await this.#context.store.db
-      .selectFrom('replica')
-      .select((eb) => eb.fn.max('ended_at_ms').as('last'))
-      .where('deployment_id', '=', deploymentId)
-      .executeTakeFirstOrThrow()
-    return row.last === null ? null : Number(row.last)
-  }
-
-  /** Who needs which deployment: the route, the version kept warm behind it, or a release under way. */
-  async #holders(deployments: Deployment[]): Promise<Map<string, string[]>> {
-    const { db } = this.#context.store
-    const holders = new Map<string, string[]>()
-    const hold = (id: string, by: string) => holders.set(id, [...(holders.get(id) ?? []), by])
-    const inRoute = (await routes(db)).flatMap((r) => r.members.map((m) => m.deploymentId))
-    for (const id of inRoute) hold(id, 'route')
-    for (const release of await openReleases(db)) if (release.deploymentId !== null) hold(release.deploymentId, release.id)
-    for (const { model, alias, versionId } of await aliases(db)) {
-      if (alias !== 'previous') continue
-      const newest = deployments.findLast((d) => d.model === model && d.versionId === versionId && d.discoverable)
-      if (newest !== undefined) hold(newest.id, 'previous')
-    }
-    return holders
+  async #replicaView(replica: Replica): Promise<DeploymentView['replicas'][number]> {
+    const seen = this.#starting.has(replica.id) ? 'alive' : await this.#runtime.observe(replica.id)
+    const { id } = replica
+    return { replica, lease: this.#observations.lease(id), process: seen, silentMs: this.#observations.silentMs(id) }
   }
 
   /** A gateway that is alive and does not report counts as using everything. */
@@ -124,21 +149,19 @@ export class DeploymentController {
       case 'startReplica':
         return this.#startReplica(view.deployment)
       case 'stopReplica':
-        return this.#stopReplica(act.replica, act.why)
+        return this.#moveReplica(act.replica, 'stop', act.why)
       case 'replicaGone':
-        this.#observations.forgetReplica(act.replica.id)
-        this.#stopping.delete(act.replica.id)
-        return this.#moveReplica(act.replica, 'gone', act.why)
+        return this.#replicaGone(act.replica, act.why)
       case 'allReady':
         return this.#moveDeployment(act.deployment, 'allReady', 'every replica is ready')
       case 'drain':
-        await this.#moveDeployment(act.deployment, 'drain', act.why)
-        return this.#context.wake('deployment')
+        return this.#drain(act.deployment, act.why)
       case 'drained':
         return this.#moveDeployment(act.deployment, 'drained', 'every replica has stopped')
       case 'fail':
+        // Its replicas are stopped by the next look, as those of every ended deployment are.
         await this.#moveDeployment(act.deployment, 'fail', act.why)
-        for (const { replica } of view.replicas) if (replica.status === 'running') await this.#stopReplica(replica, act.why)
+        this.#context.wake('deployment')
         return this.#context.wake('release')
       default:
         return unreachable(act)
@@ -146,82 +169,126 @@ export class DeploymentController {
   }
 
   async #startReplica(deployment: Deployment): Promise<void> {
-    const { store, clock } = this.#context
+    const { store, clock, log } = this.#context
     const token = randomUUID()
-    const version = await findVersion(store.db, deployment.versionId)
-    if (version === null) return
-    const { id } = await store.db
+    const version = await this.#version(deployment.versionId)
+    const row = await store.db
       .insertInto('replica')
       .values({ deployment_id: deployment.id, token, status: 'running', created_at_ms: clock.epochMs() })
-      .returning('id')
+      .returning(['id', 'created_at_ms'])
       .executeTakeFirstOrThrow()
+    const { id } = row
     this.#starting.add(id)
-    const config = this.#context.project()?.project.models.find((m) => m.name === deployment.model) ?? null
+    const replica: Replica = {
+      id,
+      deploymentId: deployment.id,
+      token,
+      status: 'running',
+      why: null,
+      createdAtMs: row.created_at_ms,
+      endedAtMs: null,
+    }
     void this.#runtime
-      .start({ id, token, deploymentId: deployment.id, version, config })
+      .start({ id, token, deploymentId: deployment.id, version, config: this.#config(deployment.model) })
       .then(({ exited }) => void exited.then(() => this.#context.wake('deployment')))
-      .catch((error: unknown) => this.#context.log.error({ replica: id, err: error }, 'a replica could not be started'))
+      .catch((error: unknown) => {
+        log.error({ replica: id, err: error }, 'a replica could not be started')
+        return this.#replicaGone(replica, `it could not be started: ${reasonOf(error)}`)
+      })
+      // Where that could not be recorded either, a later look finds no process.
+      .catch((error: unknown) => log.error({ replica: id, err: error }, 'the end of a replica could not be recorded'))
       .finally(() => this.#starting.delete(id))
   }
 
-  async #stopReplica(replica: Replica, why: string): Promise<void> {
-    await this.#moveReplica(replica, 'stop', why)
-  }
-
-  /** Also for replicas that were told to stop by a control plane that died since. */
-  async stopTold(): Promise<void> {
-    for (const replica of await openReplicas(this.#context.store.db)) {
-      if (replica.status !== 'stopping' || this.#stopping.has(replica.id)) continue
-      this.#stopping.add(replica.id)
-      const deployment = await this.#context.store.db.selectFrom('deployment').select('model').where('id', '=', replica.deploymentId).executeTakeFirst()
-      const config = this.#context.project()?.project.models.find((m) => m.name === deployment?.model)
-      this.#runtime.stop(replica.id, config?.serving.drainMs ?? 30_000)
+  /** Also those that were told to stop by a control plane that died since. */
+  #stopTold(): void {
+    const { deployments, replicas } = this.#rows!
+    for (const { id, status, deploymentId } of replicas) {
+      if (status !== 'stopping' || this.#stopping.has(id)) continue
+      const model = deployments.find((d) => d.id === deploymentId)?.model
+      const graceMs = (model === undefined ? null : this.#config(model))?.serving.drainMs ?? DRAIN_MS
+      this.#stopping.add(id)
+      void this.#runtime
+        .stop(id, graceMs)
+        .catch((error: unknown) =>
+          this.#context.log.error({ replica: id, err: error }, 'a replica could not be stopped'),
+        )
+        .finally(() => {
+          this.#stopping.delete(id)
+          this.#context.wake('deployment')
+        })
     }
   }
 
+  async #replicaGone(replica: Replica, why: string): Promise<void> {
+    await this.#moveReplica(replica, 'gone', why)
+    this.#observations.forgetReplica(replica.id)
+    await this.#runtime.forget(replica.id)
+  }
+
   async #moveReplica(replica: Replica, event: 'stop' | 'gone', why: string): Promise<void> {
+    const to = replicaMachine.transition(replica.status, event)
     const ended = event === 'gone' ? { ended_at_ms: this.#context.clock.epochMs() } : {}
     await this.#context.store.transaction((tx) =>
       compareAndSet(tx, {
-        table: 'replica', key: [replica.id], from: replica.status, to: replicaMachine.transition(replica.status, event), cause: why,
-        ...this.#times(), set: { why, ...ended }, detail: { deployment: replica.deploymentId },
+        table: 'replica',
+        key: [replica.id],
+        from: replica.status,
+        to,
+        cause: why,
+        ...this.#times(),
+        set: { why, ...ended },
+        detail: { deployment: replica.deploymentId },
       }),
     )
-    await this.stopTold()
     this.#context.wake('deployment')
   }
 
-  async #moveDeployment(deployment: Deployment, event: 'allReady' | 'drain' | 'drained' | 'fail', why: string): Promise<void> {
-    const to = deploymentMachine.transition(deployment.status, event)
-    const ended = deploymentMachine.isFinal(to) ? { ended_at_ms: this.#context.clock.epochMs() } : {}
-    await this.#context.store.transaction((tx) =>
-      compareAndSet(tx, {
-        table: 'deployment', key: [deployment.id], from: deployment.status, to, cause: why,
-        ...this.#times(), set: { why, ...ended }, detail: { version: deployment.versionId, endpoint: deployment.endpoint },
-      }),
-    )
+  /** Asks again who needs it, within the transaction: a release may have taken it up since it was looked at. */
+  async #drain(deployment: Deployment, why: string): Promise<void> {
+    await this.#context.store.transaction(async (tx) => {
+      const holders = await deploymentHolders(tx, await deploymentsWithReplicas(tx))
+      if (holders.has(deployment.id)) return
+      await compareAndSet(tx, this.#change(deployment, 'drain', why))
+    })
+    this.#context.wake('deployment')
   }
 
-  #times(): { atMs: number; calendarMs: number } {
-    return { atMs: this.#context.clock.epochMs(), calendarMs: Math.round(this.#context.clock.calendarMs()) }
+  async #moveDeployment(deployment: Deployment, event: 'allReady' | 'drained' | 'fail', why: string): Promise<void> {
+    await this.#context.store.transaction((tx) => compareAndSet(tx, this.#change(deployment, event, why)))
+    this.#context.wake('release')
+  }
+
+  #change(deployment: Deployment, event: 'allReady' | 'drain' | 'drained' | 'fail', why: string) {
+    const to = deploymentMachine.transition(deployment.status, event)
+    const ended = deploymentMachine.isFinal(to) ? { ended_at_ms: this.#context.clock.epochMs() } : {}
+    return {
+      table: 'deployment' as const,
+      key: [deployment.id],
+      from: deployment.status,
+      to,
+      cause: why,
+      ...this.#times(),
+      set: { why, ...ended },
+      detail: { version: deployment.versionId, endpoint: deployment.endpoint },
+    }
   }
 
   /** Nothing is taken out of the routes before replicas had a full lease period to be heard. */
   async #publish(): Promise<void> {
     const applied = this.#context.project()
     if (applied === null) return
-    const { db } = this.#context.store
-    const [deployments, replicas] = [await openDeployments(db), await openReplicas(db)]
-    const expected = replicas.filter((r) => r.status === 'running' && deployments.some((d) => d.id === r.deploymentId && d.discoverable))
+    const rows = this.#rows!
+    const { deployments, replicas } = rows
+    const discoverable = new Set(deployments.filter((d) => d.discoverable).map((d) => d.id))
+    const expected = replicas.filter((r) => r.status === 'running' && discoverable.has(r.deploymentId))
     const allHeard = expected.every((r) => this.#observations.lease(r.id) !== null)
     if (!allHeard && !this.#observations.observedLongEnough()) return
     const versions = new Map<string, Version>()
-    for (const { versionId } of deployments) {
-      const version = versions.has(versionId) ? null : await findVersion(db, versionId)
-      if (version !== null) versions.set(versionId, version)
-    }
+    for (const { versionId } of deployments) versions.set(versionId, await this.#version(versionId))
+    for (const known of this.#versions.keys()) if (!versions.has(known)) this.#versions.delete(known)
     const endpoints = endpointRoutes({
-      routes: await routes(db),
+      routes: rows.routes,
       deployments,
       replicas,
       versions,
@@ -229,6 +296,25 @@ export class DeploymentController {
       models: new Map([...applied.paused, ...applied.project.models].map((m) => [m.name, m])),
     })
     this.#publisher.publish(applied.project.name, endpoints, this.#context.clock.epochMs())
+  }
+
+  async #version(id: string): Promise<Version> {
+    const known = this.#versions.get(id)
+    if (known !== undefined) return known
+    // A deployment refers to its version by a foreign key.
+    const version = (await findVersion(this.#context.store.db, id))!
+    if (version.signature !== null) this.#versions.set(id, version)
+    return version
+  }
+
+  /** Also of a model that has left the configuration: what serves goes on as it was declared. */
+  #config(model: string): ModelConfig | null {
+    const applied = this.#context.project()
+    return [...(applied?.project.models ?? []), ...(applied?.paused ?? [])].find((m) => m.name === model) ?? null
+  }
+
+  #times(): { atMs: number; calendarMs: number } {
+    return { atMs: this.#context.clock.epochMs(), calendarMs: Math.round(this.#context.clock.calendarMs()) }
   }
 }
 

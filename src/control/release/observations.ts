@@ -34,10 +34,6 @@ export class Observations {
     this.#leases.delete(replicaId)
   }
 
-  forgetGateway(gatewayId: string): void {
-    this.#gateways.delete(gatewayId)
-  }
-
   /**
    * To be called often. When this process was stalled, what it did not hear in that time says nothing about replicas.
    */
@@ -45,7 +41,8 @@ export class Observations {
     const nowMs = this.#nowMs()
     const stalledMs = nowMs - this.#lastLookMs - LEASE_PERIOD_MS / 2
     if (stalledMs > 0) {
-      for (const entry of [...this.#leases.values(), ...this.#gateways.values()]) entry.heardMs = Math.min(nowMs, entry.heardMs + stalledMs)
+      for (const entry of [...this.#leases.values(), ...this.#gateways.values()])
+        entry.heardMs = Math.min(nowMs, entry.heardMs + stalledMs)
     }
     this.#lastLookMs = nowMs
   }
@@ -63,6 +60,11 @@ export class Observations {
 
   gateways(): GatewayReport[] {
     return [...this.#gateways.values()].filter((g) => this.#nowMs() - g.heardMs <= LEASE_PERIOD_MS).map((g) => g.report)
+  }
+
+  /** For how long this process has been able to hear anything. */
+  listeningMs(): number {
+    return this.#nowMs() - this.#startedMs
   }
 
   /** False in the first lease period after the start. */

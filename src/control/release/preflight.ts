@@ -27,7 +27,10 @@ export async function preflight(plan: PreflightPlan): Promise<PreflightResult> {
   const together = await Promise.all(plan.rows.map((row) => check(plan, row, deadlineMs)))
   const mixed = together.find((result) => result.why !== null)
   if (mixed !== undefined) return { kind: 'failed', why: `sent together: ${mixed.why}` }
-  return { kind: 'passed', why: `${plan.rows.length} golden rows answered as evaluated, the slowest in ${slowestMs.toFixed(1)} ms` }
+  return {
+    kind: 'passed',
+    why: `${plan.rows.length} golden rows answered as evaluated, the slowest in ${slowestMs.toFixed(1)} ms`,
+  }
 }
 
 async function replay(plan: PreflightPlan, deadlineMs: number): Promise<number | PreflightResult> {
@@ -40,11 +43,19 @@ async function replay(plan: PreflightPlan, deadlineMs: number): Promise<number |
   return slowestMs
 }
 
-async function check(plan: PreflightPlan, row: GoldenRow, deadlineMs: number): Promise<{ why: string | null; tookMs: number }> {
+async function check(
+  plan: PreflightPlan,
+  row: GoldenRow,
+  deadlineMs: number,
+): Promise<{ why: string | null; tookMs: number }> {
   const startMs = performance.now()
   const answer = await infer(plan, row, Math.max(1, deadlineMs - startMs))
   const tookMs = performance.now() - startMs
-  if (answer.status !== 200) return { tookMs, why: `golden row ${row.row} was answered with ${answer.status}: ${answer.body.toString().slice(0, 300)}` }
+  if (answer.status !== 200)
+    return {
+      tookMs,
+      why: `golden row ${row.row} was answered with ${answer.status}: ${answer.body.toString().slice(0, 300)}`,
+    }
   const mismatch = goldenMismatch(row, parseInferResponse(answer.body).outputs, plan.tolerance)
   return { tookMs, why: mismatch === null ? null : `golden ${mismatch} (tolerance ${plan.tolerance})` }
 }
@@ -52,12 +63,21 @@ async function check(plan: PreflightPlan, row: GoldenRow, deadlineMs: number): P
 function infer(plan: PreflightPlan, row: GoldenRow, timeoutMs: number): Promise<{ status: number; body: Buffer }> {
   const path = `/v2/models/${encodeURIComponent(plan.model)}/versions/${encodeURIComponent(plan.version)}/infer`
   return new Promise((resolve, reject) => {
-    const sent = request({ socketPath: plan.socketPath, path, method: 'POST', timeout: timeoutMs, headers: { 'content-type': 'application/json' } }, (answer) => {
-      const chunks: Buffer[] = []
-      answer.on('data', (chunk: Buffer) => chunks.push(chunk))
-      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(chunks) }))
-      answer.on('error', reject)
-    })
+    const sent = request(
+      {
+        socketPath: plan.socketPath,
+        path,
+        method: 'POST',
+        timeout: timeoutMs,
+        headers: { 'content-type': 'application/json' },
+      },
+      (answer) => {
+        const chunks: Buffer[] = []
+        answer.on('data', (chunk: Buffer) => chunks.push(chunk))
+        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(chunks) }))
+        answer.on('error', reject)
+      },
+    )
     sent.on('timeout', () => sent.destroy(new PreflightTimeoutError(timeoutMs)))
     sent.on('error', reject)
     sent.end(row.request)

@@ -2,6 +2,8 @@ import type { Transaction } from 'kysely'
 import type { Clock } from '../../kernel/clock.ts'
 import { appendEvent } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
+import type { Release } from './release.ts'
+import { openReleases } from './release-store.ts'
 
 export interface ReleaseRequest {
   kind: 'release' | 'rollback'
@@ -12,9 +14,20 @@ export interface ReleaseRequest {
   by: string
 }
 
-/** Appends a queued release. Older ones still in the queue are superseded when it is looked at. */
-export async function requestRelease(tx: Transaction<Database>, clock: Clock, request: ReleaseRequest): Promise<string> {
+/**
+ * Appends a queued release. Older ones still in the queue are superseded when it is looked at.
+ * @returns its id, or that of the release of the same version that is under way on the endpoint already
+ */
+export async function requestRelease(
+  tx: Transaction<Database>,
+  clock: Clock,
+  request: ReleaseRequest,
+): Promise<string> {
   const nowMs = clock.epochMs()
+  const isSame = (r: Release) =>
+    r.versionId === request.versionId && r.endpoint === request.endpoint && r.kind === request.kind
+  const same = (await openReleases(tx)).find(isSame)
+  if (same !== undefined) return same.id
   const { id } = await tx
     .insertInto('release')
     .values({

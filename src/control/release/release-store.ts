@@ -1,13 +1,26 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { MillraceError } from '../../kernel/errors.ts'
 import type { Database, DeploymentTable, ReleaseTable, ReplicaTable, RouteTable } from '../../kernel/store/schema.ts'
-import { deploymentMachine, releaseMachine, replicaMachine, type Deployment, type Release, type Replica, type Route } from './release.ts'
+import {
+  deploymentMachine,
+  releaseMachine,
+  replicaMachine,
+  type Deployment,
+  type Release,
+  type Replica,
+  type Route,
+} from './release.ts'
 
 type Db = Kysely<Database> | Transaction<Database>
 
 export class ReleaseNotFoundError extends MillraceError {
   constructor(id: string) {
-    super({ code: 'MR_RELEASE_NOT_FOUND', kind: 'not-found', message: `There is no release ${id}.`, fix: `Run 'millrace release --list' to see them.` })
+    super({
+      code: 'MR_RELEASE_NOT_FOUND',
+      kind: 'not-found',
+      message: `There is no release ${id}.`,
+      fix: `Run 'millrace release --list' to see them.`,
+    })
   }
 }
 
@@ -31,13 +44,23 @@ export async function findRelease(db: Db, id: string): Promise<Release> {
 }
 
 export async function releasesOf(db: Db, versionId: string): Promise<Release[]> {
-  const rows = await db.selectFrom('release').selectAll().where('version_id', '=', versionId).orderBy('seq', 'desc').execute()
+  const rows = await db
+    .selectFrom('release')
+    .selectAll()
+    .where('version_id', '=', versionId)
+    .orderBy('seq', 'desc')
+    .execute()
   return rows.map(toRelease)
 }
 
 /** Deployments that have or may have replicas. */
 export async function openDeployments(db: Db): Promise<Deployment[]> {
-  const rows = await db.selectFrom('deployment').selectAll().where('status', 'in', ['starting', 'ready', 'draining']).orderBy('seq').execute()
+  const rows = await db
+    .selectFrom('deployment')
+    .selectAll()
+    .where('status', 'in', ['starting', 'ready', 'draining'])
+    .orderBy('seq')
+    .execute()
   return rows.map(toDeployment)
 }
 
@@ -46,22 +69,74 @@ export async function findDeployment(db: Db, id: string): Promise<Deployment | n
   return row === undefined ? null : toDeployment(row)
 }
 
+/** Also ended ones, as long as a replica of theirs may run: a crash may have come between the two. */
+export async function deploymentsWithReplicas(db: Db): Promise<Deployment[]> {
+  const rows = await db
+    .selectFrom('deployment')
+    .selectAll()
+    .where((eb) =>
+      eb.or([
+        eb('status', 'in', ['starting', 'ready', 'draining']),
+        eb('id', 'in', eb.selectFrom('replica').select('deployment_id').where('replica.status', '<>', 'gone')),
+      ]),
+    )
+    .orderBy('seq')
+    .execute()
+  return rows.map(toDeployment)
+}
+
 /** Replicas that are not known to be gone. */
 export async function openReplicas(db: Db): Promise<Replica[]> {
   const rows = await db.selectFrom('replica').selectAll().where('status', '<>', 'gone').orderBy('seq').execute()
   return rows.map(toReplica)
 }
 
-/** How many replicas of a deployment have gone since a time: what its restarts wait by. */
-export async function replicasGoneSince(db: Db, deploymentId: string, sinceMs: number): Promise<number> {
-  const row = await db
+export interface Losses {
+  replicas: number
+  lastAtMs: number
+  /** Of the last one. */
+  why: string | null
+}
+
+/** Replicas that have gone since a time, by deployment: what its restarts wait by. */
+export async function lossesSince(db: Db, sinceMs: number): Promise<Map<string, Losses>> {
+  const rows = await db
     .selectFrom('replica')
-    .select((eb) => eb.fn.countAll().as('n'))
-    .where('deployment_id', '=', deploymentId)
+    .select(['deployment_id', 'ended_at_ms', 'why'])
     .where('status', '=', 'gone')
     .where('ended_at_ms', '>=', sinceMs)
-    .executeTakeFirstOrThrow()
-  return Number(row.n)
+    .orderBy('ended_at_ms')
+    .orderBy('seq')
+    .execute()
+  const losses = new Map<string, Losses>()
+  for (const row of rows) {
+    const before = losses.get(row.deployment_id)?.replicas ?? 0
+    losses.set(row.deployment_id, { replicas: before + 1, lastAtMs: row.ended_at_ms!, why: row.why })
+  }
+  return losses
+}
+
+/**
+ * Who needs which deployment: a release under way, the route, the version kept warm behind it. In this order, since a
+ * release hands over to the route when it ends, and the route to `previous`, so that nothing falls between two reads.
+ */
+export async function deploymentHolders(db: Db, deployments: Deployment[]): Promise<Map<string, string[]>> {
+  const holders = new Map<string, string[]>()
+  const hold = (id: string, by: string) => holders.set(id, [...(holders.get(id) ?? []), by])
+  for (const release of await openReleases(db))
+    if (release.deploymentId !== null) hold(release.deploymentId, release.id)
+  for (const route of await routes(db)) for (const member of route.members) hold(member.deploymentId, 'route')
+  const previous = await db
+    .selectFrom('alias')
+    .select(['model', 'version_id'])
+    .where('alias', '=', 'previous')
+    .execute()
+  for (const { model, version_id } of previous) {
+    const isWarm = (d: Deployment) => d.discoverable && ['starting', 'ready'].includes(d.status)
+    const newest = deployments.findLast((d) => d.model === model && d.versionId === version_id && isWarm(d))
+    if (newest !== undefined) hold(newest.id, 'previous')
+  }
+  return holders
 }
 
 export async function routes(db: Db): Promise<Route[]> {

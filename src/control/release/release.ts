@@ -11,17 +11,31 @@ export type ReleaseStatus =
   | 'superseded'
   | 'cancelled'
 
-export type ReleaseEvent = 'deploy' | 'replicaReady' | 'preflightPassed' | 'flip' | 'rollBack' | 'fail' | 'supersede' | 'cancel'
+export type ReleaseEvent =
+  | 'deploy'
+  | 'replicaReady'
+  | 'preflightPassed'
+  | 'flip'
+  | 'rollBack'
+  | 'fail'
+  | 'supersede'
+  | 'cancel'
 
 /**
  * A rollback to a version that is still warm goes from `queued` to `switching`. Whatever ends in `failed`,
  * `superseded` or `cancelled` has never touched the route.
  */
 export const releaseMachine = stateMachine<ReleaseStatus, ReleaseEvent>('release', {
-  queued: { deploy: 'deploying', preflightPassed: 'switching', fail: 'failed', supersede: 'superseded', cancel: 'cancelled' },
+  queued: {
+    deploy: 'deploying',
+    preflightPassed: 'switching',
+    fail: 'failed',
+    supersede: 'superseded',
+    cancel: 'cancelled',
+  },
   deploying: { replicaReady: 'preflight', fail: 'failed', cancel: 'cancelled' },
   preflight: { preflightPassed: 'switching', fail: 'failed', cancel: 'cancelled' },
-  switching: { flip: 'released', fail: 'failed' },
+  switching: { flip: 'released', fail: 'failed', cancel: 'cancelled' },
   released: { rollBack: 'rolled-back' },
   'rolled-back': {},
   failed: {},
@@ -56,13 +70,16 @@ export type DeploymentStatus =
   | 'stopped'
   | 'failed' // its replicas could not load the model
 
-export const deploymentMachine = stateMachine<DeploymentStatus, 'allReady' | 'drain' | 'drained' | 'fail'>('deployment', {
-  starting: { allReady: 'ready', drain: 'draining', fail: 'failed' },
-  ready: { drain: 'draining' },
-  draining: { drained: 'stopped' },
-  stopped: {},
-  failed: {},
-})
+export const deploymentMachine = stateMachine<DeploymentStatus, 'allReady' | 'drain' | 'drained' | 'fail'>(
+  'deployment',
+  {
+    starting: { allReady: 'ready', drain: 'draining', fail: 'failed' },
+    ready: { drain: 'draining' },
+    draining: { drained: 'stopped' },
+    stopped: {},
+    failed: {},
+  },
+)
 
 export interface Deployment {
   id: string

@@ -35,7 +35,8 @@ export class RoutePublisher {
   /** Hands out a new snapshot if anything changed. */
   publish(project: string, endpoints: EndpointRoute[], nowMs: number): RoutingSnapshot {
     const before = this.#current
-    if (before !== null && before.project === project && JSON.stringify(before.endpoints) === JSON.stringify(endpoints)) return before
+    if (before !== null && before.project === project && JSON.stringify(before.endpoints) === JSON.stringify(endpoints))
+      return before
     const next = { epoch: this.#epoch, revision: (before?.revision ?? 0) + 1, project, issuedAtMs: nowMs, endpoints }
     this.#current = next
     for (const follower of this.#followers) follower(next)

@@ -9,7 +9,7 @@ export interface RoutingFacts {
   replicas: Replica[]
   versions: Map<string, Version>
   lease(replicaId: string): Lease | null
-  /** By model name; a model that left the configuration keeps its last one. */
+  /** By model name, those that left the configuration first: they keep their last one. */
   models: Map<string, ModelConfig>
 }
 
@@ -19,10 +19,14 @@ export interface RoutingFacts {
  */
 export function endpointRoutes(facts: RoutingFacts): EndpointRoute[] {
   const byEndpoint = new Map(facts.routes.map((r) => [r.endpoint, r]))
-  return [...facts.models.values()]
+  // A model that left the configuration may have left its endpoint to another: the later one counts.
+  const models = new Map([...facts.models.values()].map((model) => [model.endpoint, model]))
+  return [...models.values()]
     .map((model): EndpointRoute => {
       const route = byEndpoint.get(model.endpoint)
-      const deployments = facts.deployments.filter((d) => d.endpoint === model.endpoint).flatMap((d) => routed(d, facts))
+      const deployments = facts.deployments
+        .filter((d) => d.endpoint === model.endpoint)
+        .flatMap((d) => routed(d, facts))
       const known = new Set(deployments.map((d) => d.deploymentId))
       return {
         endpoint: model.endpoint,
@@ -40,7 +44,8 @@ export function endpointRoutes(facts: RoutingFacts): EndpointRoute[] {
 
 function routed(deployment: Deployment, facts: RoutingFacts): RoutedDeployment[] {
   const signature = facts.versions.get(deployment.versionId)?.signature ?? null
-  if (!deployment.discoverable || deployment.status === 'draining' || signature === null) return []
+  const serves = deployment.status === 'starting' || deployment.status === 'ready'
+  if (!deployment.discoverable || !serves || signature === null) return []
   const replicas = facts.replicas
     .filter((r) => r.deploymentId === deployment.id && r.status === 'running')
     .flatMap((r) => {

@@ -68,7 +68,7 @@ function encode(): string {
     }
     held &= (1 << bits) - 1
   }
-  return text.latin1Slice(0, PREDICTION_ID_LENGTH)
+  return text.toString('latin1', 0, PREDICTION_ID_LENGTH)
 }
 
 function decode(id: string): boolean {

@@ -28,7 +28,11 @@ beforeEach(() => {
   entry = join(dataDir, 'job.ts')
   writeFileSync(entry, bodies)
 })
-afterEach(() => rmSync(dataDir, { recursive: true, force: true }))
+afterEach(async () => {
+  const left = await findAll(dataDir)
+  rmSync(dataDir, { recursive: true, force: true })
+  if (left.length > 0) throw new Error(`Left running: ${left.join(', ')}`)
+})
 
 const run = <T>(kind: string, more: Partial<JobOptions> = {}) =>
   runJob<T>({ kind, input: { value: 21 }, timeoutMs: 20_000, dataDir, entry, ...more })
@@ -39,7 +43,6 @@ const until = async (met: () => boolean | Promise<boolean>) => {
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
-afterEach(async () => expect(await findAll(dataDir)).toEqual([]))
 
 it('gives back what the body returns, with progress and output on the way', async () => {
   const progress: unknown[] = []

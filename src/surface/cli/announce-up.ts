@@ -14,9 +14,8 @@ const LOOK_MS = 50
 
 /**
  * Says that it is up, what can be called, and how. A control plane that was adopted is given the configuration first.
- * @returns the sequence number of the last event so far
  */
-export async function announceUp(cli: Cli, plan: Plan, adopted: boolean, signal: AbortSignal): Promise<number> {
+export async function announceUp(cli: Cli, plan: Plan, adopted: boolean, signal: AbortSignal): Promise<void> {
   const { api } = connectControlPlane({ dataDir: plan.dataDir })
   const { project, source, sourcePath } = plan.loaded
   if (adopted && !plan.applied) {
@@ -27,7 +26,6 @@ export async function announceUp(cli: Cli, plan: Plan, adopted: boolean, signal:
   const port = endpoints.find((e) => e.port !== null)?.port ?? null
   if (port !== null && plan.port === 0) plan.port = port
   const status = await patiently(() => api.status.get())
-  const lastSeq = (await api.events.list({ limit: 10_000 })).at(-1)?.seq ?? 0
   if (cli.json) {
     cli.record({
       type: 'up',
@@ -37,7 +35,7 @@ export async function announceUp(cli: Cli, plan: Plan, adopted: boolean, signal:
       apiUrl: status.controlPlane.apiUrl,
       endpoints,
     })
-    return lastSeq
+    return
   }
   cli.line(
     `${cli.style('green', `Millrace ${version} is up`)}  project ${project.name}, revision ${status.project?.revision ?? '–'}`,
@@ -47,7 +45,6 @@ export async function announceUp(cli: Cli, plan: Plan, adopted: boolean, signal:
   for (const warning of status.warnings)
     cli.line(`${cli.style('yellow', 'warning')}  ${warning.text}${warning.fix === null ? '' : ` ${warning.fix}`}`)
   cli.line(cli.style('dim', 'Ctrl-C stops everything'))
-  return lastSeq
 }
 
 /** An endpoint with something to call gets a curl line, any other what to do first. */

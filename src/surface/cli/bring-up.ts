@@ -67,9 +67,12 @@ async function runInForeground(
     if (event.kind === 'stopping') ended.abort()
     if (event.kind !== 'all-ready') return
     clearTimeout(tooLate)
-    announced = announceUp(cli, plan, adopted, ended.signal)
-      .then((lastSeq) => watchEvents(cli, dataDir, lastSeq, ended.signal))
-      .catch((error: unknown) => cli.warn(error))
+    const banner = announceUp(cli, plan, adopted, ended.signal)
+    const events = watchEvents(cli, dataDir, banner, ended.signal)
+    announced = Promise.all([banner, events]).then(
+      () => undefined,
+      (error: unknown) => cli.warn(error),
+    )
   }
   try {
     await runSupervisor({ dataDir, children: childrenOf(plan), onEvent, signal: stop.signal })

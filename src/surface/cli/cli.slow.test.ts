@@ -262,7 +262,7 @@ describe('predicting', () => {
     ])
     expect({ code, stdout }).toEqual({
       code: 0,
-      stdout: '         p\n0.25, 0.75\nlate-flight@2  prediction p-1\n'.replace('         p', '         P'),
+      stdout: '         P\n0.25, 0.75\nlate-flight@2  prediction p-1\n',
     })
     expect(asked.at(-1)).toEqual({
       path: 'POST /v2/models/late-flight/versions/2/infer',

@@ -61,18 +61,21 @@ export class Cli {
     return findDataDir({ dataDir, config, cwd: this.cwd })
   }
 
-  /** @param waitMs - while nobody listens, try again for so long (a control plane that restarts) */
-  async connect(waitMs = 0): Promise<ControlPlane> {
+  /** @param givenWaitMs - while nobody listens, try again for so long; unless given: only where a supervisor restarts it */
+  async connect(givenWaitMs?: number): Promise<ControlPlane> {
     const { connectControlPlane } = await import('../client/control-plane.ts')
     const url = this.globals.url ?? this.env['MILLRACE_URL']
-    if (url === undefined) return connectControlPlane({ dataDir: this.dataDir(), waitMs })
+    if (url === undefined) {
+      const dataDir = this.dataDir()
+      return connectControlPlane({ dataDir, waitMs: givenWaitMs ?? (await restartWaitMs(dataDir)) })
+    }
     const token = this.globals.token ?? this.env['MILLRACE_TOKEN']
     if (token === undefined)
       throw new UsageError(
         `A token is needed for ${url}.`,
         'Set MILLRACE_TOKEN to what the file api-token in its data directory holds.',
       )
-    return connectControlPlane({ url, token, waitMs })
+    return connectControlPlane({ url, token, waitMs: givenWaitMs })
   }
 
   /** The gateway as `--gateway` says, or as the control plane does. */
@@ -137,6 +140,15 @@ export class Cli {
     if (this.globals.color === false || this.env['NO_COLOR']) return false
     return process.stdout.isTTY === true && this.env['TERM'] !== 'dumb'
   }
+}
+
+const RESTART_MS = 20_000
+
+/** A supervisor that runs is about to start the control plane, or to start it again. */
+async function restartWaitMs(dataDir: string): Promise<number> {
+  const { isAlive, readProcessRecord } = await import('../../kernel/runtime/process-record.ts')
+  const supervisor = readProcessRecord(dataDir, 'supervisor')
+  return supervisor !== null && isAlive(supervisor) ? RESTART_MS : 0
 }
 
 const WELL = /^(passed|succeeded|released|live|ready|serving|running|done|approved|watching|yes)$/

@@ -9,14 +9,23 @@ import { eventLine } from './event-line.ts'
 
 const AGAIN_MS = 500
 
-/** One line per event that people want to know of, until `signal`; goes on after a restart of the control plane. */
-export async function watchEvents(cli: Cli, dataDir: string, afterSeq: number, signal: AbortSignal): Promise<void> {
+/**
+ * One line per event that people want to know of, from now until `signal`; goes on after a restart of the control plane.
+ * @param banner - nothing is printed before it is settled
+ */
+export async function watchEvents(
+  cli: Cli,
+  dataDir: string,
+  banner: Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   const { api } = connectControlPlane({ dataDir })
-  let last = afterSeq
+  let last: number | undefined
   while (!signal.aborted) {
     try {
       for await (const event of await api.events.watch({ afterSeq: last }, { signal })) {
         last = event.seq
+        await banner
         await show(cli, api, event)
       }
     } catch (error) {

@@ -11,6 +11,7 @@ const table = (rows: Record<number, [number, number, number, number]>): ProcessR
     session,
     started,
   }))
+const byNumber = (a: number, b: number) => a - b
 const nobody: ReadonlySet<number> = new Set()
 
 describe('selectTree', () => {
@@ -22,7 +23,7 @@ describe('selectTree', () => {
       13: [12, 13, 13, 103], // a session of its own, still a child
       99: [1, 99, 99, 100],
     })
-    expect(selectTree(rows, [{ pid: 10, started: 100 }], [], nobody).sort()).toEqual([10, 11, 12, 13])
+    expect(selectTree(rows, [{ pid: 10, started: 100 }], [], nobody).sort(byNumber)).toEqual([10, 11, 12, 13])
   })
 
   it('takes what a dead root has left in its group', () => {
@@ -42,7 +43,7 @@ describe('selectTree', () => {
 
   it('takes what is marked, wherever it went, with its children', () => {
     const rows = table({ 20: [1, 20, 20, 1], 21: [20, 20, 20, 2] })
-    expect(selectTree(rows, [], [20], nobody).sort()).toEqual([20, 21])
+    expect(selectTree(rows, [], [20], nobody).sort(byNumber)).toEqual([20, 21])
   })
 
   it('never takes what is to be spared', () => {

@@ -10,7 +10,7 @@ import { readProcessRecords } from '../process-record.ts'
 import { findTree } from './kill-tree.ts'
 import { claimUnstarted, observeStep, startStep, stopStep, waitForStep } from './step-process.ts'
 
-const env = { PATH: process.env['PATH'] ?? '' }
+const env: Record<string, string> = { PATH: process.env['PATH'] ?? '' }
 let base: string
 let count = 0
 beforeEach(() => {

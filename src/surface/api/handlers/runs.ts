@@ -46,7 +46,8 @@ export const runHandlers = (services: Services): HandlerGroup<'runs'> => ({
     const config = declaredModel(services, model)
     if (context.diskLow()) throw new DiskLowError()
     const { revisionId, project } = context.project()!
-    const code = await snapshotCode(project.root, project.snapshotIgnore, context.artifacts, join(context.dataDir, 'tmp'))
+    const { root, snapshotIgnore: ignore } = project
+    const code = await snapshotCode({ root, ignore, dataDir: context.dataDir }, context.artifacts)
     const triggerWhy = why === undefined || why === '' ? `by hand (${by})` : `${why} (${by})`
     const id = await context.store.transaction((tx) =>
       requestRun(tx, context.clock, { model: config, revisionId, triggerKind: 'manual', triggerWhy, asOfMs: asOfMs ?? context.clock.calendarMs(), params, seed, codeDigest: code.digest }),

@@ -1,0 +1,159 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { EventView, VersionSummary } from '../../src/surface/api/schemas.ts'
+import { connectControlPlane, type ControlApi } from '../../src/surface/client/control-plane.ts'
+import { builtCli } from './package.ts'
+
+const PATIENCE_MS = 120_000
+const LOOK_MS = 20
+const EVENTS_AT_ONCE = 5_000
+
+/** When `millrace up` said what, in ms after it was called. */
+export interface Started {
+  /** Each process answers. */
+  processes: Record<string, number>
+  /** Control plane and gateway answer. */
+  allReadyMs: number
+  /** "Millrace is up": what was live before answers too. */
+  upMs: number
+}
+
+/** One Millrace, built and run by its command line as users run it, on a project and a data directory of its own. */
+export class Installation {
+  readonly home: string
+  readonly folder: string
+  readonly dataDir: string
+  readonly api: ControlApi
+  private supervisor: ChildProcess | null = null
+  private gatewayPort = 0
+
+  /** @param files - of the project, by their path; one of them is millrace.yaml or millrace.config.ts */
+  constructor(files: Record<string, string | Uint8Array>) {
+    this.home = mkdtempSync(join(tmpdir(), 'millrace-bench-'))
+    this.folder = join(this.home, 'project')
+    this.dataDir = join(this.home, 'data')
+    for (const [path, content] of Object.entries(files)) {
+      mkdirSync(dirname(join(this.folder, path)), { recursive: true })
+      writeFileSync(join(this.folder, path), content)
+    }
+    this.api = connectControlPlane({ dataDir: this.dataDir, waitMs: PATIENCE_MS }).api
+  }
+
+  /** Where clients send their requests. */
+  get port(): number {
+    return this.gatewayPort
+  }
+
+  get supervisorPid(): number {
+    return this.supervisor?.pid ?? 0
+  }
+
+  async up(): Promise<Started> {
+    const startMs = performance.now()
+    const args = ['up', '--json', '--port', String(this.gatewayPort), '--data-dir', this.dataDir]
+    const child = this.run(args)
+    this.supervisor = child
+    const started: Started = { processes: {}, allReadyMs: 0, upMs: 0 }
+    createInterface({ input: child.stdout! }).on('line', (line) => {
+      appendFileSync(this.logPath, `${line}\n`)
+      this.take(line, started, performance.now() - startMs)
+    })
+    await this.until("'millrace up' to say that it is up", () => started.upMs > 0)
+    return started
+  }
+
+  private take(line: string, started: Started, afterMs: number): void {
+    const said = JSON.parse(line) as { type: string; kind?: string; id?: string; endpoints?: { port: number | null }[] }
+    if (said.type === 'process' && said.kind === 'ready') started.processes[said.id ?? ''] = afterMs
+    if (said.type === 'process' && said.kind === 'all-ready') started.allReadyMs = afterMs
+    if (said.type !== 'up') return
+    started.upMs = afterMs
+    this.gatewayPort = said.endpoints?.find(({ port }) => port !== null)?.port ?? this.gatewayPort
+  }
+
+  async down(): Promise<void> {
+    const { supervisor } = this
+    if (supervisor === null || hasEnded(supervisor)) return
+    supervisor.kill('SIGTERM')
+    await this.waitUntil('Millrace to stop', () => hasEnded(supervisor))
+  }
+
+  /** Stops it and removes its files. */
+  async remove(): Promise<void> {
+    await this.down()
+    rmSync(this.home, { recursive: true, force: true })
+  }
+
+  /** Brings in a file of the project as the version that answers. */
+  async importChampion(model: string, file: string): Promise<VersionSummary> {
+    const from = { path: join(this.folder, file) }
+    const { ref } = await this.api.versions.import({ model, from, as: 'champion', why: 'to be measured', by: 'bench' })
+    const live = async () => {
+      const version = await this.api.versions.get({ ref })
+      return version.release === 'live' ? version : null
+    }
+    return this.until(`${ref} to be live`, live)
+  }
+
+  /** Every event of these entities, oldest first. */
+  async events(entities: readonly string[], afterSeq = 0): Promise<EventView[]> {
+    const found: EventView[] = []
+    for (let last = afterSeq; ; ) {
+      const page = await this.api.events.list({ afterSeq: last, limit: EVENTS_AT_ONCE })
+      found.push(...page.filter(({ entity }) => entities.includes(entity)))
+      if (page.length < EVENTS_AT_ONCE) return found
+      last = page.at(-1)!.seq
+    }
+  }
+
+  /** @throws after two minutes, or when Millrace has ended, with the last lines that it wrote */
+  async until<T>(what: string, ask: () => T | Promise<T>, everyMs = LOOK_MS): Promise<NonNullable<Exclude<T, false>>> {
+    const alive = () => {
+      if (this.supervisor === null || !hasEnded(this.supervisor)) return ask()
+      throw new Error(`Millrace ended while the bench waited for ${what}.\n${this.lastWords()}`)
+    }
+    return this.waitUntil(what, alive, everyMs)
+  }
+
+  private async waitUntil<T>(what: string, ask: () => T | Promise<T>, everyMs = LOOK_MS) {
+    const giveUpAtMs = performance.now() + PATIENCE_MS
+    for (;;) {
+      const answer = await ask()
+      if (answer !== null && answer !== undefined && answer !== false) return answer as NonNullable<Exclude<T, false>>
+      if (performance.now() > giveUpAtMs) {
+        throw new Error(`Waited ${PATIENCE_MS / 1000} s for ${what}, in vain.\n${this.lastWords()}`)
+      }
+      await sleep(everyMs)
+    }
+  }
+
+  private run(args: string[]): ChildProcess {
+    const child = spawn(process.execPath, [builtCli(), ...args], {
+      cwd: this.folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: environment(),
+    })
+    child.stderr!.on('data', (text: Buffer) => appendFileSync(this.logPath, text))
+    return child
+  }
+
+  private get logPath(): string {
+    return join(this.home, 'up.log')
+  }
+
+  private lastWords(): string {
+    return readFileSync(this.logPath, 'utf8').trimEnd().split('\n').slice(-20).join('\n')
+  }
+}
+
+/** Ours, without what would make Millrace another one than it is by default. */
+function environment(): NodeJS.ProcessEnv {
+  const entries = Object.entries(process.env).filter(([name]) => !name.startsWith('MILLRACE_'))
+  return Object.fromEntries(entries)
+}
+
+const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null

@@ -40,7 +40,12 @@ export const ingest: Figure = {
     }
     const [single, batch] = rates.map(median)
     return {
-      setup: { features: columns.length, 'single rows': variants[0].rows, 'rows in requests of 64': variants[1].rows, threads: 2 },
+      setup: {
+        features: columns.length,
+        'single rows': variants[0].rows,
+        'rows in requests of 64': variants[1].rows,
+        threads: 2,
+      },
       measures: variants.map(({ rowsPerRequest }, v) => ({
         name: `${rowsPerRequest} row${rowsPerRequest === 1 ? '' : 's'} a request`,
         unit: 'rows/s',
@@ -75,12 +80,14 @@ async function ingestOnce(rowsPerRequest: number, rows: number): Promise<number>
 function writeSegment(spoolDir: string, sequence: number, requests: number, rowsPerRequest: number): void {
   const random = seededRandom(sequence)
   const atMs = Date.now()
-  const tensor = (name: string) => ({
+  const tensor = (name: string, value: () => number) => ({
     name,
     datatype: 'FP32',
     shape: [rowsPerRequest, 1],
-    data: Array.from({ length: rowsPerRequest }, () => Math.fround(random.normal())),
+    data: Array.from({ length: rowsPerRequest }, value),
   })
+  const feature = () => Math.round(random.normal() * 10_000) / 10_000
+  const score = () => Math.fround(random.uniform())
   const records = Array.from({ length: requests }, () =>
     encodeFrame({
       kind: 'prediction',
@@ -93,13 +100,21 @@ function writeSegment(spoolDir: string, sequence: number, requests: number, rows
       atMs,
       latencyMs: 1.5,
       status: 200,
-      request: Buffer.from(JSON.stringify({ inputs: columns.map(tensor) })),
-      response: Buffer.from(JSON.stringify({ model_name: 'trees', model_version: '1', outputs: [tensor('probability')] })),
+      request: Buffer.from(JSON.stringify({ inputs: columns.map((name) => tensor(name, feature)) })),
+      response: Buffer.from(
+        JSON.stringify({ model_name: 'trees', model_version: '1', outputs: [tensor('probability', score)] }),
+      ),
     }),
   )
   const dir = join(spoolDir, 'gateway')
   mkdirSync(dir, { recursive: true })
-  const header = encodeFrame({ kind: 'header', stream: 'a1', instance: 'gateway', openedAtMs: atMs, counters: NO_COUNTS })
+  const header = encodeFrame({
+    kind: 'header',
+    stream: 'a1',
+    instance: 'gateway',
+    openedAtMs: atMs,
+    counters: NO_COUNTS,
+  })
   const schema = encodeFrame({ kind: 'schema', model: 'trees', version: '1', signature })
   const footer = encodeFrame({ kind: 'footer', predictions: requests, labels: 0 })
   writeFileSync(join(dir, segmentName(sequence, true)), Buffer.concat([header, schema, ...records, footer]))

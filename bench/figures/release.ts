@@ -59,7 +59,10 @@ async function trainAndWait(millrace: Installation, client: SteadyClient, number
   const ref = settled.version!
   const version = ref.split('@')[1]!
   const seenMs = await millrace.until(`an answer by ${ref}`, () => client.firstAnswers.get(version))
-  const recorded = await millrace.until('its lead time', async () => (await api.releases.get({ id: settled.release! })).leadTimeMs)
+  const recorded = await millrace.until(
+    'its lead time',
+    async () => (await api.releases.get({ id: settled.release! })).leadTimeMs,
+  )
   const exitMs = statSync(join(millrace.dataDir, 'runs', run.id, 'train', '1', 'exit')).mtimeMs
   const events = await millrace.events(['run', 'step', 'evaluation', 'gate', 'release'], last)
   await untilQuiet(millrace)
@@ -68,7 +71,9 @@ async function trainAndWait(millrace: Installation, client: SteadyClient, number
 
 /** The version before the last has gone: what is left is the live one and the one kept warm behind it. */
 async function untilQuiet(millrace: Installation): Promise<void> {
-  await millrace.until('older replicas to end', async () => (await millrace.api.status.get()).replicas.length <= 4, 200)
+  await millrace.until('older replicas to end', async () => (await millrace.api.status.get()).replicas.length <= 4, {
+    everyMs: 200,
+  })
 }
 
 /** In their order, each until the next begins. */
@@ -114,8 +119,18 @@ function report(releases: Release[], client: SteadyClient): Measured {
       'client requests failed': client.failures.length,
     },
     measures: [
-      { name: "client's view: training command's exit to first answer", unit: 'ms', target, samples: releases.map((r) => r.clientMs) },
-      { name: "recorded by Millrace (the release's leadTimeMs)", unit: 'ms', target, samples: releases.map((r) => r.recordedMs) },
+      {
+        name: "client's view: training command's exit to first answer",
+        unit: 'ms',
+        target,
+        samples: releases.map((r) => r.clientMs),
+      },
+      {
+        name: "recorded by Millrace (the release's leadTimeMs)",
+        unit: 'ms',
+        target,
+        samples: releases.map((r) => r.recordedMs),
+      },
       ...byPhase.map(({ name, samples }) => ({ name: `until: ${name}`, unit: 'ms' as const, samples, target: null })),
     ],
     limitedBy: `Most of it: ${slowest.map(({ name, samples }) => `${name} ${Math.round(median(samples))} ms`).join(', ')} (medians).`,

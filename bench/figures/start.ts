@@ -26,7 +26,9 @@ export const start: Figure = {
       for (let i = 0; i < count; i++) {
         starts.push(await startOnce(millrace))
         const { upMs, allReadyMs, memory } = starts.at(-1)!
-        note(`start ${i + 1} of ${count}: ready ${Math.round(allReadyMs)} ms, serving ${Math.round(upMs)} ms, ${Math.round(sum(memory, 'pss'))} MB`)
+        note(
+          `start ${i + 1} of ${count}: ready ${Math.round(allReadyMs)} ms, serving ${Math.round(upMs)} ms, ${Math.round(sum(memory, 'pss'))} MB`,
+        )
       }
       return report(starts)
     } finally {
@@ -60,7 +62,9 @@ async function startOnce(millrace: Installation): Promise<Start> {
 
 /** Of every process that Millrace has started, itself included. */
 function memoryOf(millrace: Installation): Start['memory'] {
-  const records = readProcessRecords(millrace.dataDir).map(({ role, pid }, i) => [role === 'replica' ? `replica ${i}` : role, pid] as const)
+  const records = readProcessRecords(millrace.dataDir).map(
+    ({ role, pid }, i) => [role === 'replica' ? `replica ${i}` : role, pid] as const,
+  )
   const known = new Set(records.map(([, pid]) => pid))
   const others = childrenOf(known).map((pid) => [`process ${pid}`, pid] as const)
   return Object.fromEntries([...records, ...others].map(([name, pid]) => [name, readMemory(pid)]))
@@ -74,7 +78,8 @@ function childrenOf(pids: Set<number>): number[] {
 
 function readMemory(pid: number): Memory {
   const text = readOrEmpty(`/proc/${pid}/smaps_rollup`)
-  const megabytes = (name: string) => (Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024) / 1e6
+  const megabytes = (name: string) =>
+    (Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024) / 1e6
   return { pss: megabytes('Pss'), rss: megabytes('Rss') }
 }
 
@@ -87,24 +92,54 @@ function readOrEmpty(path: string): string {
   }
 }
 
-const sum = (memory: Start['memory'], of: keyof Memory) => Object.values(memory).reduce((total, one) => total + one[of], 0)
+const sum = (memory: Start['memory'], of: keyof Memory) =>
+  Object.values(memory).reduce((total, one) => total + one[of], 0)
 
 function report(starts: Start[]) {
   const roles = ['supervisor', 'control-plane', 'gateway', 'replica']
   const pssOf = (role: string) =>
-    starts.map(({ memory }) => sum(Object.fromEntries(Object.entries(memory).filter(([name]) => name.startsWith(role))), 'pss'))
+    starts.map(({ memory }) =>
+      sum(Object.fromEntries(Object.entries(memory).filter(([name]) => name.startsWith(role))), 'pss'),
+    )
   const readyOf = (id: string) => starts.map(({ processes }) => processes[id] ?? Number.NaN)
-  const measure = (name: string, unit: Measure['unit'], samples: number[], target: Measure['target'] = null): Measure => ({ name, unit, samples, target })
+  const measure = (
+    name: string,
+    unit: Measure['unit'],
+    samples: number[],
+    target: Measure['target'] = null,
+  ): Measure => ({ name, unit, samples, target })
   const processes = ['control-plane', 'gateway']
   return {
     setup: { starts: starts.length, models: 1, replicas: 2, store: 'embedded' },
     measures: [
-      measure('up says ready: every process and the live model answer', 'ms', starts.map((s) => s.upMs), { of: 'p50', atMost: 1_500 }),
-      measure('first prediction answered', 'ms', starts.map((s) => s.answeredMs)),
-      measure('control plane and gateway answer', 'ms', starts.map((s) => s.allReadyMs)),
+      measure(
+        'up says ready: every process and the live model answer',
+        'ms',
+        starts.map((s) => s.upMs),
+        { of: 'p50', atMost: 1_500 },
+      ),
+      measure(
+        'first prediction answered',
+        'ms',
+        starts.map((s) => s.answeredMs),
+      ),
+      measure(
+        'control plane and gateway answer',
+        'ms',
+        starts.map((s) => s.allReadyMs),
+      ),
       ...processes.map((id) => measure(`${id} answers`, 'ms', readyOf(id))),
-      measure('memory of all processes (PSS)', 'MB', starts.map((s) => sum(s.memory, 'pss')), { of: 'p50', atMost: 500 }),
-      measure('memory of all processes (RSS, shared pages counted in each)', 'MB', starts.map((s) => sum(s.memory, 'rss'))),
+      measure(
+        'memory of all processes (PSS)',
+        'MB',
+        starts.map((s) => sum(s.memory, 'pss')),
+        { of: 'p50', atMost: 500 },
+      ),
+      measure(
+        'memory of all processes (RSS, shared pages counted in each)',
+        'MB',
+        starts.map((s) => sum(s.memory, 'rss')),
+      ),
       ...roles.map((role) => measure(`PSS, ${role}${role === 'replica' ? 's' : ''}`, 'MB', pssOf(role))),
     ],
     limitedBy:

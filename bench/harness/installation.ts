@@ -22,6 +22,14 @@ export interface Started {
   upMs: number
 }
 
+interface Patience {
+  withinMs?: number
+  everyMs?: number
+}
+
+/** What was waited for: neither null, undefined nor false. */
+type Given<T> = NonNullable<Exclude<T, false>>
+
 /** One Millrace, built and run by its command line as users run it, on a project and a data directory of its own. */
 export class Installation {
   readonly home: string
@@ -102,7 +110,7 @@ export class Installation {
   /** Every event of these entities, oldest first. */
   async events(entities: readonly string[], afterSeq = 0): Promise<EventView[]> {
     const found: EventView[] = []
-    for (let last = afterSeq; ; ) {
+    for (let last = afterSeq; ;) {
       const page = await this.api.events.list({ afterSeq: last, limit: EVENTS_AT_ONCE })
       found.push(...page.filter(({ entity }) => entities.includes(entity)))
       if (page.length < EVENTS_AT_ONCE) return found
@@ -110,22 +118,26 @@ export class Installation {
     }
   }
 
-  /** @throws after two minutes, or when Millrace has ended, with the last lines that it wrote */
-  async until<T>(what: string, ask: () => T | Promise<T>, everyMs = LOOK_MS): Promise<NonNullable<Exclude<T, false>>> {
+  /** @throws when it takes too long or when Millrace has ended, with the last lines that it wrote */
+  async until<T>(what: string, ask: () => T | Promise<T>, patience: Patience = {}): Promise<Given<T>> {
     const alive = () => {
       if (this.supervisor === null || !hasEnded(this.supervisor)) return ask()
       throw new Error(`Millrace ended while the bench waited for ${what}.\n${this.lastWords()}`)
     }
-    return this.waitUntil(what, alive, everyMs)
+    return this.waitUntil(what, alive, patience)
   }
 
-  private async waitUntil<T>(what: string, ask: () => T | Promise<T>, everyMs = LOOK_MS) {
-    const giveUpAtMs = performance.now() + PATIENCE_MS
+  private async waitUntil<T>(
+    what: string,
+    ask: () => T | Promise<T>,
+    { withinMs = PATIENCE_MS, everyMs = LOOK_MS }: Patience = {},
+  ): Promise<Given<T>> {
+    const giveUpAtMs = performance.now() + withinMs
     for (;;) {
       const answer = await ask()
-      if (answer !== null && answer !== undefined && answer !== false) return answer as NonNullable<Exclude<T, false>>
+      if (answer !== null && answer !== undefined && answer !== false) return answer as Given<T>
       if (performance.now() > giveUpAtMs) {
-        throw new Error(`Waited ${PATIENCE_MS / 1000} s for ${what}, in vain.\n${this.lastWords()}`)
+        throw new Error(`Waited ${withinMs / 1000} s for ${what}, in vain.\n${this.lastWords()}`)
       }
       await sleep(everyMs)
     }

@@ -15,7 +15,9 @@ export interface Rows {
 /** Rows whose target depends on the first columns more than on the last ones, with noise. */
 export function makeRows(count: number, seed: number): Rows {
   const random = seededRandom(seed)
-  const table = columns.map(() => Float32Array.from({ length: count }, () => Math.round(random.normal() * 1_000) / 1_000))
+  const table = columns.map(() =>
+    Float32Array.from({ length: count }, () => Math.round(random.normal() * 1_000) / 1_000),
+  )
   const target = Uint8Array.from({ length: count }, (_, row) => {
     const score = table.reduce((sum, column, i) => sum + column[row]! / (i + 1), 0) + table[0]![row]! * table[1]![row]!
     return random.uniform() < 1 / (1 + Math.exp(-score)) ? 1 : 0

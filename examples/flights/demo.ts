@@ -52,17 +52,21 @@ async function main(): Promise<void> {
   const started = { atMs: Date.now(), monotonicMs: performance.now() }
   const view = new View(process.stdout)
   view.print(introduction())
+  const asked = listenForSignals()
   const place = await freshProject()
-  const [millrace, days] = await Promise.all([startMillrace(place, values.port, view), readFlights()])
-  const stop = stopOnSignal(millrace)
+  const reading = readFlights()
+  reading.catch(() => {}) // if it fails, the await below throws it; not before Millrace can be stopped
+  const millrace = await startMillrace(place, values.port, view)
   try {
-    const report = await replayAndReport({ millrace, days, place, view, started })
+    const days = await reading
+    const report = await Promise.race([replayAndReport({ millrace, days, place, view, started }), asked])
+    if (report === undefined) return
     const path = resolve(values.report ?? 'demo-report.json')
     await writeFile(path, `${JSON.stringify(report, null, 2)}\n`)
     view.end()
     view.print(summarise(report, relative('.', path)))
     process.exitCode = report.passed ? 0 : 1
-    if (process.stdin.isTTY && process.stdout.isTTY) await keepServing(millrace, days, view, stop)
+    if (process.stdin.isTTY && process.stdout.isTTY) await keepServing(millrace, days, view, asked)
   } finally {
     view.end()
     await millrace.stop()
@@ -179,35 +183,23 @@ async function freePort(): Promise<number> {
   throw new DemoError('No free port was found on 127.0.0.1.')
 }
 
-interface Stop {
-  asked: Promise<void>
-}
-
-/** Ctrl-C reaches Millrace too and stops it; the demo only has to wait for it, and not to die before. */
-function stopOnSignal(millrace: Millrace): Stop {
-  let isServing = false
-  const asked = new Promise<void>((resolveAsked) => {
-    const onSignal = () => {
-      resolveAsked()
-      if (isServing) return
-      process.exitCode = 130
-      void millrace.stop().finally(() => process.exit())
+/** The first Ctrl-C or SIGTERM ends the demo in good order; what was under way fails then, and nobody needs to know. */
+function listenForSignals(): Promise<void> {
+  return new Promise((resolveAsked) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        stopAsked = true
+        resolveAsked()
+      })
     }
-    process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
   })
-  return {
-    get asked() {
-      isServing = true
-      return asked
-    },
-  }
 }
 
-async function keepServing(millrace: Millrace, days: Day[], view: View, stop: Stop): Promise<void> {
+async function keepServing(millrace: Millrace, days: Day[], view: View, asked: Promise<void>): Promise<void> {
   const body = inferBody(days.at(-1)!.flights[0]!.features)
   const url = `${millrace.gatewayUrl}/v2/models/${MODEL}/infer`
   view.print(`\nMillrace goes on serving until Ctrl-C. Ask it about a flight:\n\n  curl -s ${url} -d '${body}'\n`)
-  await stop.asked
+  await asked
   view.print('\nStopping Millrace.')
 }
 
@@ -221,8 +213,12 @@ function introduction(): string {
   ].join('\n')
 }
 
+let stopAsked = false
+
 await main().catch((error: unknown) => {
+  if (stopAsked) return
   if (!(error instanceof DemoError)) throw error
   console.error(`\n${error.message}`)
   process.exitCode = 1
 })
+if (stopAsked) process.exit(process.exitCode ?? 130)

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Project } from '../config/project.ts'
 import { missingForAutomation } from '../config/missing-for-automation.ts'
@@ -11,7 +11,6 @@ import { applyProject, latestRevision, pausedModels } from '../control/project/r
 import { DeploymentController } from '../control/release/deployment-controller.ts'
 import { Observations } from '../control/release/observations.ts'
 import { ReleaseController } from '../control/release/release-controller.ts'
-import { openReplicas } from '../control/release/release-store.ts'
 import { RoutePublisher } from '../control/release/route-publisher.ts'
 import { recordTraffic } from '../control/service-level/traffic-store.ts'
 import { TriggerController } from '../control/trigger/trigger-controller.ts'
@@ -27,7 +26,7 @@ import { spoolBacklog } from '../kernel/lake/spool-backlog.ts'
 import { openLog } from '../kernel/log.ts'
 import type { Signature } from '../kernel/model/signature.ts'
 import { openClock } from '../kernel/rehearsal-clock.ts'
-import { runJob } from '../kernel/runtime/job.ts'
+import { runJob, sweepJobs } from '../kernel/runtime/job.ts'
 import { isAlive, readProcessRecords } from '../kernel/runtime/process-record.ts'
 import { socketDir } from '../kernel/runtime/socket-dir.ts'
 import { openStore } from '../kernel/store/open-store.ts'
@@ -54,14 +53,20 @@ export interface ControlPlaneOptions {
 }
 
 const JOB_MS = 30 * 60_000
+const INSPECT_MS = 120_000
 const LOOK_EVERY_MS = 1_000
+/** Leases that end are seen by looking; all else wakes the loop. */
+const DEPLOYMENT_LOOK_MS = 500
 const TRAFFIC_FLUSH_MS = 1_000
 
 async function main(options: ControlPlaneOptions): Promise<void> {
   const { dataDir } = options
   const startedAtMs = Date.now()
   const log = openLog({ process: 'control-plane' })
-  const clock = await openClock(dataDir, { keep: true, onError: (error) => log.warn({ err: error }, 'the rehearsal clock could not be kept') })
+  const clock = await openClock(dataDir, {
+    keep: true,
+    onError: (error) => log.warn({ err: error }, 'the rehearsal clock could not be kept'),
+  })
   const store = await openStore({
     dataDir,
     databaseUrl: options.databaseUrl ?? undefined,
@@ -74,6 +79,9 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   })
   if (options.apply !== null) await applyProject(store, clock, options.apply)
 
+  // What a killed predecessor has left half done.
+  await sweepJobs(dataDir)
+  rmSync(join(dataDir, 'tmp'), { recursive: true, force: true })
   const artifacts = await openFsArtifacts(join(dataDir, 'artifacts'))
   const loops = new Map<Topic | 'ingest' | 'traffic', ControlLoop>()
   let applied: AppliedProject | null = null
@@ -83,7 +91,10 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       path: dataDir,
       minFreeBytes,
       onChange(low, freeBytes) {
-        log.warn({ low, freeBytes, minFreeBytes }, low ? 'free disk space is below the watermark: nothing new is started' : 'there is enough disk space again')
+        log.warn(
+          { low, freeBytes, minFreeBytes },
+          low ? 'free disk space is below the watermark: nothing new is started' : 'there is enough disk space again',
+        )
         for (const loop of loops.values()) loop.wake()
       },
       onError: (error) => log.warn({ err: error }, 'free disk space could not be read'),
@@ -100,24 +111,50 @@ async function main(options: ControlPlaneOptions): Promise<void> {
     diskLow: () => disk?.low ?? false,
     project: () => applied,
   }
-  const reload = async (): Promise<void> => {
+  const load = async (): Promise<void> => {
     const latest = await latestRevision(store.db)
-    applied = latest === null ? null : { revisionId: latest.revision, project: latest.project, paused: await pausedModels(store.db) }
+    applied =
+      latest === null
+        ? null
+        : { revisionId: latest.revision, project: latest.project, paused: await pausedModels(store.db) }
     disk?.close()
     disk = watchDisk(applied?.project.storage.minFreeBytes ?? 0)
     for (const loop of loops.values()) loop.wake()
   }
-  await reload()
+  // One after the other, so that the newest revision is the last to be taken into use.
+  let loading: Promise<void> = load()
+  const reload = (): Promise<void> => (loading = loading.then(load, load))
+  await loading
 
-  const job = <T>(kind: string, input: unknown, timeoutMs = JOB_MS) => runJob<T>({ kind, input, timeoutMs, dataDir, onOutput: (text) => text.trim() !== '' && log.debug({ kind, text }, 'a job wrote') })
+  const job = <T>(
+    kind: string,
+    input: unknown,
+    { timeoutMs = JOB_MS, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+  ) =>
+    runJob<T>({
+      kind,
+      input,
+      timeoutMs,
+      signal,
+      dataDir,
+      onOutput: (text) => text.trim() !== '' && log.debug({ kind, text }, 'a job wrote'),
+    })
   const lakeDir = join(dataDir, 'lake')
-  const inspect = (modelPath: string, features: string[] | null) => job<{ signature: Signature }>('inspect', { modelPath, features }, 120_000)
+  const inspect = (modelPath: string, features: string[] | null) =>
+    job<{ signature: Signature }>('inspect', { modelPath, features }, { timeoutMs: INSPECT_MS })
   const observations = new Observations(clock.monotonicMs)
   const publisher = await RoutePublisher.open(store)
-  const runs = new RunController(context, stepRuntime({ dataDir, job }))
-  const evaluations = new EvaluationController(context, { evaluate: (input) => job<EvaluateJobOutput>('evaluate', input), inspect }, missingForAutomation)
+  const runs = new RunController(
+    context,
+    stepRuntime({ dataDir, job: (kind, input, signal) => job(kind, input, { signal }) }),
+  )
+  const evaluations = new EvaluationController(
+    context,
+    { evaluate: (input) => job<EvaluateJobOutput>('evaluate', input), inspect },
+    missingForAutomation,
+  )
   const releases = new ReleaseController(context, observations, missingForAutomation)
-  const deployments = new DeploymentController(context, replicaRuntime({ dataDir, artifacts, log }), observations, publisher)
+  const deployments = new DeploymentController(context, replicaRuntime({ dataDir, artifacts }), observations, publisher)
   const triggers = new TriggerController(context)
   const ingest = new IngestController(context, (input) => job<IngestReport>('ingest', input))
   const traffic = trafficBuffer(context)
@@ -127,17 +164,31 @@ async function main(options: ControlPlaneOptions): Promise<void> {
     observations,
     publisher,
     triggers,
+    runs,
     reload,
     inspectModel: inspect,
     async queryLake(sql, limit) {
       await ingest.flush()
       const asOfMs = clock.calendarMs()
-      return job<QueryResult>('query', { lakeDir, root: applied?.project.root ?? dataDir, sql, asOfMs, limitRows: limit })
+      return job<QueryResult>('query', {
+        lakeDir,
+        root: applied?.project.root ?? dataDir,
+        sql,
+        asOfMs,
+        limitRows: limit,
+      })
     },
-    reconciliation: async () => reconcile(await lakeTotals(lakeDir), await spoolBacklog(join(dataDir, 'spool')), Date.now()),
+    reconciliation: async () =>
+      reconcile(await lakeTotals(lakeDir), await spoolBacklog(join(dataDir, 'spool')), Date.now()),
     processes: async () => processViews(dataDir),
     clock: rehearsalControl(dataDir, clock),
-    facts: { version: millraceVersion, startedAtMs, apiUrl: null, freeBytes: () => disk?.freeBytes ?? 0, minFreeBytes: () => applied?.project.storage.minFreeBytes ?? 0 },
+    facts: {
+      version: millraceVersion,
+      startedAtMs,
+      apiUrl: null,
+      freeBytes: () => disk?.freeBytes ?? 0,
+      minFreeBytes: () => applied?.project.storage.minFreeBytes ?? 0,
+    },
   }
   const sockets = socketDir(dataDir)
   const server = createApiServer({
@@ -146,13 +197,12 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       async onLease(lease) {
         const { changed } = observations.hearLease(lease)
         if (changed) for (const topic of ['deployment', 'release'] as const) loops.get(topic)?.wake()
-        const known = (await openReplicas(store.db)).find((r) => r.id === lease.replicaId && r.token === lease.token)
-        return { goal: known?.status === 'running' ? 'run' : 'drain' }
+        return { goal: deployments.goalOf(lease) }
       },
       async onGatewayReport(report) {
         const { changed } = observations.hearGateway(report)
         traffic.add(report)
-        if (changed || report.inFlight.length > 0) loops.get('deployment')?.wake()
+        if (changed || deployments.isDraining()) loops.get('deployment')?.wake()
       },
       followRoutes: (follower) => publisher.follow(follower),
     }),
@@ -164,30 +214,44 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   await server.listenSocket(join(sockets, 'control.sock'))
   if (options.api !== null) services.facts.apiUrl = await server.listenTcp(options.api)
 
-  const start = (name: Topic | 'ingest' | 'traffic', look: () => Promise<number | void>, everyMs = LOOK_EVERY_MS) => loops.set(name, controlLoop({ name, everyMs, run: look, onError: (error, facts) => log.error({ ...facts, err: error }, `the ${name} loop failed`) }))
+  const start = (name: Topic | 'ingest' | 'traffic', look: () => Promise<number | void>, everyMs = LOOK_EVERY_MS) =>
+    loops.set(
+      name,
+      controlLoop({
+        name,
+        everyMs,
+        run: look,
+        onError: (error, facts) => log.error({ ...facts, err: error }, `the ${name} loop failed`),
+      }),
+    )
   start('trigger', () => triggers.look())
   start('run', () => runs.look())
   start('evaluation', () => evaluations.look())
   start('release', () => releases.look())
-  start('deployment', async () => {
-    await deployments.look()
-    await deployments.stopTold()
-  }, 250)
+  start('deployment', () => deployments.look(), DEPLOYMENT_LOOK_MS)
   start('ingest', () => ingest.look(), 500)
   start('traffic', () => traffic.flush(), TRAFFIC_FLUSH_MS)
   log.info({ pid: process.pid, store: store.backend }, 'the control plane is up')
 
   const stop = async (): Promise<void> => {
-    for (const loop of loops.values()) await loop.stop()
+    await Promise.all([...loops.values()].map((loop) => loop.stop()))
     await server.close()
     await traffic.flush()
     disk?.close()
     clock.close()
     await store.close()
     log.info('the control plane has stopped')
-    process.exit(0)
   }
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop())
+  const onSignal = () =>
+    stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        // Whatever was under way is redone at the next start.
+        log.error({ err: error }, 'the control plane did not stop in order')
+        process.exit(1)
+      },
+    )
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void onSignal())
 }
 
 /** Which loops look when rows of a topic have changed. */
@@ -206,6 +270,11 @@ function trafficBuffer(context: ControlContext): { add(report: GatewayReport): v
   let pending: TrafficReport[] = []
   /** By gateway start: a batch whose acknowledgement was lost is sent again under its number. */
   const counted = new Map<string, number>()
+  const count = (report: TrafficReport) => {
+    const same = pending.find((p) => p.endpoint === report.endpoint && p.version === report.version)
+    if (same === undefined) pending.push(structuredClone(report))
+    else addReport(same, report)
+  }
   return {
     add({ token, trafficSeq, traffic }) {
       if (trafficSeq <= (counted.get(token) ?? -1)) return
@@ -213,16 +282,19 @@ function trafficBuffer(context: ControlContext): { add(report: GatewayReport): v
       for (const report of traffic) {
         // Refused before any version was chosen: of no version's account.
         if (report.version === '') continue
-        const same = pending.find((p) => p.endpoint === report.endpoint && p.version === report.version)
-        if (same === undefined) pending.push(structuredClone(report))
-        else addReport(same, report)
+        count(report)
       }
     },
     async flush() {
       if (pending.length === 0 || context.diskLow()) return
       const taken = pending
       pending = []
-      await context.store.transaction((tx) => recordTraffic(tx, context.clock, taken))
+      try {
+        await context.store.transaction((tx) => recordTraffic(tx, context.clock, taken))
+      } catch (error) {
+        for (const report of taken) count(report)
+        throw error
+      }
     },
   }
 }
@@ -251,6 +323,8 @@ try {
   await main(JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as ControlPlaneOptions)
 } catch (error) {
   // The supervisor shows this line; a MillraceError says what to do.
-  process.stderr.write(`${JSON.stringify(error instanceof MillraceError ? error.toJSON() : { message: messageOf(error), stack: (error as Error).stack })}\n`)
+  process.stderr.write(
+    `${JSON.stringify(error instanceof MillraceError ? error.toJSON() : { message: messageOf(error), stack: (error as Error).stack })}\n`,
+  )
   process.exit(error instanceof MillraceError && !error.retryable ? 12 : 1)
 }

@@ -1,21 +1,27 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ReplicaRuntime } from '../control/release/deployment-controller.ts'
 import type { Artifacts } from '../kernel/artifacts/artifacts.ts'
-import { messageOf } from '../kernel/errors.ts'
-import type { Log } from '../kernel/log.ts'
 import { killTree } from '../kernel/runtime/process/kill-tree.ts'
 import { PROCESS_TOKEN_MARK } from '../kernel/runtime/marks.ts'
 import { processEntry } from '../kernel/runtime/process-entry.ts'
-import { isAlive, readProcessRecord, readProcessRecords, removeProcessRecord, runDirOf } from '../kernel/runtime/process-record.ts'
+import {
+  isAlive,
+  readProcessRecord,
+  readProcessRecords,
+  removeProcessRecord,
+  runDirOf,
+} from '../kernel/runtime/process-record.ts'
 import { socketDir } from '../kernel/runtime/socket-dir.ts'
 import { spawnDetached } from '../kernel/runtime/process/spawn-detached.ts'
 import type { ReplicaOptions } from '../serving/model-server/replica-options.ts'
 
 const ROWS_MAX = 1_024
+/** Logs of replicas, living ones included, that are kept. */
+const LOGS_MAX = 100
 
 /** Model servers as processes of this machine, each reached by its unix socket. */
-export function replicaRuntime({ dataDir, artifacts, log }: { dataDir: string; artifacts: Artifacts; log: Log }): ReplicaRuntime {
+export function replicaRuntime({ dataDir, artifacts }: { dataDir: string; artifacts: Artifacts }): ReplicaRuntime {
   const sockets = socketDir(dataDir)
   return {
     async start({ id, token, deploymentId, version, config }) {
@@ -33,7 +39,7 @@ export function replicaRuntime({ dataDir, artifacts, log }: { dataDir: string; a
         maxBatchRows: config?.serving.maxBatchRows ?? ROWS_MAX,
         recordPath: join(runDirOf(dataDir), `${id}.json`),
       }
-      const path = join(dataDir, 'replicas', `${id}.json`)
+      const path = optionsPath(dataDir, id)
       mkdirSync(join(dataDir, 'replicas'), { recursive: true, mode: 0o700 })
       writeFileSync(path, JSON.stringify(options), { mode: 0o600 })
       const { exited } = await spawnDetached({
@@ -44,7 +50,7 @@ export function replicaRuntime({ dataDir, artifacts, log }: { dataDir: string; a
         dataDir,
         command: process.execPath,
         args: [processEntry('model-server'), path],
-        env: { ...(process.env as Record<string, string>), ORT_DISABLE_TELEMETRY: '1' },
+        env: { ...ownEnvironment(), ORT_DISABLE_TELEMETRY: '1' },
         logPath: join(dataDir, 'logs', `${id}.log`),
       })
       return { exited: exited.then(() => undefined) }
@@ -56,12 +62,15 @@ export function replicaRuntime({ dataDir, artifacts, log }: { dataDir: string; a
       removeProcessRecord(dataDir, replicaId, record.token)
       return 'dead'
     },
-    stop(replicaId, graceMs) {
+    async stop(replicaId, graceMs) {
       const record = readProcessRecord(dataDir, replicaId)
       if (record === null || !isAlive(record)) return
-      killTree({ roots: [record], mark: { name: PROCESS_TOKEN_MARK, value: record.token }, graceMs }).catch((error: unknown) =>
-        log.error({ replica: replicaId, why: messageOf(error) }, 'a replica could not be stopped'),
-      )
+      await killTree({ roots: [record], mark: { name: PROCESS_TOKEN_MARK, value: record.token }, graceMs })
+    },
+    async forget(replicaId) {
+      rmSync(optionsPath(dataDir, replicaId), { force: true })
+      rmSync(join(sockets, `${replicaId}.sock`), { force: true })
+      forgetOldLogs(join(dataDir, 'logs'))
     },
     async liveGateways() {
       return readProcessRecords(dataDir)
@@ -74,4 +83,19 @@ export function replicaRuntime({ dataDir, artifacts, log }: { dataDir: string; a
 /** The columns that an evaluation found for a model that does not name them itself. */
 function singleInputColumns(signature: { inputs: { columns: string[] | null }[] } | null): string[] | null {
   return signature?.inputs.length === 1 ? (signature.inputs[0]?.columns ?? null) : null
+}
+
+const optionsPath = (dataDir: string, id: string) => join(dataDir, 'replicas', `${id}.json`)
+
+/** The database's address is nobody else's. */
+function ownEnvironment(): Record<string, string> {
+  const { MILLRACE_DATABASE_URL: _secret, ...others } = process.env
+  return others as Record<string, string>
+}
+
+function forgetOldLogs(dir: string): void {
+  const number = (name: string) => Number(name.slice('replica-'.length, -'.log'.length))
+  const logs = readdirSync(dir).filter((name) => /^replica-\d+\.log$/.test(name))
+  for (const name of logs.toSorted((a, b) => number(b) - number(a)).slice(LOGS_MAX))
+    rmSync(join(dir, name), { force: true })
 }

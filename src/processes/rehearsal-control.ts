@@ -16,6 +16,8 @@ export function rehearsalControl(dataDir: string, clock: Clock): RehearsalContro
   const path = join(dataDir, 'clock-holds.json')
   const holds = (): Hold[] => JSON.parse(readIfThere(path) ?? '[]') as Hold[]
   const keep = (next: Hold[]) => writeFileAtomic(path, JSON.stringify(next))
+  let last: Promise<void> = Promise.resolve()
+  const inTurn = (work: () => Promise<void>): Promise<void> => (last = last.then(work, work))
   const mustBeRehearsed = () => {
     if (readRehearsal(dataDir) === null) throw new NotRehearsedError()
   }
@@ -30,14 +32,19 @@ export function rehearsalControl(dataDir: string, clock: Clock): RehearsalContro
     },
     async hold(by, why) {
       mustBeRehearsed()
-      keep([...holds().filter((h) => h.by !== by), { by, why, sinceMs: clock.epochMs() }])
-      await writeRehearsal(dataDir, { kind: 'hold' })
+      await inTurn(async () => {
+        keep([...holds().filter((h) => h.by !== by), { by, why, sinceMs: clock.epochMs() }])
+        await writeRehearsal(dataDir, { kind: 'hold' })
+      })
     },
     async release(by) {
       mustBeRehearsed()
-      const left = holds().filter((h) => h.by !== by)
-      keep(left)
-      if (left.length === 0) await writeRehearsal(dataDir, { kind: 'release' })
+      await inTurn(async () => {
+        const left = holds().filter((h) => h.by !== by)
+        // The clock first: a hold that nobody is named for would stay for ever.
+        if (left.length === 0) await writeRehearsal(dataDir, { kind: 'release' })
+        keep(left)
+      })
     },
   }
 }

@@ -34,6 +34,7 @@ export interface Party {
 }
 
 const CHECK_EVERY = 25
+const FIRST_VERSION_MS = 120_000
 /** In this order: a model server is chosen while the control plane can still tell which are ready. */
 const ORDER: VictimKind[] = ['step', 'evaluate job', 'ingest job', 'model server', 'gateway', 'control plane', 'supervisor']
 
@@ -55,9 +56,15 @@ export class CrashRun {
   static async start(seed: number, rounds: number): Promise<CrashRun> {
     const project = makeProject()
     const installation = await Installation.prepare(project)
-    await installation.up()
-    landData(project, 'week-0000.csv')
-    await until('the first version to be live', () => isLive(installation), { withinMs: 120_000 })
+    try {
+      await installation.up()
+      landData(project, 'week-0000.csv')
+      await until('the first version to be live', () => isLive(installation), { withinMs: FIRST_VERSION_MS })
+    } catch (error) {
+      await installation.down()
+      installation.dismissGuard()
+      throw error
+    }
     const traffic = new Traffic(installation.port, MODEL)
     const changes = new Changes(installation, project, seededRandom(seed + 1))
     return new CrashRun(seed, rounds, { project, installation, traffic, changes }, seededRandom(seed + 2))
@@ -90,6 +97,7 @@ export class CrashRun {
     this.party.traffic.stop()
     await this.party.changes.stop().catch(() => {})
     if (this.party.installation.orphans().length > 0) await this.party.installation.down()
+    this.party.installation.dismissGuard()
     if (!isFine) return this.party.project.dataDir
     this.party.project.remove()
     return null

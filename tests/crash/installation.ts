@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { fork, spawn, type ChildProcess } from 'node:child_process'
 import { createWriteStream, readFileSync, readdirSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
@@ -23,6 +23,7 @@ export class Installation {
   readonly impatientApi: ControlApi
   private readonly project: TestProject
   private supervisor: ChildProcess | null = null
+  private readonly guard: ChildProcess
 
   private constructor(project: TestProject, port: number) {
     this.project = project
@@ -30,6 +31,7 @@ export class Installation {
     this.port = port
     this.api = connectControlPlane({ dataDir: this.dataDir, waitMs: CALL_WAIT_MS }).api
     this.impatientApi = connectControlPlane({ dataDir: this.dataDir }).api
+    this.guard = fork(join(import.meta.dirname, 'guard.ts'), [this.dataDir], { execArgv: [], env: ownEnvironment() })
   }
 
   /** @returns before anything is started */
@@ -61,6 +63,11 @@ export class Installation {
     if (child.exitCode !== 0) throw new Error(`'millrace down' ended with ${child.exitCode}: see ${this.logPath}`)
     const { supervisor } = this
     if (supervisor !== null) await until('the supervisor to end', () => hasEnded(supervisor))
+  }
+
+  /** When all is stopped. */
+  dismissGuard(): void {
+    this.guard.kill()
   }
 
   /** SIGKILL to the process that this one has started. */

@@ -46,6 +46,7 @@ export class Millrace {
   private readonly api: ControlApi
   private readonly child: ChildProcess
   private readonly options: StartOptions
+  private stopping: Promise<void> | null = null
 
   private constructor(options: StartOptions, child: ChildProcess) {
     this.options = options
@@ -57,10 +58,12 @@ export class Millrace {
   /** Runs `millrace up` as a child process until its control plane and its gateway answer. */
   static async start(options: StartOptions): Promise<Millrace> {
     const millrace = new Millrace(options, spawnUp(options))
-    await millrace.until('Millrace to be ready', READY_LIMIT_MS, async () => {
-      const { processes } = await millrace.api.status.get()
-      return processes.some(({ kind, state }) => kind === 'gateway' && state === 'running') ? true : null
-    })
+    try {
+      await millrace.untilReady()
+    } catch (error) {
+      await millrace.stop()
+      throw error
+    }
     return millrace
   }
 
@@ -76,8 +79,20 @@ export class Millrace {
     )
   }
 
-  /** Stops everything that `up` has started, as Ctrl-C does. */
-  async stop(): Promise<void> {
+  /** Stops everything that `up` has started, as Ctrl-C does. May be called again while it stops. */
+  stop(): Promise<void> {
+    this.stopping ??= this.stopOnce()
+    return this.stopping
+  }
+
+  private async untilReady(): Promise<void> {
+    await this.until('Millrace to be ready', READY_LIMIT_MS, async () => {
+      const { processes } = await this.api.status.get()
+      return processes.some(({ kind, state }) => kind === 'gateway' && state === 'running') ? true : null
+    })
+  }
+
+  private async stopOnce(): Promise<void> {
     if (this.hasEnded()) return
     const ended = new Promise((end) => this.child.once('exit', end))
     this.child.kill('SIGINT')
@@ -192,6 +207,8 @@ function spawnUp(options: StartOptions): ChildProcess {
       {
         cwd: options.projectDir,
         stdio: ['ignore', log, log],
+        // In a group of its own: Ctrl-C comes to the demo alone, which then stops Millrace once and waits for it.
+        detached: true,
         // The training steps say `node`: that must be the one that runs this demo.
         env: { ...process.env, PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}` },
       },

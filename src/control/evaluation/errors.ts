@@ -46,3 +46,15 @@ export class ScoreValueError extends MillraceError {
     super({ ...facts, code: 'MR_SCORE_VALUE', kind: 'invalid' })
   }
 }
+
+/** The configuration changed between the start of an evaluation and its job. */
+export class NoLongerDeclaredError extends MillraceError {
+  constructor(version: string, missing: string[]) {
+    super({
+      code: 'MR_NO_LONGER_DECLARED',
+      kind: 'conflict',
+      message: `${version} can't be evaluated: ${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} no longer declared.`,
+      fix: 'Declare it again and train once more, or approve the version by hand.',
+    })
+  }
+}

@@ -2,19 +2,20 @@ import { mkdtemp, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
-import { reasonOf } from '../../kernel/errors.ts'
+import { MillraceError, reasonOf } from '../../kernel/errors.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { appendEvent, compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
 import { versionMachine, type Version, type VersionEvent } from '../registry/version.ts'
 import { setSignature } from '../registry/version-requests.ts'
-import { championOf, findVersion, versionsByStatus } from '../registry/version-store.ts'
+import { championOf, findVersion, undecidedVersions, versionsByStatus } from '../registry/version-store.ts'
 import { openReleases } from '../release/release-store.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
 import { decideGate } from './decide-gate.ts'
 import type { EvaluateJobInput, EvaluateJobOutput } from './evaluate-job.ts'
 import { evaluationMachine, evaluationOf, openEvaluations, type Evaluation } from './evaluation-store.ts'
+import { NoLongerDeclaredError } from './errors.ts'
 import { featuresOf } from './features.ts'
 import type { GateResult } from './gate.ts'
 
@@ -51,8 +52,8 @@ export class EvaluationController {
       const version = await findVersion(db, evaluation.versionId)
       if (version === null || this.#busy.has(version.model)) continue
       // Nobody has it under way: the control plane that did is gone.
-      if (evaluation.status === 'running') await this.#requeue(evaluation)
-      else this.#inBackground(version, () => this.#evaluate(version, evaluation))
+      if (evaluation.status === 'running') await this.#requeue(version, evaluation, 'its job was lost')
+      else if (this.#mayStart(version)) this.#inBackground(version, () => this.#evaluate(version, evaluation))
     }
     for (const version of await versionsByStatus(db, 'candidate')) await this.#begin(version)
   }
@@ -62,16 +63,14 @@ export class EvaluationController {
   }
 
   async #begin(version: Version): Promise<void> {
-    const model = this.#context.project()?.project.models.find((m) => m.name === version.model)
-    if (model === undefined || this.#busy.has(model.name) || this.#context.diskLow()) return
+    const model = this.#model(version)
+    if (model === null || this.#busy.has(model.name) || !this.#mayStart(version)) return
     const { store, clock } = this.#context
     if (this.#missing(model).length > 0) {
       if (version.signature === null) this.#inBackground(version, () => this.#inspect(version, model))
       return
     }
-    const releasing = (await openReleases(store.db)).some((r) => r.model === model.name)
-    const evaluating = (await versionsByStatus(store.db, 'evaluating')).some((v) => v.model === model.name)
-    if (releasing || evaluating) return
+    if (await this.#isOccupied(model.name)) return
     await store.transaction(async (tx) => {
       if (!(await this.#moveVersion(tx, version, 'evaluate', 'its turn'))) return
       const { id } = await tx
@@ -90,6 +89,25 @@ export class EvaluationController {
       })
     })
     this.#context.wake('evaluation')
+  }
+
+  /** Nothing starts for a model that has left the configuration, nor while the disk is nearly full. */
+  #mayStart(version: Version): boolean {
+    return this.#model(version) !== null && !this.#context.diskLow()
+  }
+
+  #model({ model }: Version): ModelConfig | null {
+    return this.#context.project()?.project.models.find((m) => m.name === model) ?? null
+  }
+
+  /** While another version is evaluated, released, or has passed and is about to be, the champion may change. */
+  async #isOccupied(model: string): Promise<boolean> {
+    const { db } = this.#context.store
+    if ((await versionsByStatus(db, 'evaluating')).some((v) => v.model === model)) return true
+    const undecided = (await undecidedVersions(db)).some(
+      (v) => v.model === model && v.status === 'passed' && v.disposition === null,
+    )
+    return undecided || (await openReleases(db)).some((r) => r.model === model)
   }
 
   #inBackground(version: Version, work: () => Promise<void>): void {
@@ -121,8 +139,8 @@ export class EvaluationController {
 
   async #evaluate(version: Version, evaluation: Evaluation): Promise<void> {
     const { store, clock, dataDir } = this.#context
-    const model = this.#context.project()?.project.models.find((m) => m.name === version.model)
-    if (model === undefined) return
+    const model = this.#model(version)
+    if (model === null) return
     const champion = await championOf(store.db, model.name)
     const compared = champion?.id === version.id ? null : champion
     const attempt = evaluation.attempts + 1
@@ -143,11 +161,17 @@ export class EvaluationController {
     const dir = await mkdtemp(join(dataDir, 'tmp', 'evaluation-'))
     const startMs = clock.monotonicMs()
     try {
+      const missing = this.#missing(model)
+      if (missing.length > 0) throw new NoLongerDeclaredError(version.id, missing)
       const input = await this.#jobInput(version, compared, model, evaluation, dir)
       const figures = await this.#runtime.evaluate(input)
       await this.#finish(version, model, evaluation, figures, input, clock.monotonicMs() - startMs)
     } catch (error) {
-      await this.#giveUp(version, evaluation, reasonOf(error))
+      // Killed from outside (want of memory): it may go better the next time.
+      const passing = error instanceof MillraceError && error.retryable
+      const tried = { ...evaluation, attempts: attempt }
+      if (passing) await this.#requeue(version, tried, reasonOf(error))
+      else await this.#giveUp(version, evaluation, reasonOf(error))
     } finally {
       await rm(dir, { recursive: true, force: true })
     }
@@ -258,19 +282,19 @@ export class EvaluationController {
     this.#context.log.warn({ version: version.id, why }, 'a version could not be evaluated')
   }
 
-  async #requeue(evaluation: Evaluation): Promise<void> {
-    if (evaluation.attempts >= ATTEMPTS_MAX) {
-      const version = await findVersion(this.#context.store.db, evaluation.versionId)
-      return this.#giveUp(version!, evaluation, `its job was lost ${evaluation.attempts} times`)
-    }
+  async #requeue(version: Version, evaluation: Evaluation, why: string): Promise<void> {
+    const { attempts } = evaluation
+    if (attempts >= ATTEMPTS_MAX)
+      return this.#giveUp(version, evaluation, `given up after ${attempts} attempts: ${why}`)
     await this.#context.store.transaction((tx) =>
       compareAndSet(tx, {
         table: 'evaluation',
         key: [evaluation.id],
         from: 'running',
         to: evaluationMachine.transition('running', 'requeue'),
-        cause: 'its job was lost',
+        cause: why,
         ...this.#times(),
+        detail: { version: version.id },
       }),
     )
     this.#context.wake('evaluation')

@@ -14,6 +14,7 @@ export class IngestController {
   readonly #ingest: (input: IngestInput) => Promise<IngestReport>
   #lastEndMs = Number.NEGATIVE_INFINITY
   #busy: Promise<void> | null = null
+  #failed = false
 
   constructor(context: ControlContext, ingest: (input: IngestInput) => Promise<IngestReport>) {
     this.#context = context
@@ -25,7 +26,10 @@ export class IngestController {
     const sealed = await this.#sealedSegments()
     if (sealed === 0) return
     const waitedMs = this.#context.clock.monotonicMs() - this.#lastEndMs
-    if (waitedMs >= EVERY_MS || sealed >= AT_ONCE_SEGMENTS) this.#start()
+    // Somebody may have begun a flush meanwhile.
+    if (this.#busy !== null) return
+    const atOnce = sealed >= AT_ONCE_SEGMENTS && !this.#failed
+    if (waitedMs >= EVERY_MS || atOnce) void this.#start()
   }
 
   /** Moves what is sealed now, and returns when it is in the lake. */
@@ -51,9 +55,12 @@ export class IngestController {
   async #run(): Promise<void> {
     const { dataDir, log } = this.#context
     try {
+      this.#failed = true
       const report = await this.#ingest({ spoolDir: join(dataDir, 'spool'), lakeDir: join(dataDir, 'lake') })
+      this.#failed = false
       if (report.predictions + report.labels > 0) log.debug({ report }, 'moved from the spool into the lake')
-      if (report.quarantined > 0) log.error({ report }, 'records of the spool can not be read and are kept in quarantine')
+      if (report.quarantined > 0)
+        log.error({ report }, 'records of the spool can not be read and are kept in quarantine')
     } catch (error) {
       log.warn({ err: error }, 'moving the spool into the lake failed and is tried again')
     } finally {

@@ -11,7 +11,12 @@ type Db = Kysely<Database> | Transaction<Database>
 
 export class NothingAppliedError extends MillraceError {
   constructor() {
-    super({ code: 'MR_NOTHING_APPLIED', kind: 'conflict', message: 'No configuration has been applied yet.', fix: `Run 'millrace apply' in the folder of your configuration.` })
+    super({
+      code: 'MR_NOTHING_APPLIED',
+      kind: 'conflict',
+      message: 'No configuration has been applied yet.',
+      fix: `Run 'millrace apply' in the folder of your configuration.`,
+    })
   }
 }
 
@@ -38,13 +43,25 @@ export async function applyProject(
     const changes = projectChanges(before?.project ?? null, request.project)
     const row = await tx
       .insertInto('revision')
-      .values({ digest, source: request.source, source_path: request.sourcePath, project: JSON.stringify(request.project), applied_by: request.by, applied_at_ms: nowMs })
+      .values({
+        digest,
+        source: request.source,
+        source_path: request.sourcePath,
+        project: JSON.stringify(request.project),
+        applied_by: request.by,
+        applied_at_ms: nowMs,
+      })
       .returningAll()
       .executeTakeFirstOrThrow()
     await setModels(tx, request.project, nowMs)
     await appendEvent(tx, {
-      entity: 'revision', entityId: String(row.id), from: null, to: 'applied', cause: `${request.by}: ${changes.join('; ') || 'first'}`,
-      atMs: nowMs, calendarMs: Math.round(clock.calendarMs()),
+      entity: 'revision',
+      entityId: String(row.id),
+      from: null,
+      to: 'applied',
+      cause: `${request.by}: ${changes.join('; ') || 'first'}`,
+      atMs: nowMs,
+      calendarMs: Math.round(clock.calendarMs()),
     })
     return { revision: toRevision(row), changes }
   })
@@ -72,7 +89,8 @@ async function setModels(tx: Transaction<Database>, project: Project, nowMs: num
       .onConflict((conflict) => conflict.column('name').doUpdateSet({ status: 'active', updated_at_ms: nowMs }))
       .execute()
   }
-  await tx.updateTable('model').set({ status: 'paused', updated_at_ms: nowMs }).where('name', 'not in', names).where('status', '=', 'active').execute()
+  const paused = tx.updateTable('model').set({ status: 'paused', updated_at_ms: nowMs }).where('status', '=', 'active')
+  await (names.length === 0 ? paused : paused.where('name', 'not in', names)).execute()
 }
 
 function toRevision(row: Selectable<RevisionTable>): Revision {

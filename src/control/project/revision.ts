@@ -21,23 +21,31 @@ export function projectChanges(before: Project | null, after: Project): string[]
   if (before === null) return after.models.map((m) => `model ${m.name} is new`)
   const old = new Map(before.models.map((m) => [m.name, m]))
   const kept = new Set(after.models.map((m) => m.name))
-  const settings = (['name', 'root', 'snapshotIgnore', 'gateway', 'storage'] as const).filter((key) => canonical(before[key]) !== canonical(after[key]))
+  const settings = (['name', 'root', 'snapshotIgnore', 'gateway', 'storage'] as const).filter(
+    (key) => canonical(before[key]) !== canonical(after[key]),
+  )
   return [
     ...settings.map((key) => `${key} changed`),
     ...after.models.flatMap((m) => modelChanges(old.get(m.name), m)),
-    ...before.models.filter((m) => !kept.has(m.name)).map((m) => `model ${m.name} is paused: it left the configuration`),
+    ...before.models
+      .filter((m) => !kept.has(m.name))
+      .map((m) => `model ${m.name} is paused: it left the configuration`),
   ]
 }
 
 function modelChanges(before: ModelConfig | undefined, after: ModelConfig): string[] {
   if (before === undefined) return [`model ${after.name} is new`]
-  const fields = (Object.keys(after) as (keyof ModelConfig)[]).filter((key) => canonical(before[key]) !== canonical(after[key]))
+  const fields = (Object.keys(after) as (keyof ModelConfig)[]).filter(
+    (key) => canonical(before[key]) !== canonical(after[key]),
+  )
   return fields.map((field) => `model ${after.name}: ${field} changed`)
 }
 
 /** JSON with sorted keys. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1))) : inner,
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
   )
 }

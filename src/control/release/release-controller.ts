@@ -122,6 +122,7 @@ export class ReleaseController {
       const { endpoint, name: model } = release
       await requestRelease(tx, clock, { kind: 'release', endpoint, model, versionId: version.id, cause: why, by })
     })
+    this.#context.wake('evaluation')
   }
 
   /** Takes one release as far as it goes now. */
@@ -300,7 +301,7 @@ export class ReleaseController {
     const disposition = event === 'fail' || rejected !== null ? 'refused' : 'spare'
     await store.transaction((tx) => endRelease(tx, clock, release, { event, why, disposition }))
     this.#context.log.warn({ release: release.id, event, why }, 'a release ended without the traffic')
-    this.#context.wake('deployment')
+    for (const topic of ['release', 'deployment', 'evaluation'] as const) this.#context.wake(topic)
   }
 
   #move(

@@ -15,20 +15,25 @@ export interface IndicatorValue {
   windowMs: number
 }
 
-const shown: { phase: Phase; from: Indicator; indicator: string; unit: 'ratio' | 'ms'; of: 'mean' | 'p50' | 'p95' }[] = [
-  { phase: 'trigger', from: 'triggerDelayMs', indicator: 'trigger delay p95', unit: 'ms', of: 'p95' },
-  { phase: 'pipeline', from: 'runSuccess', indicator: 'run success', unit: 'ratio', of: 'mean' },
-  { phase: 'pipeline', from: 'runDurationMs', indicator: 'run duration p50', unit: 'ms', of: 'p50' },
-  { phase: 'evaluation', from: 'evaluationValid', indicator: 'evaluation validity', unit: 'ratio', of: 'mean' },
-  { phase: 'evaluation', from: 'evaluationDurationMs', indicator: 'evaluation duration p50', unit: 'ms', of: 'p50' },
-  { phase: 'release', from: 'releaseSuccess', indicator: 'release success', unit: 'ratio', of: 'mean' },
-  { phase: 'release', from: 'leadTimeMs', indicator: 'lead time p50', unit: 'ms', of: 'p50' },
-  { phase: 'release', from: 'leadTimeMs', indicator: 'lead time p95', unit: 'ms', of: 'p95' },
-]
+const shown: { phase: Phase; from: Indicator; indicator: string; unit: 'ratio' | 'ms'; of: 'mean' | 'p50' | 'p95' }[] =
+  [
+    { phase: 'trigger', from: 'triggerDelayMs', indicator: 'trigger delay p95', unit: 'ms', of: 'p95' },
+    { phase: 'pipeline', from: 'runSuccess', indicator: 'run success', unit: 'ratio', of: 'mean' },
+    { phase: 'pipeline', from: 'runDurationMs', indicator: 'run duration p50', unit: 'ms', of: 'p50' },
+    { phase: 'evaluation', from: 'evaluationValid', indicator: 'evaluation validity', unit: 'ratio', of: 'mean' },
+    { phase: 'evaluation', from: 'evaluationDurationMs', indicator: 'evaluation duration p50', unit: 'ms', of: 'p50' },
+    { phase: 'release', from: 'releaseSuccess', indicator: 'release success', unit: 'ratio', of: 'mean' },
+    { phase: 'release', from: 'leadTimeMs', indicator: 'lead time p50', unit: 'ms', of: 'p50' },
+    { phase: 'release', from: 'leadTimeMs', indicator: 'lead time p95', unit: 'ms', of: 'p95' },
+  ]
 
 /** Every phase's indicators over the window that ends now. */
 export async function readIndicators(db: Kysely<Database>, nowMs: number, windowMs: number): Promise<IndicatorValue[]> {
-  const rows = await db.selectFrom('sli').select(['indicator', 'value']).where('at_ms', '>=', nowMs - windowMs).execute()
+  const rows = await db
+    .selectFrom('sli')
+    .select(['indicator', 'value'])
+    .where('at_ms', '>=', nowMs - windowMs)
+    .execute()
   const values = Map.groupBy(rows, (r) => r.indicator)
   const measured = shown.map(({ phase, from, indicator, unit, of }): IndicatorValue => {
     const found = (values.get(from) ?? []).map((r) => r.value)
@@ -39,7 +44,11 @@ export async function readIndicators(db: Kysely<Database>, nowMs: number, window
 
 /** Availability = answered without failure ÷ answered or failed; clients that left count neither way. */
 async function servingIndicators(db: Kysely<Database>, nowMs: number, windowMs: number): Promise<IndicatorValue[]> {
-  const rows = await db.selectFrom('traffic').selectAll().where('minute_ms', '>=', nowMs - windowMs).execute()
+  const rows = await db
+    .selectFrom('traffic')
+    .selectAll()
+    .where('minute_ms', '>=', nowMs - windowMs)
+    .execute()
   const requests = rows.reduce((sum, r) => sum + r.requests, 0)
   const failed = rows.reduce((sum, r) => sum + r.failed, 0)
   const counts = sumCounts(rows.map((r) => r.latency_counts))

@@ -21,7 +21,15 @@ export async function recordTraffic(tx: Transaction<Database>, clock: Clock, rep
     const counts = JSON.stringify(report.latencyCounts.map((n, i) => n + (before?.latency_counts[i] ?? 0)))
     await tx
       .insertInto('traffic')
-      .values({ minute_ms: minuteMs, endpoint: report.endpoint, version_id: versionId, requests: report.requests, failed: report.failed, interrupted: report.interrupted, latency_counts: counts })
+      .values({
+        minute_ms: minuteMs,
+        endpoint: report.endpoint,
+        version_id: versionId,
+        requests: report.requests,
+        failed: report.failed,
+        interrupted: report.interrupted,
+        latency_counts: counts,
+      })
       .onConflict((conflict) =>
         conflict.columns(['endpoint', 'version_id', 'minute_ms']).doUpdateSet({
           requests: sql`traffic.requests + excluded.requests`,
@@ -47,10 +55,26 @@ async function recordFirstAnswer(tx: Transaction<Database>, versionId: string, a
     .orderBy('seq', 'desc')
     .executeTakeFirst()
   if (release === undefined) return
-  await tx.updateTable('release').set({ first_answer_at_ms: Math.round(atMs) }).where('id', '=', release.id).execute()
-  const version = await tx.selectFrom('version').select(['trained_at_ms', 'run_id']).where('id', '=', versionId).executeTakeFirstOrThrow()
+  await tx
+    .updateTable('release')
+    .set({ first_answer_at_ms: Math.round(atMs) })
+    .where('id', '=', release.id)
+    .execute()
+  const version = await tx
+    .selectFrom('version')
+    .select(['trained_at_ms', 'run_id'])
+    .where('id', '=', versionId)
+    .executeTakeFirstOrThrow()
   if (version.run_id === null) return
-  await recordSli(tx, { phase: 'release', indicator: 'leadTimeMs', model: release.model, value: atMs - version.trained_at_ms, good: true, subject: release.id, atMs: Math.round(atMs) })
+  await recordSli(tx, {
+    phase: 'release',
+    indicator: 'leadTimeMs',
+    model: release.model,
+    value: atMs - version.trained_at_ms,
+    good: true,
+    subject: release.id,
+    atMs: Math.round(atMs),
+  })
 }
 
 export interface EndpointTotals {
@@ -63,8 +87,18 @@ export interface EndpointTotals {
 export async function trafficTotals(db: Kysely<Database>): Promise<EndpointTotals[]> {
   const rows = await db
     .selectFrom('traffic')
-    .select((eb) => ['endpoint', eb.fn.sum('requests').as('requests'), eb.fn.sum('failed').as('failed'), eb.fn.sum('interrupted').as('interrupted')])
+    .select((eb) => [
+      'endpoint',
+      eb.fn.sum('requests').as('requests'),
+      eb.fn.sum('failed').as('failed'),
+      eb.fn.sum('interrupted').as('interrupted'),
+    ])
     .groupBy('endpoint')
     .execute()
-  return rows.map((r) => ({ endpoint: r.endpoint, requests: Number(r.requests), failed: Number(r.failed), interrupted: Number(r.interrupted) }))
+  return rows.map((r) => ({
+    endpoint: r.endpoint,
+    requests: Number(r.requests),
+    failed: Number(r.failed),
+    interrupted: Number(r.interrupted),
+  }))
 }

@@ -51,7 +51,7 @@ function start(
     const main = process.argv[1] ?? fileURLToPath(new URL('./main.ts', import.meta.url))
     const args = ['up', '--json', '--config', configPath, '--data-dir', dataDir, '--timeout', `${timeoutMs}ms`]
     if (port !== null) args.push('--port', String(port))
-    if (apiPort !== null) args.push('--api-port', String(apiPort))
+    args.push(...(apiPort === null ? ['--no-api'] : ['--api-port', String(apiPort)]))
     return spawn(process.execPath, [...process.execArgv, main, ...args], {
       cwd: path.dirname(configPath),
       detached: true,

@@ -5,7 +5,7 @@ import { buildProgram } from './program.ts'
 import { cliReference } from './reference.ts'
 
 it('is what docs/reference/cli.md says, word for word', async () => {
-  // After a change: npx vitest run -u src/surface/cli/reference.test.ts
+  // After a change: npx vitest run --project fast src/surface/cli/reference.test.ts -u
   await expect(cliReference()).toMatchFileSnapshot('../../../docs/reference/cli.md')
 })
 

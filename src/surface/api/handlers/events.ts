@@ -23,14 +23,22 @@ export const eventHandlers = (services: Services): HandlerGroup<'events'> => ({
   },
 })
 
-async function eventsAfter({ context }: Services, afterSeq: number, entity: string | undefined, limit: number): Promise<EventView[]> {
+async function eventsAfter(
+  { context }: Services,
+  afterSeq: number,
+  entity: string | undefined,
+  limit: number,
+): Promise<EventView[]> {
   let query = context.store.db.selectFrom('event').selectAll().where('id', '>', afterSeq).orderBy('id').limit(limit)
   if (entity !== undefined) query = query.where('entity', '=', entity)
   return (await query.execute()).map(eventView)
 }
 
 async function newestSeq({ context }: Services): Promise<number> {
-  const row = await context.store.db.selectFrom('event').select((eb) => eb.fn.max('id').as('last')).executeTakeFirstOrThrow()
+  const row = await context.store.db
+    .selectFrom('event')
+    .select((eb) => eb.fn.max('id').as('last'))
+    .executeTakeFirstOrThrow()
   return Number(row.last ?? 0)
 }
 

@@ -43,7 +43,8 @@ export const gateHandlers = (services: Services): HandlerGroup<'gates'> => ({
 async function decide(services: Services, ref: string, decision: 'approved' | 'rejected', why: string, by: string) {
   const { store, clock } = services.context
   const version = await resolveVersion(store.db, ref)
-  if (decision === 'rejected' && (await aliasTarget(store.db, version.model, 'champion')) === version.id) throw new VersionIsLiveError(version.id)
+  if (decision === 'rejected' && (await aliasTarget(store.db, version.model, 'champion')) === version.id)
+    throw new VersionIsLiveError(version.id)
   if (decision === 'approved' && version.signature === null) throw new VersionUnfinishedError(version.id)
   await store.transaction((tx) => setApproval(tx, clock, version.id, { decision, by, why, atMs: clock.epochMs() }))
   services.context.wake('release')

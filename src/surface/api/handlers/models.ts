@@ -1,6 +1,6 @@
 import { missingForAutomation } from '../../../config/missing-for-automation.ts'
 import type { ModelConfig } from '../../../config/project.ts'
-import { MillraceError } from '../../../kernel/errors.ts'
+import { messageOf, MillraceError } from '../../../kernel/errors.ts'
 import { aliases, aliasHistory, listVersions, liveAt, resolveVersion } from '../../../control/registry/version-store.ts'
 import { createImportedVersion, setApproval, setSignature } from '../../../control/registry/version-requests.ts'
 import type { HandlerGroup } from '../handlers.ts'
@@ -19,12 +19,28 @@ export class ModelUnknownError extends MillraceError {
   }
 }
 
+class ImportUnreadableError extends MillraceError {
+  constructor(path: string, cause: unknown) {
+    super({
+      code: 'MR_IMPORT_UNREADABLE',
+      kind: 'invalid',
+      message: `'${path}' can't be read as a model file: ${messageOf(cause)}.`,
+      fix: 'Name an ONNX file that the control plane may read.',
+      cause,
+    })
+  }
+}
+
 /** A model of the applied configuration. @throws ModelUnknownError; `paused` ones only where allowed */
 export function declaredModel(services: Services, name: string, paused = false): ModelConfig {
   const applied = services.context.project()
   const all = [...(applied?.project.models ?? []), ...(paused ? (applied?.paused ?? []) : [])]
   const found = all.find((m) => m.name === name)
-  if (found === undefined) throw new ModelUnknownError(name, all.map((m) => m.name))
+  if (found === undefined)
+    throw new ModelUnknownError(
+      name,
+      all.map((m) => m.name),
+    )
   return found
 }
 
@@ -41,7 +57,11 @@ export const modelHandlers = (services: Services): HandlerGroup<'models'> => ({
     const named = (await aliases(db)).filter((a) => a.model === model)
     return {
       ...(await modelSummary(services, config)),
-      aliases: named.map((a) => ({ alias: a.alias, version: a.versionId, sinceMs: history.findLast((h) => h.alias === a.alias)?.fromMs ?? 0 })),
+      aliases: named.map((a) => ({
+        alias: a.alias,
+        version: a.versionId,
+        sinceMs: history.findLast((h) => h.alias === a.alias)?.fromMs ?? 0,
+      })),
       recent: await Promise.all((await listVersions(db, { model, limit: 20 })).map((v) => versionSummary(services, v))),
     }
   },
@@ -64,14 +84,26 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
   async import({ model, from, as, why, by }) {
     const config = declaredModel(services, model)
     const { store, clock, artifacts, project } = services.context
-    const digest = 'path' in from ? (await artifacts.putFile(from.path)).digest : from.digest
+    const digest = 'path' in from ? await keptFile(services, from.path) : from.digest
     const path = await artifacts.verifiedPath(digest)
     const { signature } = await services.inspectModel(path, config.features)
-    const facts = { model, revisionId: project()!.revisionId, modelDigest: digest, sizeBytes: await artifacts.sizeOf(digest), importedFrom: 'path' in from ? from.path : digest }
+    const facts = {
+      model,
+      revisionId: project()!.revisionId,
+      modelDigest: digest,
+      sizeBytes: await artifacts.sizeOf(digest),
+      importedFrom: 'path' in from ? from.path : digest,
+    }
     const id = await store.transaction(async (tx) => {
       const made = await createImportedVersion(tx, clock, { ...facts, cause: `imported by ${by}: ${why}` })
       await setSignature(tx, made, { signature, scoreOutput: null })
-      if (as === 'champion') await setApproval(tx, clock, made, { decision: 'approved', by, why: `imported as champion: ${why}`, atMs: clock.epochMs() })
+      if (as === 'champion')
+        await setApproval(tx, clock, made, {
+          decision: 'approved',
+          by,
+          why: `imported as champion: ${why}`,
+          atMs: clock.epochMs(),
+        })
       return made
     })
     services.context.wake('version')
@@ -79,6 +111,14 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
     return versionSummary(services, await resolveVersion(store.db, id))
   },
 })
+
+async function keptFile({ context }: Services, path: string): Promise<string> {
+  try {
+    return (await context.artifacts.putFile(path)).digest
+  } catch (error) {
+    throw error instanceof MillraceError ? error : new ImportUnreadableError(path, error)
+  }
+}
 
 async function modelSummary(services: Services, config: ModelConfig): Promise<ModelSummary> {
   const { context } = services
@@ -108,6 +148,14 @@ function blockersOf({ context }: Services, config: ModelConfig, paused: boolean)
   return [
     ...missing,
     ...(paused ? [{ what: 'paused', why: 'the model left the configuration', fix: 'Add it again and apply.' }] : []),
-    ...(context.diskLow() ? [{ what: 'disk', why: 'free disk space is below the watermark', fix: 'Free some space; work goes on by itself then.' }] : []),
+    ...(context.diskLow()
+      ? [
+          {
+            what: 'disk',
+            why: 'free disk space is below the watermark',
+            fix: 'Free some space; work goes on by itself then.',
+          },
+        ]
+      : []),
   ]
 }

@@ -1,4 +1,9 @@
-import { applyProject, latestRevision, listRevisions, NothingAppliedError } from '../../../control/project/revision-store.ts'
+import {
+  applyProject,
+  latestRevision,
+  listRevisions,
+  NothingAppliedError,
+} from '../../../control/project/revision-store.ts'
 import type { Revision as StoredRevision } from '../../../control/project/revision.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { Revision } from '../schemas.ts'

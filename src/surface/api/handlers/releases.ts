@@ -1,10 +1,10 @@
 import { gateOf } from '../../../control/evaluation/evaluation-store.ts'
 import { mayBeReleased, type Version } from '../../../control/registry/version.ts'
 import { setDisposition } from '../../../control/registry/version-requests.ts'
-import { aliasTarget, findVersion, resolveVersion } from '../../../control/registry/version-store.ts'
+import { aliasHistory, aliasTarget, findVersion, resolveVersion } from '../../../control/registry/version-store.ts'
 import type { Release } from '../../../control/release/release.ts'
 import { requestRelease } from '../../../control/release/release-requests.ts'
-import { findRelease, listReleases, openReleases } from '../../../control/release/release-store.ts'
+import { findRelease, listReleases } from '../../../control/release/release-store.ts'
 import { MillraceError } from '../../../kernel/errors.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { EndpointView, ReleaseView } from '../schemas.ts'
@@ -14,10 +14,11 @@ import type { Services } from './services.ts'
 
 class GateNotPassedError extends MillraceError {
   constructor(ref: string, status: string, why: string) {
+    const how = status === 'candidate' || status === 'evaluating' ? `it is ${status}` : `gate ${status}`
     super({
       code: 'MR_GATE_NOT_PASSED',
       kind: 'conflict',
-      message: `${ref} can't be released: ${status === 'candidate' || status === 'evaluating' ? `it is ${status}` : `gate ${status}: ${why}`}.`,
+      message: `${ref} can't be released: ${how}: ${why}.`,
       fix: `Run 'millrace gate show ${ref}' for the figures, or 'millrace approve ${ref} --why …' to let it through.`,
     })
   }
@@ -25,7 +26,12 @@ class GateNotPassedError extends MillraceError {
 
 class AlreadyLiveError extends MillraceError {
   constructor(ref: string) {
-    super({ code: 'MR_ALREADY_LIVE', kind: 'conflict', message: `${ref} is live already.`, fix: `Run 'millrace models' to see what serves.` })
+    super({
+      code: 'MR_ALREADY_LIVE',
+      kind: 'conflict',
+      message: `${ref} is live already.`,
+      fix: `Run 'millrace models' to see what serves.`,
+    })
   }
 }
 
@@ -51,9 +57,22 @@ class EndpointUnknownError extends MillraceError {
   }
 }
 
+class OtherModelError extends MillraceError {
+  constructor(version: string, endpoint: string, model: string) {
+    super({
+      code: 'MR_OTHER_MODEL',
+      kind: 'invalid',
+      message: `${version} is not a version of '${model}', which endpoint '${endpoint}' serves.`,
+      fix: `Run 'millrace models show ${model}' to see its versions.`,
+    })
+  }
+}
+
 export const releaseHandlers = (services: Services): HandlerGroup<'releases'> => ({
   async list({ model, limit }) {
-    return Promise.all((await listReleases(services.context.store.db, { model, limit })).map((r) => releaseView(services, r)))
+    return Promise.all(
+      (await listReleases(services.context.store.db, { model, limit })).map((r) => releaseView(services, r)),
+    )
   },
   async get({ id }) {
     return releaseView(services, await findRelease(services.context.store.db, id))
@@ -62,38 +81,70 @@ export const releaseHandlers = (services: Services): HandlerGroup<'releases'> =>
     const { store } = services.context
     const version = await resolveVersion(store.db, ref)
     if (!mayBeReleased(version)) {
-      const gate = await gateOf(store.db, version.id)
-      throw new GateNotPassedError(version.id, version.status, gate?.why ?? version.why ?? 'no verdict')
+      throw new GateNotPassedError(version.id, version.status, await gateReason(services, version))
     }
     return request(services, version, 'release', `by hand: ${why}`, by)
   },
   async rollback({ endpoint, to, why, by }) {
     const { store, project } = services.context
-    const models = project()?.project.models ?? []
+    const applied = project()
+    // Also of a model that has left the configuration: it still serves.
+    const models = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
     const model = models.find((m) => m.endpoint === endpoint) ?? models.find((m) => m.name === endpoint)
-    if (model === undefined) throw new EndpointUnknownError(endpoint, models.map((m) => m.endpoint))
+    if (model === undefined)
+      throw new EndpointUnknownError(
+        endpoint,
+        models.map((m) => m.endpoint),
+      )
     const target = to ?? (await aliasTarget(store.db, model.name, 'previous'))
     if (target === null) throw new NothingToRollBackToError(endpoint)
     const version = await resolveVersion(store.db, target)
-    if (version.model !== model.name) throw new EndpointUnknownError(`${endpoint} of ${version.model}`, models.map((m) => m.endpoint))
+    if (version.model !== model.name) throw new OtherModelError(version.id, endpoint, model.name)
+    if (!(await mayBeGoneBackTo(services, version)))
+      throw new GateNotPassedError(version.id, version.status, await gateReason(services, version))
     return request(services, version, 'rollback', `rollback: ${why}`, by)
   },
 })
+
+/** What has served before may serve again, whatever a later gate would say; a person's rejection counts over that. */
+async function mayBeGoneBackTo({ context }: Services, version: Version): Promise<boolean> {
+  if (version.signature === null || version.approval?.decision === 'rejected') return false
+  if (mayBeReleased(version)) return true
+  const history = await aliasHistory(context.store.db, version.model)
+  return history.some((span) => span.alias === 'champion' && span.versionId === version.id)
+}
+
+async function gateReason({ context }: Services, version: Version): Promise<string> {
+  const { approval } = version
+  if (approval?.decision === 'rejected') return `rejected by ${approval.by}: ${approval.why}`
+  return (await gateOf(context.store.db, version.id))?.why ?? version.why ?? 'no verdict'
+}
 
 export const endpointHandlers = (services: Services): HandlerGroup<'endpoints'> => ({
   list: (): Promise<EndpointView[]> => endpointViews(services),
 })
 
-async function request(services: Services, version: Version, kind: Release['kind'], cause: string, by: string): Promise<ReleaseView> {
+async function request(
+  services: Services,
+  version: Version,
+  kind: Release['kind'],
+  cause: string,
+  by: string,
+): Promise<ReleaseView> {
   const { store, clock } = services.context
-  const model = declaredModel(services, version.model)
+  const model = declaredModel(services, version.model, kind === 'rollback')
   const live = (await aliasTarget(store.db, version.model, 'champion')) === version.id
   if (live) throw new AlreadyLiveError(version.id)
-  const pending = (await openReleases(store.db)).find((r) => r.versionId === version.id && r.endpoint === model.endpoint)
-  if (pending !== undefined) return releaseView(services, pending)
   const id = await store.transaction(async (tx) => {
     if (kind === 'release') await setDisposition(tx, clock, version.id, 'released', cause)
-    return requestRelease(tx, clock, { kind, endpoint: model.endpoint, model: model.name, versionId: version.id, cause, by })
+    return requestRelease(tx, clock, {
+      kind,
+      endpoint: model.endpoint,
+      model: model.name,
+      versionId: version.id,
+      cause,
+      by,
+    })
   })
   services.context.wake('release')
   return releaseView(services, await findRelease(store.db, id))
@@ -116,22 +167,42 @@ export async function releaseView(services: Services, release: Release): Promise
     createdAtMs: release.createdAtMs,
     endedAtMs: release.endedAtMs,
     firstAnswerAtMs: first,
-    leadTimeMs: release.kind === 'rollback' || first === null || version === null || version.runId === null ? null : first - version.trainedAtMs,
+    leadTimeMs:
+      release.kind === 'rollback' || first === null || version === null || version.runId === null
+        ? null
+        : first - version.trainedAtMs,
     steps: await stepsOfRelease(services, release),
   }
 }
 
-const stepNames: Record<string, string> = { queued: 'wait', deploying: 'deploy', preflight: 'preflight', switching: 'switch', released: 'released' }
+const stepNames: Record<string, string> = {
+  queued: 'wait',
+  deploying: 'deploy',
+  preflight: 'preflight',
+  switching: 'switch',
+  released: 'released',
+}
 
 /** Each status it went through, from its events. */
 async function stepsOfRelease({ context }: Services, release: Release): Promise<ReleaseView['steps']> {
-  const events = await context.store.db.selectFrom('event').selectAll().where('entity', '=', 'release').where('entity_id', '=', release.id).orderBy('id').execute()
+  const events = await context.store.db
+    .selectFrom('event')
+    .selectAll()
+    .where('entity', '=', 'release')
+    .where('entity_id', '=', release.id)
+    .orderBy('id')
+    .execute()
   return events
     .map((event, i) => ({ event, next: events[i + 1] }))
     .filter(({ event }) => event.to_status in stepNames && event.to_status !== 'released')
     .map(({ event, next }) => ({
       name: stepNames[event.to_status]!,
-      status: next === undefined ? ('running' as const) : next.to_status === 'failed' ? ('failed' as const) : ('done' as const),
+      status:
+        next === undefined
+          ? ('running' as const)
+          : next.to_status === 'failed'
+            ? ('failed' as const)
+            : ('done' as const),
       why: next?.cause ?? null,
       startedAtMs: event.at_ms,
       endedAtMs: next?.at_ms ?? null,

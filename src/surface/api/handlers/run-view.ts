@@ -22,17 +22,33 @@ export async function runView(services: Services, run: Run): Promise<RunView> {
     params: run.params,
     seed: run.seed,
     codeDigest: run.codeDigest,
-    steps: await Promise.all(steps.map((step) => stepView(step, attempts.filter((a) => a.step === step.name)))),
+    steps: await Promise.all(
+      steps.map((step) =>
+        stepView(
+          services,
+          run,
+          step,
+          attempts.filter((a) => a.step === step.name),
+        ),
+      ),
+    ),
   }
 }
 
 async function summary(services: Services, run: Run, steps: Step[], attempts: Attempt[]): Promise<RunSummary> {
-  const shares = await Promise.all(steps.map((step) => shareDone(step, attempts.filter((a) => a.step === step.name))))
+  const shares = await Promise.all(
+    steps.map((step) =>
+      shareDone(
+        step,
+        attempts.filter((a) => a.step === step.name),
+      ),
+    ),
+  )
   return {
     id: run.id,
     model: run.model,
     status: run.status,
-    why: run.why,
+    why: run.why ?? services.runs.heldBack(run.id),
     cause: `${run.triggerKind}: ${run.triggerWhy}`,
     revision: run.revisionId,
     cancelWhy: run.cancelWhy,
@@ -66,19 +82,26 @@ async function outcomeOf(services: Services, run: Run): Promise<RunSummary['outc
   }
 }
 
-async function stepView(step: Step, attempts: Attempt[]): Promise<StepView> {
+async function stepView(services: Services, run: Run, step: Step, attempts: Attempt[]): Promise<StepView> {
   const last = attempts.at(-1)
   const progress = last === undefined ? null : await progressOf(last)
   return {
     name: step.name,
     status: step.status,
-    why: step.why,
+    why: step.why ?? (step.status === 'waiting' ? services.runs.heldBack(run.id) : null),
     needs: step.spec.needs,
     progress,
     startedAtMs: step.startedAtMs,
     endedAtMs: step.endedAtMs,
     retryAtMs: step.retryAtMs,
-    attempts: attempts.map((a) => ({ attempt: a.number, status: a.status, why: a.why, exitCode: a.exitCode, startedAtMs: a.startedAtMs, endedAtMs: a.endedAtMs })),
+    attempts: attempts.map((a) => ({
+      attempt: a.number,
+      status: a.status,
+      why: a.why,
+      exitCode: a.exitCode,
+      startedAtMs: a.startedAtMs,
+      endedAtMs: a.endedAtMs,
+    })),
   }
 }
 

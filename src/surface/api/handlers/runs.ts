@@ -14,19 +14,35 @@ import type { Services } from './services.ts'
 
 class RunNotFoundError extends MillraceError {
   constructor(id: string) {
-    super({ code: 'MR_RUN_NOT_FOUND', kind: 'not-found', message: `There is no run ${id}.`, fix: `Run 'millrace runs' to see them.` })
+    super({
+      code: 'MR_RUN_NOT_FOUND',
+      kind: 'not-found',
+      message: `There is no run ${id}.`,
+      fix: `Run 'millrace runs' to see them.`,
+    })
   }
 }
 
 class RunEndedError extends MillraceError {
   constructor(id: string, status: string) {
-    super({ code: 'MR_RUN_ENDED', kind: 'conflict', message: `${id} can't be cancelled: it is ${status}.`, fix: `Run 'millrace runs show ${id}' to see how it ended.` })
+    super({
+      code: 'MR_RUN_ENDED',
+      kind: 'conflict',
+      message: `${id} can't be cancelled: it is ${status}.`,
+      fix: `Run 'millrace runs show ${id}' to see how it ended.`,
+    })
   }
 }
 
 class DiskLowError extends MillraceError {
   constructor() {
-    super({ code: 'MR_DISK_LOW', kind: 'unavailable', message: 'Free disk space is below the watermark: no run is started.', fix: 'Free some space, or lower storage.minFree.', retryable: true })
+    super({
+      code: 'MR_DISK_LOW',
+      kind: 'unavailable',
+      message: 'Free disk space is below the watermark: no run is started.',
+      fix: 'Free some space, or lower storage.minFree.',
+      retryable: true,
+    })
   }
 }
 
@@ -36,7 +52,9 @@ const CHUNK_BYTES = 64 * 1024
 export const runHandlers = (services: Services): HandlerGroup<'runs'> => ({
   async list({ model, limit }) {
     if (model !== undefined) declaredModel(services, model, true)
-    return Promise.all((await listRuns(services.context.store.db, { model, limit })).map((r) => runSummary(services, r)))
+    return Promise.all(
+      (await listRuns(services.context.store.db, { model, limit })).map((r) => runSummary(services, r)),
+    )
   },
   async get({ id }) {
     return runView(services, await findRunOrThrow(services, id))
@@ -50,7 +68,16 @@ export const runHandlers = (services: Services): HandlerGroup<'runs'> => ({
     const code = await snapshotCode({ root, ignore, dataDir: context.dataDir }, context.artifacts)
     const triggerWhy = why === undefined || why === '' ? `by hand (${by})` : `${why} (${by})`
     const id = await context.store.transaction((tx) =>
-      requestRun(tx, context.clock, { model: config, revisionId, triggerKind: 'manual', triggerWhy, asOfMs: asOfMs ?? context.clock.calendarMs(), params, seed, codeDigest: code.digest }),
+      requestRun(tx, context.clock, {
+        model: config,
+        revisionId,
+        triggerKind: 'manual',
+        triggerWhy,
+        asOfMs: asOfMs ?? context.clock.calendarMs(),
+        params,
+        seed,
+        codeDigest: code.digest,
+      }),
     )
     context.wake('run')
     return runSummary(services, await findRunOrThrow(services, id))
@@ -85,10 +112,15 @@ async function* followLogs(
   for (;;) {
     const run = await findRun(context.store.db, wanted.id)
     const attempts = (await attemptsOf(context.store.db, wanted.id))
-      .filter((a) => (wanted.step === undefined || a.step === wanted.step) && (wanted.attempt === undefined || a.number === wanted.attempt))
+      .filter(
+        (a) =>
+          (wanted.step === undefined || a.step === wanted.step) &&
+          (wanted.attempt === undefined || a.number === wanted.attempt),
+      )
       .toSorted((a, b) => a.startedAtMs - b.startedAtMs)
     for (const attempt of attempts) yield* newOutput(attempt, read)
-    const ended = run === null || (runMachine.isFinal(run.status) && attempts.every((a) => attemptMachine.isFinal(a.status)))
+    const ended =
+      run === null || (runMachine.isFinal(run.status) && attempts.every((a) => attemptMachine.isFinal(a.status)))
     if (!follow || ended || signal.aborted) return
     await sleep(FOLLOW_EVERY_MS)
   }

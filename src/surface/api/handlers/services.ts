@@ -1,4 +1,5 @@
 import type { ControlContext } from '../../../control/control-context.ts'
+import type { RunController } from '../../../control/pipeline/run-controller.ts'
 import type { Observations } from '../../../control/release/observations.ts'
 import type { RoutePublisher } from '../../../control/release/route-publisher.ts'
 import type { TriggerController } from '../../../control/trigger/trigger-controller.ts'
@@ -11,6 +12,7 @@ export interface Services {
   observations: Observations
   publisher: RoutePublisher
   triggers: Pick<TriggerController, 'views'>
+  runs: Pick<RunController, 'heldBack'>
   /** Takes the applied configuration into use. */
   reload(): Promise<void>
   /** Opens a model file in a process of its own. @throws ModelNotServableError */

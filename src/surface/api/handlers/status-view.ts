@@ -23,8 +23,18 @@ export const statusHandlers = (services: Services): HandlerGroup<'status'> => ({
     const waiting = (await undecidedVersions(db)).filter((v) => v.disposition === 'awaiting-approval')
     const disk = { freeBytes: facts.freeBytes(), minFreeBytes: facts.minFreeBytes(), low: context.diskLow() }
     return {
-      project: applied === null ? null : { name: applied.project.name, revision: applied.revisionId, root: applied.project.root },
-      controlPlane: { version: facts.version, pid: process.pid, startedAtMs: facts.startedAtMs, dataDir: context.dataDir, store: backend, apiUrl: facts.apiUrl },
+      project:
+        applied === null
+          ? null
+          : { name: applied.project.name, revision: applied.revisionId, root: applied.project.root },
+      controlPlane: {
+        version: facts.version,
+        pid: process.pid,
+        startedAtMs: facts.startedAtMs,
+        dataDir: context.dataDir,
+        store: backend,
+        apiUrl: facts.apiUrl,
+      },
       clock: services.clock.view(),
       processes: await services.processes(),
       endpoints,
@@ -36,7 +46,12 @@ export const statusHandlers = (services: Services): HandlerGroup<'status'> => ({
       reconciliation,
       serviceLevels: await serviceLevelViews(services, reconciliation),
       disk,
-      warnings: warningsOf(endpoints, reconciliation, disk, waiting.map((v) => v.id)),
+      warnings: warningsOf(
+        endpoints,
+        reconciliation,
+        disk,
+        waiting.map((v) => v.id),
+      ),
     }
   },
 })
@@ -50,7 +65,17 @@ export const serviceLevelHandlers = (services: Services): HandlerGroup<'serviceL
 /** Objectives come with a later version: until then indicators are shown without one. */
 async function serviceLevelViews({ context }: Services, reconciliation: Reconciliation): Promise<ServiceLevel[]> {
   const values = await readIndicators(context.store.db, context.clock.epochMs(), WINDOW_MS)
-  const lag: ServiceLevel = { phase: 'log', indicator: 'log lag', model: null, value: reconciliation.lagMs, unit: 'ms', objective: null, met: null, count: reconciliation.logged, windowMs: 0 }
+  const lag: ServiceLevel = {
+    phase: 'log',
+    indicator: 'log lag',
+    model: null,
+    value: reconciliation.lagMs,
+    unit: 'ms',
+    objective: null,
+    met: null,
+    count: reconciliation.logged,
+    windowMs: 0,
+  }
   return [...values.map((v) => ({ ...v, objective: null, met: null })), lag]
 }
 
@@ -59,8 +84,16 @@ export async function endpointViews({ context, observations }: Services): Promis
   const applied = context.project()
   const all = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
   const [gateway] = observations.gateways()
-  const [rows, deployments, replicas, totals] = [await routes(db), await openDeployments(db), await openReplicas(db), await trafficTotals(db)]
-  const ready = (d: Deployment) => replicas.filter((r) => r.deploymentId === d.id && r.status === 'running' && observations.lease(r.id)?.state === 'ready').length
+  const [rows, deployments, replicas, totals] = [
+    await routes(db),
+    await openDeployments(db),
+    await openReplicas(db),
+    await trafficTotals(db),
+  ]
+  const ready = (d: Deployment) =>
+    replicas.filter(
+      (r) => r.deploymentId === d.id && r.status === 'running' && observations.lease(r.id)?.state === 'ready',
+    ).length
   return all.map((model): EndpointView => {
     const route = rows.find((r) => r.endpoint === model.endpoint)
     const members = deployments
@@ -96,7 +129,9 @@ function stateOf(members: EndpointView['members'], gatewayUp: boolean): Pick<End
   const up = live.reduce((sum, m) => sum + m.replicasReady, 0)
   if (!gatewayUp) return { state: 'down', why: 'no gateway reports' }
   if (up === 0) return { state: 'down', why: `none of ${wanted} replicas is ready` }
-  return up < wanted ? { state: 'degraded', why: `${up} of ${wanted} replicas are ready` } : { state: 'serving', why: null }
+  return up < wanted
+    ? { state: 'degraded', why: `${up} of ${wanted} replicas are ready` }
+    : { state: 'serving', why: null }
 }
 
 async function replicaViews({ context, observations }: Services): Promise<StatusView['replicas']> {
@@ -116,16 +151,24 @@ async function replicaViews({ context, observations }: Services): Promise<Status
   })
 }
 
-function replicaState(replica: Replica, lease: StatusView['replicas'][number]['state'] | null): StatusView['replicas'][number]['state'] {
+function replicaState(
+  replica: Replica,
+  lease: StatusView['replicas'][number]['state'] | null,
+): StatusView['replicas'][number]['state'] {
   if (replica.status === 'stopping') return 'draining'
   return lease ?? 'starting'
 }
 
 async function triggerViews({ context, triggers }: Services): Promise<TriggerView[]> {
   const rows = await context.store.db.selectFrom('trigger_state').selectAll().execute()
-  const firings = await context.store.db.selectFrom('trigger_firing').select(['model', 'trigger_name', 'run_id', 'at_ms']).orderBy('at_ms').execute()
+  const firings = await context.store.db
+    .selectFrom('trigger_firing')
+    .select(['model', 'trigger_name', 'run_id', 'at_ms'])
+    .orderBy('at_ms')
+    .execute()
   return triggers.views().map((view) => {
-    const mine = (row: { model: string; trigger_name: string }) => row.model === view.model && row.trigger_name === view.name
+    const mine = (row: { model: string; trigger_name: string }) =>
+      row.model === view.model && row.trigger_name === view.name
     return {
       id: `${view.model}/${view.name}`,
       model: view.model,
@@ -139,14 +182,33 @@ async function triggerViews({ context, triggers }: Services): Promise<TriggerVie
   })
 }
 
-function warningsOf(endpoints: EndpointView[], reconciliation: Reconciliation, disk: StatusView['disk'], waiting: string[]): StatusView['warnings'] {
+function warningsOf(
+  endpoints: EndpointView[],
+  reconciliation: Reconciliation,
+  disk: StatusView['disk'],
+  waiting: string[],
+): StatusView['warnings'] {
   const warnings: StatusView['warnings'] = []
   const warn = (text: string, fix: string | null) => warnings.push({ text, fix })
-  if (disk.low) warn(`Free disk space is ${mb(disk.freeBytes)}, below ${mb(disk.minFreeBytes)}: nothing new is started.`, 'Free some space; work goes on by itself then.')
-  for (const e of endpoints) if (e.state === 'down' || e.state === 'degraded') warn(`Endpoint ${e.name} is ${e.state}: ${e.why}.`, `'millrace logs --process' tells why a replica does not start.`)
+  if (disk.low)
+    warn(
+      `Free disk space is ${mb(disk.freeBytes)}, below ${mb(disk.minFreeBytes)}: nothing new is started.`,
+      'Free some space; work goes on by itself then.',
+    )
+  for (const e of endpoints)
+    if (e.state === 'down' || e.state === 'degraded')
+      warn(
+        `Endpoint ${e.name} is ${e.state}: ${e.why}.`,
+        `'millrace logs --process' tells why a replica does not start.`,
+      )
   if (!reconciliation.agrees) warn(`The prediction log does not agree: ${reconciliation.why}.`, null)
-  if (reconciliation.dropped > 0) warn(`${reconciliation.dropped} predictions were not logged for want of disk space.`, `Free some space, or set log.mode to 'durable' to refuse instead.`)
-  for (const version of waiting) warn(`${version} waits for approval.`, `'millrace gate show ${version}', then approve or reject it.`)
+  if (reconciliation.dropped > 0)
+    warn(
+      `${reconciliation.dropped} predictions were not logged for want of disk space.`,
+      `Free some space, or set log.mode to 'durable' to refuse instead.`,
+    )
+  for (const version of waiting)
+    warn(`${version} waits for approval.`, `'millrace gate show ${version}', then approve or reject it.`)
   return warnings
 }
 

@@ -12,7 +12,9 @@ export async function versionSummary(services: Services, version: Version): Prom
   const evaluation = await evaluationOf(db, version.id)
   const gate = await gateOf(db, version.id)
   const deployment = await deploymentView(services, version)
-  const since = (await aliasHistory(db, version.model)).findLast((h) => h.alias === 'champion' && h.versionId === version.id)
+  const since = (await aliasHistory(db, version.model)).findLast(
+    (h) => h.alias === 'champion' && h.versionId === version.id,
+  )
   const live = named.includes('champion')
   return {
     ref: version.id,
@@ -46,7 +48,12 @@ export async function versionView(services: Services, version: Version): Promise
   return {
     ...(await versionSummary(services, version)),
     gate: gateView(version, evaluation, await gateOf(db, version.id)),
-    lineage: { run: version.runId, revision: version.revisionId, ...version.lineage, holdoutDigest: evaluation?.holdoutDigest ?? null },
+    lineage: {
+      run: version.runId,
+      revision: version.revisionId,
+      ...version.lineage,
+      holdoutDigest: evaluation?.holdoutDigest ?? null,
+    },
     signature: version.signature,
     artifacts: artifactsOf(version, evaluation),
     deployment: await deploymentView(services, version),
@@ -86,7 +93,10 @@ function artifactsOf(version: Version, evaluation: Evaluation | null): VersionVi
   ]
 }
 
-async function deploymentView({ context, observations }: Services, version: Version): Promise<VersionView['deployment']> {
+async function deploymentView(
+  { context, observations }: Services,
+  version: Version,
+): Promise<VersionView['deployment']> {
   const { db } = context.store
   const deployment = (await openDeployments(db)).findLast((d) => d.versionId === version.id)
   if (deployment === undefined) return null

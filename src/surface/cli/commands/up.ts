@@ -6,7 +6,8 @@ import { parseDuration, parsePort, parseTime } from '../option-values.ts'
 interface UpFlags {
   detach?: boolean
   port?: string
-  apiPort?: string
+  apiPort: string
+  api: boolean
   rehearse?: string
   timeout: string
 }
@@ -17,7 +18,8 @@ export function defineUp(program: Command, cli: Cli): void {
     .description('start Millrace with the configuration of this folder; stays in the foreground')
     .option('-d, --detach', 'give the prompt back once it is up')
     .option('--port <port>', "the gateway's port (default: as configured); 0: any that is free")
-    .option('--api-port <port>', 'control API on this loopback port too, with a token; 0: any that is free')
+    .option('--api-port <port>', 'control API on this loopback port, with a token; 0: any that is free', '0')
+    .option('--no-api', 'control API on the unix socket only')
     .option('--rehearse <time>', 'begin the calendar at this time, ISO 8601, instead of now')
     .option('--timeout <duration>', 'give up starting after so long', '2m')
     .addHelpText('after', EXAMPLES)
@@ -25,7 +27,7 @@ export function defineUp(program: Command, cli: Cli): void {
       const options = {
         detach: flags.detach ?? false,
         port: flags.port === undefined ? null : parsePort('--port', flags.port),
-        apiPort: flags.apiPort === undefined ? null : parsePort('--api-port', flags.apiPort),
+        apiPort: flags.api ? parsePort('--api-port', flags.apiPort) : null,
         rehearseMs: flags.rehearse === undefined ? null : parseTime('--rehearse', flags.rehearse),
         timeoutMs: parseDuration('--timeout', flags.timeout),
       }

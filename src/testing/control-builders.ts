@@ -94,7 +94,7 @@ export function attemptOf(overrides: Partial<Attempt> = {}): Attempt {
 export const plainSignature: Signature = {
   inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 2], columns: ['a', 'b'] }],
   outputs: [{ name: 'y', datatype: 'FP32', shape: [-1, 1], columns: null }],
-} as unknown as Signature
+}
 
 export function versionOf(overrides: Partial<Version> = {}): Version {
   return {

@@ -11,6 +11,7 @@ const rounds = Number(process.env['MILLRACE_CRASH_ROUNDS'] ?? 100)
 const seed = Number(process.env['MILLRACE_CRASH_SEED'] ?? Math.floor(Math.random() * 1e6))
 const figuresPath = process.env['MILLRACE_CRASH_FIGURES']
 const SHOWN_MAX = 5
+const START_MS = 300_000
 
 let run: CrashRun
 let isFine = true
@@ -18,7 +19,7 @@ let isFine = true
 describe.skipIf(process.platform !== 'linux')(`Millrace, killed in ${rounds} rounds (seed ${seed})`, () => {
   beforeAll(async () => {
     run = await CrashRun.start(seed, rounds)
-  })
+  }, START_MS)
 
   afterAll(async () => {
     if (run === undefined) return

@@ -4,9 +4,9 @@ import { listInstances, listSegments } from '../../kernel/lake/spool-files.ts'
 import type { ControlContext } from '../control-context.ts'
 
 /** Not more often than this while there is little to move: each job costs the start of a process. */
-const EVERY_MS = 3_000
+const EVERY_MS = 10_000
 /** With so many sealed segments it does not wait. */
-const AT_ONCE_SEGMENTS = 8
+const AT_ONCE_SEGMENTS = 16
 
 /** Has sealed segments of the spool moved into the lake, one job at a time. The job itself makes it exactly once. */
 export class IngestController {

@@ -8,7 +8,8 @@ export class Observations {
   readonly #leases = new Map<string, { lease: Lease; heardMs: number }>()
   readonly #gateways = new Map<string, { report: GatewayReport; heardMs: number }>()
   readonly #nowMs: () => number
-  readonly #startedMs: number
+  /** Later by every stall: what was not heard while this process stood still counts for nothing. */
+  #startedMs: number
   #lastLookMs: number
 
   /** @param nowMs - monotonic clock */
@@ -41,6 +42,7 @@ export class Observations {
     const nowMs = this.#nowMs()
     const stalledMs = nowMs - this.#lastLookMs - LEASE_PERIOD_MS / 2
     if (stalledMs > 0) {
+      this.#startedMs = Math.min(nowMs, this.#startedMs + stalledMs)
       for (const entry of [...this.#leases.values(), ...this.#gateways.values()])
         entry.heardMs = Math.min(nowMs, entry.heardMs + stalledMs)
     }

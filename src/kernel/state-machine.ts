@@ -28,7 +28,8 @@ export function stateMachine<S extends string, E extends string>(
     states,
     table,
     transition(current, event) {
-      const next = table[current]?.[event]
+      const row: Partial<Record<E, S>> = Object.hasOwn(table, current) ? table[current] : {}
+      const next = Object.hasOwn(row, event) ? row[event] : undefined
       if (next === undefined) throw new IllegalTransitionError(name, current, event)
       return next
     },

@@ -12,14 +12,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export interface Seen {
   sent: number
   answered: [predictionId: string, sentAtMs: number, answeredAtMs: number][]
-  /** Answered with a status that is no success, or not at all within the time-out. */
+  /** Predictions and labels: answered with a status that is no success, or not at all within the time-out. */
   failed: Mishap[]
   /** The connection was cut before the answer. */
   interrupted: Mishap[]
   /** Nobody listened: nothing was sent. */
   refused: number
   labelled: [predictionId: string, label: number][]
-  labelsFailed: Mishap[]
 }
 
 export interface Mishap {
@@ -118,7 +117,7 @@ class Client {
     this.unlabelled.push(...ids)
     if (answer.kind === 'refused') return this.wasRefused()
     const why = answer.kind === 'answered' ? `${answer.status}: ${answer.body}` : answer.why
-    const list = answer.kind === 'interrupted' ? this.seen.interrupted : this.seen.labelsFailed
+    const list = answer.kind === 'interrupted' ? this.seen.interrupted : this.seen.failed
     list.push({ sentAtMs, atMs: nowMs(), why })
   }
 
@@ -175,7 +174,7 @@ function outcomeOf(error: NodeJS.ErrnoException): Answer {
 }
 
 function nothingSeen(): Seen {
-  return { sent: 0, answered: [], failed: [], interrupted: [], refused: 0, labelled: [], labelsFailed: [] }
+  return { sent: 0, answered: [], failed: [], interrupted: [], refused: 0, labelled: [] }
 }
 
 /** Finer than Date.now(), and the same clock for all processes of the machine. */

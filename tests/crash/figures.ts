@@ -22,7 +22,8 @@ function countsTable({ seed, rounds, tookMs, lake, control, controlGapMs, leftBe
   const rows: [string, string | number][] = [
     ['rounds', `${rounds} in ${(tookMs / 1000).toFixed(0)} s, seed ${seed}`],
     ['requests sent', traffic.sent],
-    ['failed', traffic.failed.length],
+    ['failed', traffic.failedWithoutStop().length],
+    ['answered with 503 while Millrace was being started after `down`', traffic.failed.length - traffic.failedWithoutStop().length],
     ['interrupted by a killed gateway', traffic.interrupted.length - traffic.interruptedWithoutKill().length],
     ['interrupted otherwise', traffic.interruptedWithoutKill().length],
     ['longest time without an answer while only the control plane or the supervisor was dead', inSeconds(controlGapMs)],

@@ -12,6 +12,9 @@ export interface Outage {
   untilMs: number | null
 }
 
+const explains = ({ fromMs, untilMs, kind }: Outage, why: Outage['kind'], { atMs }: Mishap) =>
+  kind === why && atMs >= fromMs && (untilMs === null || atMs <= untilMs + TOLD_LATE_MS)
+
 const CONNECTIONS = 6
 /** So long after an outage a cut connection may be told, on a machine that is busy. */
 const TOLD_LATE_MS = 1_000
@@ -24,7 +27,6 @@ export class Traffic {
   readonly labelled = new Map<string, number>()
   readonly failed: Mishap[] = []
   readonly interrupted: Mishap[] = []
-  readonly labelsFailed: Mishap[] = []
   sent = 0
   refused = 0
   private readonly outages: Outage[] = []
@@ -81,9 +83,12 @@ export class Traffic {
 
   /** Requests that were cut although no gateway was killed. */
   interruptedWithoutKill(): Mishap[] {
-    const explains = ({ fromMs, untilMs, kind }: Outage, { atMs }: Mishap) =>
-      kind === 'killed' && atMs >= fromMs && (untilMs === null || atMs <= untilMs + TOLD_LATE_MS)
-    return this.interrupted.filter((mishap) => !this.outages.some((outage) => explains(outage, mishap)))
+    return this.interrupted.filter((mishap) => !this.outages.some((outage) => explains(outage, 'killed', mishap)))
+  }
+
+  /** Requests that were refused although nobody had stopped Millrace: while it is brought up again, a gateway says 503. */
+  failedWithoutStop(): Mishap[] {
+    return this.failed.filter((mishap) => !this.outages.some((outage) => explains(outage, 'planned', mishap)))
   }
 
   private order(order: Order): void {
@@ -98,7 +103,6 @@ export class Traffic {
     this.refused += seen.refused
     this.failed.push(...seen.failed)
     this.interrupted.push(...seen.interrupted)
-    this.labelsFailed.push(...seen.labelsFailed)
     for (const [id, label] of seen.labelled) this.labelled.set(id, label)
     for (const answered of seen.answered) this.takeAnswer(...answered)
   }

@@ -42,9 +42,15 @@ export async function stopAll(dataDir: string, options: StopOptions = {}): Promi
   await stop('control-plane', options.graceMs ?? GRACE_MS)
   const rest = alive.filter((record) => !['supervisor', 'gateway', 'control-plane'].includes(record.role))
   await stopRest(dataDir, rest, options)
-  for (const record of others) removeProcessRecord(dataDir, record.id, record.token)
+  removeRecordsOfTheDead(dataDir)
   removeSockets(dataDir)
   return alive
+}
+
+/** Read again: a control plane may have started something between the first look and its own end. */
+function removeRecordsOfTheDead(dataDir: string): void {
+  const dead = readProcessRecords(dataDir).filter((record) => !isAlive(record))
+  for (const { id, token } of dead) removeProcessRecord(dataDir, id, token)
 }
 
 /** The pids of everything that runs for this data directory, besides this process and those above it. */

@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest'
+import { deploymentOf, releaseOf } from '../../testing/control-builders.ts'
+import { decideReleaseStep, type ReleaseView } from './decide-release-step.ts'
+import { releaseMachine, type ReleaseStatus } from './release.ts'
+
+const open: ReleaseStatus[] = ['queued', 'deploying', 'preflight', 'switching']
+const passed = { kind: 'passed', why: '64 golden rows' } as const
+
+/** Every status under what may be seen of it. */
+const table: [ReleaseStatus, string, Partial<ReleaseView>, string][] = [
+  ['queued', 'nothing is in its way', {}, 'deploy'],
+  ['queued', 'its version is warm', { warm: { deploymentId: 'deployment-1', readyReplicas: 1 } }, 'useWarm'],
+  [
+    'queued',
+    'its warm deployment has no ready replica',
+    { warm: { deploymentId: 'deployment-1', readyReplicas: 0 } },
+    'deploy',
+  ],
+  ['queued', 'the disk is low', { diskLow: true }, 'hold'],
+  ['deploying', 'no replica is ready', {}, 'hold'],
+  ['deploying', 'a replica is ready', { readyReplicas: 1 }, 'startPreflight'],
+  ['deploying', 'time is over', { waitedMs: 60_001 }, 'fail'],
+  ['deploying', 'time is over just as a replica is ready', { waitedMs: 60_001, readyReplicas: 1 }, 'startPreflight'],
+  ['deploying', 'its deployment failed', { deployment: deploymentOf({ status: 'failed' }) }, 'fail'],
+  ['preflight', 'it runs', { preflight: 'running', readyReplicas: 1 }, 'hold'],
+  ['preflight', 'it takes too long', { preflight: 'running', waitedMs: 60_001 }, 'fail'],
+  ['preflight', 'it has passed', { preflight: passed, readyReplicas: 1 }, 'passPreflight'],
+  ['preflight', 'it has failed', { preflight: { kind: 'failed', why: 'row 3 differs' } }, 'fail'],
+  ['preflight', 'a restart has lost it', { readyReplicas: 1 }, 'startPreflight'],
+  ['preflight', 'a restart has not heard its replica yet', {}, 'hold'],
+  ['preflight', 'its deployment failed', { deployment: deploymentOf({ status: 'failed' }) }, 'fail'],
+  ['switching', 'every replica is ready', { readyReplicas: 2 }, 'flip'],
+  ['switching', 'some replicas are ready', { readyReplicas: 1 }, 'hold'],
+  ['switching', 'only some were ready in time', { readyReplicas: 1, waitedMs: 60_001 }, 'flip'],
+  ['switching', 'all replicas were lost', { waitedMs: 60_001 }, 'fail'],
+  [
+    'switching',
+    'its deployment began to drain',
+    { deployment: deploymentOf({ status: 'draining' }), readyReplicas: 2 },
+    'fail',
+  ],
+  ['switching', 'its deployment is gone', { deployment: null }, 'fail'],
+]
+
+describe('the next step of a release', () => {
+  it.each(table)('that is %s when %s', (status, _seen, overrides, kind) => {
+    expect(decide(status, overrides).kind).toBe(kind)
+  })
+
+  it.each(releaseMachine.states.filter((s) => !open.includes(s)))('that is %s is none', (status) => {
+    expect(decide(status, { readyReplicas: 2, preflight: passed }).kind).toBe('hold')
+  })
+
+  it.each(open)('that is %s is its end once a person has rejected the version', (status) => {
+    expect(decide(status, { rejected: 'rejected by ann: biased', readyReplicas: 2 })).toEqual({
+      kind: 'cancel',
+      why: 'rejected by ann: biased',
+    })
+  })
+})
+
+describe('releases on the same endpoint', () => {
+  it('wait for the one under way', () => {
+    const busy = releaseOf({ id: 'release-1', status: 'deploying' })
+    expect(decide('queued', {}, [busy])).toEqual({ kind: 'hold', why: 'release-1 is under way' })
+  })
+
+  it('are superseded in the queue by a newer one, counted by number and not by letter', () => {
+    const newer = releaseOf({ id: 'release-10', versionId: 'm@10' })
+    expect(decide('queued', {}, [newer])).toEqual({ kind: 'supersede', why: 'release-10 (m@10) is newer' })
+    expect(decide('queued', {}, [releaseOf({ id: 'release-1' })]).kind).toBe('deploy')
+  })
+
+  it('that are under way are not superseded by a newer candidate', () => {
+    expect(decide('switching', { readyReplicas: 2 }, [releaseOf({ id: 'release-10' })]).kind).toBe('flip')
+  })
+
+  it.each<ReleaseStatus>(['deploying', 'preflight', 'switching'])(
+    'that are %s are cancelled by a rollback',
+    (status) => {
+      const rollback = releaseOf({ id: 'release-10', kind: 'rollback', versionId: 'm@1' })
+      expect(decide(status, { readyReplicas: 2 }, [rollback])).toEqual({
+        kind: 'cancel',
+        why: 'release-10 goes back to m@1',
+      })
+    },
+  )
+
+  it('do not hold up a rollback', () => {
+    const busy = releaseOf({ id: 'release-1', status: 'switching' })
+    expect(decide('queued', { release: releaseOf({ id: 'release-2', kind: 'rollback' }) }, [busy]).kind).toBe('deploy')
+  })
+
+  it('let a rollback flip with the first ready replica', () => {
+    const release = releaseOf({ id: 'release-2', kind: 'rollback', status: 'switching' })
+    expect(decide('switching', { release, readyReplicas: 1 }).kind).toBe('flip')
+  })
+})
+
+function decide(status: ReleaseStatus, overrides: Partial<ReleaseView> = {}, others: ReleaseView['open'] = []) {
+  const release = overrides.release ?? releaseOf({ id: 'release-2', status, deploymentId: 'deployment-1' })
+  return decideReleaseStep({
+    release,
+    open: [...others, release],
+    deployment: deploymentOf({ status: 'starting', replicasWanted: 2 }),
+    warm: null,
+    readyReplicas: 0,
+    preflight: null,
+    rejected: null,
+    waitedMs: 0,
+    timeoutMs: 60_000,
+    diskLow: false,
+    ...overrides,
+  })
+}

@@ -1,0 +1,111 @@
+import { describe, expect, it } from 'vitest'
+import type { ReleaseConfig } from '../../config/project.ts'
+import { versionOf } from '../../testing/control-builders.ts'
+import type { Approval, VersionStatus } from '../registry/version.ts'
+import { decideRelease, type ReleaseQuestion } from './decide-release.ts'
+
+const DAY_MS = 86_400_000
+const approval = (decision: Approval['decision']): Approval => ({ decision, by: 'ann', why: 'looked at it', atMs: 1 })
+
+describe('a version that was not evaluated', () => {
+  it.each<VersionStatus>(['candidate', 'evaluating'])('waits for its proof while it is %s', (status) => {
+    expect(decide({ version: versionOf({ status }) })).toEqual({ kind: 'wait' })
+  })
+
+  it('waits for a person where there is nothing to evaluate it by, and says what is missing', () => {
+    expect(decide({ version: versionOf({ status: 'candidate' }), missing: ['holdout', 'label'] })).toEqual({
+      kind: 'awaitApproval',
+      why: 'not evaluated: holdout, label are not declared',
+    })
+  })
+
+  it('is not offered to a person before it has been opened', () => {
+    const version = versionOf({ status: 'candidate', signature: null, approval: approval('approved') })
+    expect(decide({ version, missing: ['holdout'] })).toEqual({ kind: 'wait' })
+  })
+
+  it('is released once a person has approved it', () => {
+    const version = versionOf({ status: 'candidate', approval: approval('approved') })
+    expect(decide({ version, missing: ['label'] })).toEqual({ kind: 'release', why: 'approved by ann: looked at it' })
+  })
+
+  it('is evaluated before it is released, even when it was approved', () => {
+    expect(decide({ version: versionOf({ status: 'candidate', approval: approval('approved') }) })).toEqual({
+      kind: 'wait',
+    })
+  })
+})
+
+describe('a person’s word', () => {
+  it.each<VersionStatus>(['candidate', 'evaluating', 'passed', 'failed', 'inconclusive', 'error'])(
+    'against it ends the question when it is %s',
+    (status) => {
+      expect(decide({ version: versionOf({ status, approval: approval('rejected') }) })).toEqual({
+        kind: 'refuse',
+        why: 'rejected by ann: looked at it',
+      })
+    },
+  )
+
+  it.each<VersionStatus>(['failed', 'inconclusive', 'error', 'passed'])(
+    'for it counts over the verdict %s',
+    (status) => {
+      expect(decide({ version: versionOf({ status, approval: approval('approved') }) }).kind).toBe('release')
+    },
+  )
+
+  it('for the champion changes nothing', () => {
+    const version = versionOf({ id: 'm@7', approval: approval('approved') })
+    expect(decide({ version, champion: { id: 'm@7', liveSinceCalendarMs: 0 } }).kind).toBe('keep')
+  })
+})
+
+describe('a verdict', () => {
+  it.each<VersionStatus>(['failed', 'inconclusive', 'error'])(
+    '%s keeps it from release, with the reason of the gate',
+    (status) => {
+      const gate = { why: 'AUC 0.61 < 0.7', provenBetter: false }
+      expect(decide({ version: versionOf({ status }), gate })).toEqual({
+        kind: 'refuse',
+        why: `gate ${status}: AUC 0.61 < 0.7`,
+      })
+    },
+  )
+
+  const champion = { id: 'm@1', liveSinceCalendarMs: 0 }
+  it.each<[ReleaseConfig['when'], boolean, boolean, string]>([
+    // when, is there a champion, proven better → decision
+    [{ kind: 'better' }, false, false, 'release'],
+    [{ kind: 'better' }, true, true, 'release'],
+    [{ kind: 'better' }, true, false, 'spare'],
+    [{ kind: 'always' }, true, false, 'release'],
+    [{ kind: 'manual' }, false, false, 'awaitApproval'],
+    [{ kind: 'manual' }, true, true, 'awaitApproval'],
+    [{ kind: 'staleAfter', ageMs: 7 * DAY_MS }, false, false, 'release'],
+    [{ kind: 'staleAfter', ageMs: 7 * DAY_MS }, true, true, 'release'],
+    [{ kind: 'staleAfter', ageMs: 7 * DAY_MS }, true, false, 'release'],
+    [{ kind: 'staleAfter', ageMs: 8 * DAY_MS }, true, false, 'spare'],
+  ])('passed under %j (champion: %s, proven better: %s) means %s', (when, hasChampion, provenBetter, kind) => {
+    const question = { when, champion: hasChampion ? champion : null, gate: { why: 'passed', provenBetter } }
+    expect(decide(question, 7 * DAY_MS).kind).toBe(kind)
+  })
+
+  it('says by how much the champion is not stale yet', () => {
+    const question = { when: { kind: 'staleAfter', ageMs: 7 * DAY_MS } as const, champion }
+    expect(decide(question, 1.5 * DAY_MS)).toMatchObject({
+      why: expect.stringContaining('live for 1.5 days of 7.0 days') as string,
+    })
+  })
+})
+
+function decide(overrides: Partial<ReleaseQuestion>, calendarMs = 0) {
+  const question: ReleaseQuestion = {
+    version: versionOf({ id: 'm@2', number: 2 }),
+    gate: { why: 'passed', provenBetter: false },
+    missing: [],
+    champion: null,
+    when: { kind: 'better' },
+    ...overrides,
+  }
+  return decideRelease(question, calendarMs)
+}

@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest'
+import { deploymentOf, leaseOf, projectOf, replicaOf, versionOf } from '../../testing/control-builders.ts'
+import type { DeploymentStatus } from './release.ts'
+import { endpointRoutes, type RoutingFacts } from './routing-snapshot.ts'
+
+const members = [{ deploymentId: 'deployment-1', weightPercent: 100 }]
+
+describe('the routing snapshot', () => {
+  it('leads to the ready replicas of what has the traffic', () => {
+    expect(endpointRoutes(facts())).toMatchObject([
+      {
+        endpoint: 'm',
+        model: 'm',
+        members,
+        deployments: [
+          {
+            deploymentId: 'deployment-1',
+            version: '1',
+            replicas: [{ replicaId: 'replica-1', socketPath: '/tmp/replica-1.sock' }],
+          },
+        ],
+      },
+    ])
+  })
+
+  it('has an endpoint that nothing was released to, so that its clients read 503 and not 404', () => {
+    expect(endpointRoutes(facts({ routes: [], deployments: [], replicas: [] }))).toMatchObject([
+      { endpoint: 'm', members: [], deployments: [] },
+    ])
+  })
+
+  it('keeps a member whose replicas are all lost for now, without replicas', () => {
+    expect(endpointRoutes(facts({ lease: () => null }))).toMatchObject([{ members, deployments: [{ replicas: [] }] }])
+  })
+
+  it.each(['loading', 'draining', 'failed'] as const)('leaves out a replica that is %s', (state) => {
+    expect(endpointRoutes(facts({ lease: () => leaseOf({ state }) }))[0]!.deployments[0]!.replicas).toEqual([])
+  })
+
+  it('leaves out a replica that was told to stop', () => {
+    expect(
+      endpointRoutes(facts({ replicas: [replicaOf({ status: 'stopping' })] }))[0]!.deployments[0]!.replicas,
+    ).toEqual([])
+  })
+
+  it.each<DeploymentStatus>(['draining', 'stopped', 'failed'])('leaves out a deployment that is %s', (status) => {
+    expect(endpointRoutes(facts({ deployments: [deploymentOf({ status })] }))).toMatchObject([
+      { members: [], deployments: [] },
+    ])
+  })
+
+  it('shows gateways nothing of what preflight has not proven', () => {
+    const deployments = [deploymentOf({ status: 'starting', discoverable: false })]
+    expect(endpointRoutes(facts({ deployments }))[0]!.deployments).toEqual([])
+  })
+
+  it('lists warm versions, which can be called by number, beside the member', () => {
+    const deployments = [deploymentOf(), deploymentOf({ id: 'deployment-2', versionId: 'm@2' })]
+    const versions = new Map(['m@1', 'm@2'].map((id) => [id, versionOf({ id })]))
+    const [route] = endpointRoutes(facts({ deployments, versions }))
+    expect(route).toMatchObject({ members, deployments: [{ version: '1' }, { version: '2' }] })
+  })
+
+  it('gives an endpoint to the model that is declared now, not to the one that left it', () => {
+    const {
+      models: [old],
+    } = projectOf('/p', { old: { train: 'true', endpoint: 'shared' } })
+    const {
+      models: [now],
+    } = projectOf('/p', { now: { train: 'true', endpoint: 'shared' } })
+    const routes = endpointRoutes(
+      facts({
+        models: new Map([
+          ['old', old!],
+          ['now', now!],
+        ]),
+      }),
+    )
+    expect(routes.map((r) => [r.endpoint, r.model])).toEqual([['shared', 'now']])
+  })
+
+  it('is the same text for the same facts, whatever their order', () => {
+    const models = projectOf('/p', { b: { train: 'true' }, a: { train: 'true' } }).models
+    const forth = endpointRoutes(facts({ models: new Map(models.map((m) => [m.name, m])) }))
+    const back = endpointRoutes(facts({ models: new Map(models.toReversed().map((m) => [m.name, m])) }))
+    expect(JSON.stringify(forth)).toBe(JSON.stringify(back))
+  })
+})
+
+function facts(overrides: Partial<RoutingFacts> = {}): RoutingFacts {
+  return {
+    routes: [{ endpoint: 'm', model: 'm', members }],
+    deployments: [deploymentOf()],
+    replicas: [replicaOf()],
+    versions: new Map([['m@1', versionOf()]]),
+    lease: (id) => leaseOf({ replicaId: id }),
+    models: new Map(projectOf('/p', { m: { train: 'true' } }).models.map((m) => [m.name, m])),
+    ...overrides,
+  }
+}

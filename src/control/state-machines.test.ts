@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest'
+import { IllegalTransitionError, type StateMachine } from '../kernel/state-machine.ts'
+import { evaluationMachine } from './evaluation/evaluation-store.ts'
+import { attemptMachine, runMachine, stepMachine } from './pipeline/run.ts'
+import { versionMachine } from './registry/version.ts'
+import { deploymentMachine, releaseMachine, replicaMachine } from './release/release.ts'
+
+/** Every pair that is allowed; each other one of state × event must be refused. */
+const allowed = {
+  run: [
+    runMachine,
+    ['queued -start-> running', 'queued -fail-> failed', 'queued -cancel-> cancelled'],
+    ['running -succeed-> succeeded', 'running -fail-> failed', 'running -cancel-> cancelled'],
+  ],
+  step: [
+    stepMachine,
+    ['waiting -start-> running', 'waiting -skip-> skipped', 'waiting -cancel-> cancelled'],
+    [
+      'running -succeed-> succeeded',
+      'running -fail-> failed',
+      'running -retry-> waiting',
+      'running -cancel-> cancelled',
+    ],
+  ],
+  attempt: [
+    attemptMachine,
+    ['starting', 'running'].flatMap((state) => [
+      `${state} -succeed-> succeeded`,
+      `${state} -fail-> failed`,
+      `${state} -timeOut-> timedOut`,
+      `${state} -cancel-> cancelled`,
+      `${state} -interrupt-> interrupted`,
+    ]),
+    ['starting -started-> running'],
+  ],
+  version: [
+    versionMachine,
+    ['candidate -evaluate-> evaluating', 'candidate -err-> error'],
+    ['evaluating -pass-> passed', 'evaluating -fail-> failed', 'evaluating -undecided-> inconclusive'],
+    ['evaluating -err-> error'],
+  ],
+  evaluation: [
+    evaluationMachine,
+    ['queued -start-> running', 'queued -giveUp-> error'],
+    ['running -requeue-> queued', 'running -finish-> done', 'running -giveUp-> error'],
+  ],
+  release: [
+    releaseMachine,
+    ['queued -deploy-> deploying', 'queued -preflightPassed-> switching', 'queued -fail-> failed'],
+    ['queued -supersede-> superseded', 'queued -cancel-> cancelled'],
+    ['deploying -replicaReady-> preflight', 'deploying -fail-> failed', 'deploying -cancel-> cancelled'],
+    ['preflight -preflightPassed-> switching', 'preflight -fail-> failed', 'preflight -cancel-> cancelled'],
+    ['switching -flip-> released', 'switching -fail-> failed', 'switching -cancel-> cancelled'],
+    ['released -rollBack-> rolled-back'],
+  ],
+  deployment: [
+    deploymentMachine,
+    ['starting -allReady-> ready', 'starting -drain-> draining', 'starting -fail-> failed'],
+    ['ready -drain-> draining', 'draining -drained-> stopped'],
+  ],
+  replica: [replicaMachine, ['running -stop-> stopping', 'running -gone-> gone', 'stopping -gone-> gone']],
+} as unknown as Record<string, [StateMachine<string, string>, ...string[][]]>
+
+describe.each(Object.entries(allowed))('the state machine of a %s', (name, [machine, ...lists]) => {
+  const pairs = lists.flat()
+  const events = [...new Set(pairs.map((pair) => /-(\w+)->/.exec(pair)![1]!))]
+  const every = machine.states.flatMap((state) => events.map((event) => [state, event] as const))
+
+  it.each(every)('answers %s -%s-> as it is written down', (state, event) => {
+    const pair = pairs.find((text) => text.startsWith(`${state} -${event}->`))
+    if (pair === undefined) expect(() => machine.transition(state, event)).toThrow(IllegalTransitionError)
+    else expect(machine.transition(state, event)).toBe(pair.split('-> ')[1])
+  })
+
+  it('has no event that is not written down here', () => {
+    const inTable = Object.values(machine.table).flatMap((row) => Object.keys(row))
+    expect(new Set(inTable)).toEqual(new Set(events))
+    expect(machine.name).toBe(name)
+  })
+
+  it('can reach every state, and a final one from each', () => {
+    const reach = (from: string): Set<string> => {
+      const seen = new Set([from])
+      for (const state of seen) for (const next of Object.values(machine.table[state]!)) seen.add(next!)
+      return seen
+    }
+    expect(reach(machine.states[0]!)).toEqual(new Set(machine.states))
+    for (const state of machine.states) expect([...reach(state)].some((s) => machine.isFinal(s))).toBe(true)
+  })
+})

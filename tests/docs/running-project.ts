@@ -1,0 +1,96 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ROOT } from './markdown.ts'
+
+/** The port that the docs name. */
+const SHOWN = '127.0.0.1:8700'
+const SHOWN_ALONE = '127.0.0.1:8080'
+const UP_LIMIT_MS = 150_000
+const COMMAND_LIMIT_MS = 60_000
+
+export interface Ended {
+  code: number | null
+  /** stdout and stderr, as a person sees them. */
+  output: string
+}
+
+/** The project of `millrace init`, up and with its first version released: what the guides' examples talk to. */
+export interface RunningProject {
+  /** Runs a script in the project's folder, `millrace` being this one, and the ports of the docs being its ports. */
+  sh(script: string): Promise<Ended>
+  python(script: string): Promise<Ended>
+  close(): Promise<void>
+}
+
+export async function startProject(): Promise<RunningProject> {
+  const dir = await mkdtemp(join(tmpdir(), 'mr-docs-'))
+  const project = join(dir, 'project')
+  await mkdir(join(dir, 'bin'))
+  const shim = join(dir, 'bin', 'millrace')
+  await writeFile(shim, `#!/bin/sh\nexec '${process.execPath}' '${join(ROOT, 'src/surface/cli/main.ts')}' "$@"\n`)
+  await chmod(shim, 0o755)
+  const env = {
+    ...process.env,
+    XDG_RUNTIME_DIR: dir,
+    PATH: `${join(dir, 'bin')}:${process.env['PATH']}`,
+    MILLRACE_BY: 'you',
+    NO_COLOR: '1',
+    CI: '1',
+  }
+  delete (env as NodeJS.ProcessEnv)['MILLRACE_DATABASE_URL']
+  let ports: [string, string][] = []
+  const run = (command: string, args: string[], cwd: string, input: string) =>
+    runBounded(command, [...args, ports.reduce((text, [shown, real]) => text.replaceAll(shown, real), input)], cwd, env)
+  const sh = (script: string, cwd = project) => run('/bin/sh', ['-euc'], cwd, script)
+  const close = async () => {
+    await sh('millrace down --timeout 5s')
+    await rm(dir, { recursive: true, force: true })
+  }
+  try {
+    const made = await sh('millrace init project && cd project && millrace up --detach --port 0', dir)
+    if (made.code !== 0) throw new Error(`The project of the docs did not start: ${made.output}`)
+    ports = [
+      [SHOWN, await untilServing(sh)],
+      [SHOWN_ALONE, '127.0.0.1:18480'],
+    ]
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return { sh, python: (script) => run('python3', ['-c'], project, script), close }
+}
+
+/** @returns host and port of the gateway */
+async function untilServing(sh: (script: string) => Promise<Ended>): Promise<string> {
+  const deadlineMs = performance.now() + UP_LIMIT_MS
+  for (;;) {
+    const { output } = await sh('millrace status --json')
+    const url = /"url": "http:\/\/([^/]+)\/v2/.exec(output)?.[1]
+    if (url !== undefined && /"state": "serving"/.test(output)) return url
+    if (performance.now() > deadlineMs) throw new Error(`Nothing is served after ${UP_LIMIT_MS} ms: ${output}`)
+    await sleep(500)
+  }
+}
+
+function runBounded(command: string, args: string[], cwd: string, env: NodeJS.ProcessEnv): Promise<Ended> {
+  const child = spawn(command, args, { cwd: cwd, env, stdio: ['ignore', 'pipe', 'pipe'], timeout: limitOf(args) })
+  let output = ''
+  child.stdout.on('data', (piece: Buffer) => (output += piece.toString()))
+  child.stderr.on('data', (piece: Buffer) => (output += piece.toString()))
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code, output }))
+  })
+}
+
+const limitOf = (args: string[]) => (args.some((arg) => arg.includes('millrace up')) ? UP_LIMIT_MS : COMMAND_LIMIT_MS)
+
+/** Python snippets need nothing but Python itself. */
+export function hasPython(): boolean {
+  const found = spawnSync('python3', ['--version']).status === 0
+  if (!found) console.warn('Skipped: the Python snippets of the docs. To run them: install python3.')
+  return found
+}

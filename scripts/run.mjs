@@ -30,6 +30,7 @@ const env = {
   ...process.env,
   PATH: [dirname(pinned), join(root, 'node_modules', '.bin'), process.env.PATH].join(delimiter),
   ORT_DISABLE_TELEMETRY: '1',
+  NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node'),
 }
 const { status, signal } = spawnSync(pinned, [...tasks[task], ...args], { cwd: root, stdio: 'inherit', env })
 process.exit(status ?? (signal === 'SIGINT' ? 130 : 1))

@@ -2,8 +2,9 @@ import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { newPredictionId } from '../src/kernel/contract/prediction-id.ts'
 import { customOperatorModel, linearModel, logisticModel, zipMapModel } from '../src/testing/onnx-builder.ts'
-import type { RunView } from '../src/surface/api/schemas.ts'
+import type { RunView, VersionView } from '../src/surface/api/schemas.ts'
 import {
   install,
   predict,
@@ -13,7 +14,6 @@ import {
   serving,
   settled,
   showLogsOnFailure,
-  train,
   type Installation,
 } from './harness.ts'
 import { COPY, quickFiles, quickModel, row, table } from './quick-project.ts'
@@ -76,6 +76,7 @@ function project(): Record<string, string | Uint8Array> {
 }
 
 const bad: Installation = install(project())
+/** Model or file → the run that was started for it. */
 const runs: Record<string, string> = {}
 let url: string
 let origin: string
@@ -89,20 +90,41 @@ beforeAll(async () => {
   for (const model of [...Object.keys(trainers), ...Object.keys(holdouts)]) {
     runs[model] = (await bad.api.runs.start({ model, by: 'test' })).id
   }
+  for (const file of [...unservable.map(([name]) => name), 'worse.onnx']) {
+    runs[file] = (await bad.api.runs.start({ model: 'sound', params: { file }, by: 'test' })).id
+  }
 })
 beforeEach(() => showLogsOnFailure(bad))
 afterAll(() => bad.remove())
 
-const ended = (model: string): Promise<RunView> => settled(bad, runs[model]!)
+async function ended(what: string): Promise<{ run: RunView; version: VersionView | null }> {
+  const run = await settled(bad, runs[what]!)
+  return {
+    run,
+    version: run.outcome.version === null ? null : await bad.api.versions.get({ ref: run.outcome.version }),
+  }
+}
 
 async function logOf(model: string): Promise<string> {
   const { stdout, stderr } = await bad.millrace(['logs', runs[model]!])
   return stdout + stderr
 }
 
+/** What a trainer wrote, or an import brings, that can't be served or can't be measured. */
+const unservable = [
+  ['corrupt.onnx', /corrupt|cut off|does not hold together/i],
+  ['empty.onnx', /empty|0 bytes/],
+  ['text.onnx', /ONNX/],
+  ['foreign.onnx', /com\.example/],
+  ['zipmap.onnx', /zipmap/i],
+  ['nan.onnx', /Output 'probabilities' .*is NaN at row 0 of the holdout/],
+  ['wide.onnx', /3 columns|3 .*features|features.*2/],
+  ['unbounded.onnx', /no probability/],
+] as const
+
 describe('a trainer', () => {
   it('whose command is missing fails its run by name, and its log says so', async () => {
-    expect(await ended('missing-command')).toMatchObject({
+    expect((await ended('missing-command')).run).toMatchObject({
       status: 'failed',
       why: expect.stringMatching(/step 'train' failed: .*(127|not found)/),
       outcome: { version: null },
@@ -111,7 +133,7 @@ describe('a trainer', () => {
   })
 
   it('that exits with 1 fails its run with its status and its last words', async () => {
-    expect(await ended('exits')).toMatchObject({
+    expect((await ended('exits')).run).toMatchObject({
       status: 'failed',
       why: expect.stringMatching(/step 'train'.*exit status 1/),
     })
@@ -121,32 +143,32 @@ describe('a trainer', () => {
   })
 
   it('may give its reason itself', async () => {
-    expect(await ended('says-why')).toMatchObject({
+    expect((await ended('says-why')).run).toMatchObject({
       status: 'failed',
       why: expect.stringContaining('only 3 rows are left'),
     })
   })
 
   it('that is killed fails its run with the signal', async () => {
-    const run = await ended('killed')
+    const { run } = await ended('killed')
     expect(run).toMatchObject({ status: 'failed', why: expect.stringMatching(/SIGKILL|signal 9/) })
     expect(run.steps[0]!.attempts).toMatchObject([{ status: 'failed', exitCode: 137 }])
   })
 
   it('that hangs is stopped with all that it started', async () => {
-    const run = await ended('hangs')
+    const { run } = await ended('hangs')
     expect(run).toMatchObject({ status: 'failed', why: expect.stringMatching(/step 'train'.*2(000 ms| s|\.0 s)/) })
     expect(run.steps[0]!.attempts).toMatchObject([{ status: 'timedOut' }])
     expect((await processesOf(bad)).filter((line) => line.includes('sleep 600'))).toEqual([])
   })
 
   it('that forks and leaves keeps its model, and what it left is stopped', async () => {
-    expect(await ended('forks-and-leaves')).toMatchObject({ status: 'succeeded', outcome: { status: 'passed' } })
+    expect((await ended('forks-and-leaves')).run).toMatchObject({ status: 'succeeded', outcome: { status: 'passed' } })
     expect((await processesOf(bad)).filter((line) => line.includes('sleep 601'))).toEqual([])
   })
 
   it('that writes no model fails its run, saying where the model should be', async () => {
-    expect(await ended('silent')).toMatchObject({
+    expect((await ended('silent')).run).toMatchObject({
       status: 'failed',
       why: expect.stringContaining('model.onnx'),
       outcome: { version: null },
@@ -154,7 +176,7 @@ describe('a trainer', () => {
   })
 
   it('that writes a log of 200 MB keeps its head and its tail, and its model', async () => {
-    expect(await ended('chatty')).toMatchObject({ status: 'succeeded', outcome: { status: 'passed' } })
+    expect((await ended('chatty')).run).toMatchObject({ status: 'succeeded', outcome: { status: 'passed' } })
     const log = await logOf('chatty')
     expect(log.slice(0, 6)).toBe('first\n')
     expect(log.trimEnd().slice(-4)).toBe('last')
@@ -165,7 +187,7 @@ describe('a trainer', () => {
   })
 
   it('whose own metrics are no numbers keeps its model: Millrace judges by its own', async () => {
-    expect(await ended('wild-metrics')).toMatchObject({ status: 'succeeded', outcome: { status: 'passed' } })
+    expect((await ended('wild-metrics')).run).toMatchObject({ status: 'succeeded', outcome: { status: 'passed' } })
     const shown = await bad.millrace(['runs', 'show', runs['wild-metrics']!])
     expect(shown.stdout).toMatch(/metrics\.json is ignored: 'auc' is "very good", not a number/)
   })
@@ -177,38 +199,38 @@ describe('a trainer', () => {
 })
 
 describe('a model file', () => {
-  const unservable = [
-    ['corrupt.onnx', /MR_MODEL_|cut|corrupt|hold together|ends/i],
-    ['empty.onnx', /empty|0 bytes/],
-    ['text.onnx', /ONNX/],
-    ['foreign.onnx', /com\.example/],
-    ['zipmap.onnx', /zipmap/i],
-    ['nan.onnx', /Output 'probabilities' .*is NaN at row 0 of the holdout/],
-    ['wide.onnx', /3 columns|3 .*features|features.*2/],
-    ['unbounded.onnx', /no probability/],
-  ] as const
-
   it.each(unservable)(
     '%s that a trainer wrote becomes an error with its reason, and the champion serves on',
     async (file, why) => {
-      const { run, version } = await train(bad, 'sound', { file })
+      const { run, version } = await ended(file)
       expect(run).toMatchObject({ status: 'succeeded', outcome: { status: 'error', release: null } })
       expect(version).toMatchObject({ status: 'error', why: expect.stringMatching(why), release: 'none', aliases: [] })
-      const shown = await bad.millrace(['gate', 'show', version!.ref])
-      expect(shown.stdout).toMatch(why)
       expect(await predict(url, row(1, 0))).toMatchObject({ version: '1' })
-      // An error is no verdict that a person could wave through by mistake.
-      expect(await bad.millrace(['release', version!.ref])).toMatchObject({
-        code: 5,
-        stderr: expect.stringMatching(why),
-      })
+      const [shown, released] = await Promise.all([
+        bad.millrace(['gate', 'show', version!.ref]),
+        bad.millrace(['release', version!.ref]),
+      ])
+      expect(shown.stdout).toMatch(why)
+      expect(released).toMatchObject({ code: 5, stderr: expect.stringMatching(why) })
     },
   )
 
+  it('that is worse fails the gate with the figures, and is not served', async () => {
+    const { version } = await ended('worse.onnx')
+    expect(version).toMatchObject({
+      status: 'failed',
+      why: expect.stringMatching(/Not better than a constant.*Proven worse/),
+      release: 'none',
+    })
+    expect(await predict(url, row(1, 0))).toMatchObject({ version: '1' })
+  })
+
   it.each(unservable.slice(0, 5))('%s is refused by import, as a candidate and as a champion', async (file, why) => {
     const before = (await bad.api.versions.list({ model: 'sound' })).length
-    for (const as of [[], ['--as', 'champion']]) {
-      const refused = await bad.millrace(['import', file, '--model', 'sound', ...as])
+    const ways = [[], ['--as', 'champion']]
+    for (const refused of await Promise.all(
+      ways.map((as) => bad.millrace(['import', file, '--model', 'sound', ...as])),
+    )) {
       expect(refused).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(why) })
       expect(refused.stderr).toMatch(/\nfix: .+\.\n$/)
     }
@@ -223,16 +245,6 @@ describe('a model file', () => {
       stderr: expect.stringMatching(/gone\.onnx.*(not there|no such file)[\s\S]*\nfix: /i),
     })
   })
-
-  it('that is worse fails the gate with the figures, and is not served', async () => {
-    const { version } = await train(bad, 'sound', { file: 'worse.onnx' })
-    expect(version).toMatchObject({
-      status: 'failed',
-      why: expect.stringMatching(/Not better than a constant.*Proven worse/),
-      release: 'none',
-    })
-    expect(await predict(url, row(1, 0))).toMatchObject({ version: '1' })
-  })
 })
 
 describe('a holdout', () => {
@@ -242,7 +254,7 @@ describe('a holdout', () => {
     ['holdout-one-class', `No row of the holdout has 1, true or yes as its label 'y'; it holds "0"`],
     ['holdout-other-columns', `needs column 'b', which the holdout lacks; it has a, c, y`],
   ])('that can not be judged by makes the gate an error that names it: %s', async (model, why) => {
-    const run = await ended(model)
+    const { run } = await ended(model)
     expect(run).toMatchObject({
       status: 'succeeded',
       outcome: { status: 'error', why: expect.stringContaining(why), release: null },
@@ -389,10 +401,8 @@ describe('a label', () => {
   })
 
   it('without a prediction is kept and counted apart', async () => {
-    const { id } = await predict(url, row(0, 1))
-    // Well-formed, of a prediction that nobody has made.
-    const stranger = id.slice(0, -1) + (id.endsWith('0') ? '1' : '0')
-    expect(await request(`${origin}/feedback`, { id: stranger, label: 1 })).toMatchObject({ status: 202 })
+    const nobodys = newPredictionId(Date.now())
+    expect(await request(`${origin}/feedback`, { id: nobodys, label: 1 })).toMatchObject({ status: 202 })
     await expect
       .poll(() => bad.api.predictionLog.status(), { timeout: 60_000, interval: 500 })
       .toMatchObject({ labels: 1, labelsMatched: 0, labelsUnmatched: 1, agrees: true })
@@ -426,14 +436,11 @@ describe('a name', () => {
   })
 
   it('of a step in a request for its log reaches no other file', async () => {
-    const chunks = []
-    const asked = { id: runs['exits']!, step: '../../../../holdout.csv' }
-    const failure = await (async () => {
-      for await (const chunk of await bad.api.runs.logs(asked)) chunks.push(chunk)
-      return null
-    })().catch((error: unknown) => error)
-    expect(chunks).toEqual([])
-    expect(failure).toMatchObject({ kind: 'not-found', message: expect.stringContaining(asked.step) })
+    const refused = await bad.millrace(['logs', runs['exits']!, '--step', '../../../../holdout.csv'])
+    expect(refused).toMatchObject({ code: 4, stdout: '' })
+    expect(refused.stderr).toMatch(
+      /no attempt of step '\.\.\/\.\.\/\.\.\/\.\.\/holdout\.csv'; steps with attempts: train\.\nfix: /,
+    )
   })
 
   it.each([

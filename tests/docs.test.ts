@@ -8,6 +8,7 @@ import {
   allPages,
   anchorsOf,
   blocksOf,
+  inlineCommands,
   pagesWithSnippets,
   readPage,
   relativeLinks,
@@ -16,7 +17,7 @@ import {
 } from './docs/markdown.ts'
 import type { Block } from './docs/markdown.ts'
 import { masked, matchesOutput } from './docs/masked.ts'
-import { hasPython, startProject } from './docs/running-project.ts'
+import { hasPython, pythonForModels, startProject } from './docs/running-project.ts'
 import type { Ended, RunningProject } from './docs/running-project.ts'
 import { stateMachinesPage } from './docs/state-machines.ts'
 
@@ -27,8 +28,9 @@ import { stateMachinesPage } from './docs/state-machines.ts'
  *   sh              its `millrace` commands and their options exist; nothing is run
  *   sh run          is run in a project as `millrace init` makes it, up and serving; must end with 0
  *   sh run exit=5   must end with 5
- *   python, sql run is run as well: by python3, by `millrace lake query`
+ *   sql run         is run by `millrace lake query`, python run by python3 (skipped where there is none)
  *   python          has no syntax error
+ *   python file=…   is that file of the page's own project, which is brought up where MILLRACE_TEST_PYTHON can train it
  *   text output     what the block before it printed; numbers, times and ids may differ, `…` stands for anything
  *   json output     the same
  *   … run retry     is run again for a while until the output that follows is right
@@ -38,88 +40,111 @@ import { stateMachinesPage } from './docs/state-machines.ts'
  *   mermaid, text   is not checked
  */
 
-const RETRY_MS = 25_000
+const RETRY_MS = 30_000
 const pages = pagesWithSnippets()
-const blocks = pages.flatMap((page) => blocksOf(page))
 const python = hasPython()
 
 describe('snippets', () => {
   let project: RunningProject
-  /** What the last block that was run in the page printed. */
-  let last: { page: string; ended: Ended; again: () => Promise<Ended> } | null = null
 
   beforeAll(async () => {
-    project = await startProject()
+    project = await startProject('millrace init project')
   })
   afterAll(async () => {
     await project?.close()
   })
 
-  for (const block of blocks) {
-    const title = `${block.page}:${block.line} ${[block.language, ...block.words].join(' ')}`
-    it.skipIf(block.language === 'python' && !python)(title, async () => {
-      if (block.words.includes('run')) return runBlock(block)
-      if (block.words.includes('output')) return compare(block)
-      return check(block)
-    })
-  }
-
-  async function runBlock(block: Block): Promise<void> {
-    const again = () => execute(block)
-    last = {
-      page: block.page,
-      ended: await again(),
-      again: block.words.includes('retry') ? again : () => last!.ended as never,
+  for (const page of pages) {
+    /** What the last block that was run printed. */
+    let printed: { ended: Ended; again: (() => Promise<Ended>) | null } | null = null
+    /** The block that an output belongs to. */
+    let source: Block | null = null
+    for (const block of blocksOf(page)) {
+      const isOutput = block.words.includes('output')
+      if (!isOutput) source = block
+      const title = `${page}:${block.line} ${[block.language, ...block.words].join(' ')}`
+      it.skipIf(source?.language === 'python' && !python)(title, async () => {
+        if (isOutput) return compare(block)
+        return block.words.includes('run') ? runBlock(block) : check(block)
+      })
     }
-    expect(last.ended, block.text).toMatchObject({ code: Number(block.values['exit'] ?? 0) })
-  }
 
-  function execute({ language, text }: Block): Promise<Ended> {
-    if (language === 'sh') return project.sh(text)
-    if (language === 'python') return project.python(text)
-    if (language === 'sql') return project.sh(`millrace lake query "$(cat <<'SQL'\n${text}\nSQL\n)"`)
-    throw new Error(`${language} can't be run`)
-  }
-
-  async function compare(block: Block): Promise<void> {
-    if (last?.page !== block.page) throw new Error('There is no block before it that was run')
-    const deadlineMs = performance.now() + RETRY_MS
-    while (!matchesOutput(last.ended.output, block.text) && performance.now() < deadlineMs) {
-      const next = await last.again()
-      if (next === last.ended) break
-      last.ended = next
-      await sleep(500)
+    async function runBlock(block: Block): Promise<void> {
+      const ended = await execute(block)
+      printed = { ended, again: block.words.includes('retry') ? () => execute(block) : null }
+      expect(ended, block.text).toMatchObject({ code: Number(block.values['exit'] ?? 0) })
     }
-    if (!matchesOutput(last.ended.output, block.text)) expect(masked(last.ended.output)).toBe(masked(block.text))
-  }
 
-  async function check(block: Block): Promise<void> {
-    switch (block.language) {
-      case 'sh':
-        return expect(wrongCommands(block.text)).toEqual([])
-      case 'json':
-        return void JSON.parse(block.text)
-      case 'python':
-        return expect(await project.python(`import ast\nast.parse(${JSON.stringify(block.text)})`)).toMatchObject({
-          code: 0,
-        })
-      case 'ts':
-      case 'yaml': {
-        const problem = await configProblem(block.language, block.text)
-        if (block.values['exit'] === undefined) return expect(problem).toBeNull()
-        const ended = { code: 2, output: `error: ${problem}` }
-        last = { page: block.page, ended, again: async () => ended }
-        return expect(problem).not.toBeNull()
+    function execute({ language, text }: Block): Promise<Ended> {
+      if (language === 'sh') return project.sh(text)
+      if (language === 'python') return project.python(text)
+      if (language === 'sql') return project.sh(`millrace lake query "$(cat <<'SQL'\n${text}\nSQL\n)"`)
+      throw new Error(`${language} can't be run`)
+    }
+
+    async function compare({ text }: Block): Promise<void> {
+      if (printed === null) throw new Error('There is no block before it that was run')
+      const deadlineMs = performance.now() + RETRY_MS
+      while (!matchesOutput(printed.ended.output, text) && printed.again && performance.now() < deadlineMs) {
+        await sleep(500)
+        printed.ended = await printed.again()
       }
-      case 'mermaid':
-      case 'text':
-        return
-      default:
-        throw new Error(
-          `A block '${block.language}' is neither run nor checked; tests/docs.test.ts says how to mark it.`,
-        )
+      if (!matchesOutput(printed.ended.output, text)) expect(masked(printed.ended.output)).toBe(masked(text))
+    }
+
+    async function check(block: Block): Promise<void> {
+      const { language, text } = block
+      switch (language) {
+        case 'sh':
+          return expect(wrongCommands(text)).toEqual([])
+        case 'json':
+          return void JSON.parse(text)
+        case 'python':
+          return expect(await project.python(`import ast\nast.parse(${JSON.stringify(text)})`)).toMatchObject({
+            code: 0,
+          })
+        case 'ts':
+        case 'yaml':
+          return checkConfig(language, block)
+        case 'mermaid':
+        case 'text':
+          return
+        default:
+          throw new Error(`A block '${language}' is neither run nor checked; tests/docs.test.ts says how to mark it.`)
+      }
+    }
+
+    async function checkConfig(language: 'ts' | 'yaml', { text, values }: Block): Promise<void> {
+      const problem = await configProblem(language, text)
+      if (values['exit'] === undefined) return expect(problem).toBeNull()
+      expect(problem).not.toBeNull()
+      printed = { ended: { code: 2, output: `error: ${problem}` }, again: null }
     }
   }
+
+  it.each(pages.filter((page) => page !== 'docs/reference/cli.md'))('%s names commands that exist', (page) => {
+    expect(inlineCommands(page).flatMap((command) => wrongCommands(command))).toEqual([])
+  })
+})
+
+describe('docs/guides/your-own-model.md', () => {
+  const command = pythonForModels()
+
+  it.skipIf(command === null)('takes its train.py and CSV files to an answer', async () => {
+    const blocks = blocksOf('docs/guides/your-own-model.md')
+    const files = blocks.filter(({ values }) => values['file'] !== undefined)
+    const written = files.map(({ values, text }) => `cat > ${values['file']} <<'EOF'\n${text}EOF`).join('\n')
+    const made = `mkdir -p project/data && cd project\n${written}\n${command} make_data.py && ${command} train.py`
+    const project = await startProject(made, command)
+    try {
+      const request = blocks.find(({ text }) => text.includes('/v2/models/tumour/infer'))!
+      const { output } = await project.sh(request.text)
+      expect(output).toMatch(/"name":"probabilities","datatype":"FP32","shape":\[1,2\],"data":\[0\.0\d+,0\.9\d+\]/)
+      expect((await project.sh('millrace gate show tumour@1')).output).toContain('Better than a constant')
+    } finally {
+      await project.close()
+    }
+  })
 })
 
 describe('links', () => {
@@ -132,10 +157,8 @@ describe('links', () => {
     expect(dead.map(({ target }) => target)).toEqual([])
   })
 
-  it('reach every guide and reference from README.md or docs/README.md', () => {
-    const linked = ['README.md', 'docs/README.md'].flatMap((page) =>
-      relativeLinks(page).map((l) => resolveLink(l).path),
-    )
+  it('lead from docs/README.md to every guide and reference', () => {
+    const linked = relativeLinks('docs/README.md').map((link) => resolveLink(link).path)
     const written = pages.filter((page) => /^docs\/(guides|reference)\//.test(page)).map((page) => join(ROOT, page))
     expect(written.filter((path) => !linked.includes(path))).toEqual([])
   })

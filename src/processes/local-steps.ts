@@ -47,7 +47,7 @@ export function stepRuntime({ dataDir, job }: { dataDir: string; job: RunJob }):
  */
 function inherited(): Record<string, string> {
   const kept = Object.entries(process.env).filter(
-    (e): e is [string, string] => e[1] !== undefined && !e[0].startsWith('MILLRACE_'),
+    (e): e is [string, string] => e[1] !== undefined && !e[0].startsWith('MILLRACE_') && e[0] !== 'NODE_COMPILE_CACHE',
   )
   const env = Object.fromEntries(kept)
   return { ...env, PATH: [dirname(process.execPath), env['PATH'] ?? ''].filter(Boolean).join(delimiter) }

@@ -148,7 +148,13 @@ export class Changes {
     const hex = artifacts.find(({ name }) => name === 'model')?.digest.replace('sha256:', '')
     if (hex === undefined) throw new Error(`${version.ref} has no model.`)
     const path = `${this.installation.dataDir}/artifacts/sha256/${hex.slice(0, 2)}/${hex}`
-    const { ref } = await this.api.versions.import({ model: MODEL, from: { path }, as: null, why: this.newWhy(), by: BY })
+    const { ref } = await this.api.versions.import({
+      model: MODEL,
+      from: { path },
+      as: null,
+      why: this.newWhy(),
+      by: BY,
+    })
     this.acknowledged.push({ kind: 'import', ref, path })
   }
 

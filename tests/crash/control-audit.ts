@@ -25,7 +25,9 @@ const ALL = 1_000
 export async function untilQuiet(api: ControlApi): Promise<void> {
   const isQuiet = async () => {
     const [status, versions] = [await api.status.get(), await api.versions.list({ model: MODEL, limit: 50 })]
-    const isSettled = versions.every((v) => v.status !== 'candidate' && v.status !== 'evaluating' && v.release !== 'releasing')
+    const isSettled = versions.every(
+      (v) => v.status !== 'candidate' && v.status !== 'evaluating' && v.release !== 'releasing',
+    )
     const serves = status.endpoints.every((e) => e.state === 'serving')
     return isSettled && serves && status.runs.length === 0 && status.releases.length === 0
   }
@@ -102,15 +104,20 @@ function filesWithoutOneRun(landed: string[], runs: RunSummary[]): string[] {
 
 function repeatedSteps(runs: RunView[], witness: WitnessLine[]): string[] {
   const begun = witness.filter(({ what }) => what === 'began')
-  const twice = begun.filter((a, i) => begun.findIndex((b) => sameAttempt(a, b)) !== i).map((a) => `attempt begun twice: ${JSON.stringify(a)}`)
+  const twice = begun
+    .filter((a, i) => begun.findIndex((b) => sameAttempt(a, b)) !== i)
+    .map((a) => `attempt begun twice: ${JSON.stringify(a)}`)
   const after = runs.flatMap((run) =>
     run.steps.flatMap((step) => {
       const successes = step.attempts.filter(({ status }) => status === 'succeeded')
-      if (step.status === 'succeeded' && successes.length !== 1) return [`${run.id} ${step.name} succeeded ${successes.length} times`]
+      if (step.status === 'succeeded' && successes.length !== 1)
+        return [`${run.id} ${step.name} succeeded ${successes.length} times`]
       const success = successes[0]
       if (success === undefined) return []
       const later = begun.filter((b) => b.run === run.id && b.step === step.name && b.attempt > success.attempt)
-      return later.map((b) => `${run.id} ${step.name} began attempt ${b.attempt} after ${success.attempt} had succeeded`)
+      return later.map(
+        (b) => `${run.id} ${step.name} began attempt ${b.attempt} after ${success.attempt} had succeeded`,
+      )
     }),
   )
   return [...twice, ...after]
@@ -135,7 +142,9 @@ async function liveDisagrees(api: ControlApi): Promise<string[]> {
   const [endpoint] = await api.endpoints.list()
   const { champion } = await api.models.get({ model: MODEL })
   const live = endpoint?.members.filter(({ weightPercent }) => weightPercent > 0).map(({ version }) => version) ?? []
-  return live.length === 1 && live[0] === champion ? [] : [`the route says ${live.join(', ')}, the champion is ${champion}`]
+  return live.length === 1 && live[0] === champion
+    ? []
+    : [`the route says ${live.join(', ')}, the champion is ${champion}`]
 }
 
 async function inTurn<T, U>(items: T[], act: (item: T) => Promise<U>): Promise<U[]> {

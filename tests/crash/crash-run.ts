@@ -36,7 +36,15 @@ export interface Party {
 const CHECK_EVERY = 25
 const FIRST_VERSION_MS = 120_000
 /** In this order: a model server is chosen while the control plane can still tell which are ready. */
-const ORDER: VictimKind[] = ['step', 'evaluate job', 'ingest job', 'model server', 'gateway', 'control plane', 'supervisor']
+const ORDER: VictimKind[] = [
+  'step',
+  'evaluate job',
+  'ingest job',
+  'model server',
+  'gateway',
+  'control plane',
+  'supervisor',
+]
 
 export class CrashRun {
   readonly evidence: Evidence
@@ -189,7 +197,16 @@ function emptyEvidence(seed: number, rounds: number): Evidence {
     kills: [],
     controlGapMs: 0,
     lake: { lost: [], doubled: [], unacknowledged: 0, labelsLost: [], disagreement: null },
-    control: { lostChanges: [], repeatedSteps: [], badEnds: [], runs: 0, steps: 0, attempts: 0, versions: 0, releases: 0 },
+    control: {
+      lostChanges: [],
+      repeatedSteps: [],
+      badEnds: [],
+      runs: 0,
+      steps: 0,
+      attempts: 0,
+      versions: 0,
+      releases: 0,
+    },
     complaintsOnTheWay: [],
     leftBehind: [],
   }

@@ -57,11 +57,17 @@ describe.skipIf(process.platform !== 'linux')(`Millrace, killed in ${rounds} rou
   it('ends every run and every release as it should', () => none('bad ends', run.evidence.control.badEnds))
 
   it('fails no request: neither while the control plane is down nor when a model server dies', () => {
-    none('failed requests', run.traffic.failedWithoutStop().map((mishap) => JSON.stringify(mishap)))
+    none(
+      'failed requests',
+      run.traffic.failedWithoutStop().map((mishap) => JSON.stringify(mishap)),
+    )
   })
 
   it('cuts off a client only when the gateway itself is killed', () => {
-    none('interrupted requests', run.traffic.interruptedWithoutKill().map((mishap) => JSON.stringify(mishap)))
+    none(
+      'interrupted requests',
+      run.traffic.interruptedWithoutKill().map((mishap) => JSON.stringify(mishap)),
+    )
   })
 
   it('was right at every check on the way', () => none('complaints', run.evidence.complaintsOnTheWay))

@@ -12,18 +12,27 @@ function recoveryTable({ kills }: Evidence): string {
   const rows = kinds.map((kind) => {
     const own = kills.filter((kill) => kill.kind === kind)
     const [p50, max] = middleAndLast(own.flatMap(({ recoveryMs }) => recoveryMs ?? []))
-    const [p50Alone, maxAlone] = middleAndLast(own.filter(({ alone }) => alone).flatMap(({ recoveryMs }) => recoveryMs ?? []))
+    const [p50Alone, maxAlone] = middleAndLast(
+      own.filter(({ alone }) => alone).flatMap(({ recoveryMs }) => recoveryMs ?? []),
+    )
     return [kind, String(own.length), p50, max, p50Alone, maxAlone]
   })
   return table(['killed', 'times', 'back p50', 'max', 'alone: p50', 'max'], rows)
 }
 
-function countsTable({ seed, rounds, tookMs, lake, control, controlGapMs, leftBehind }: Evidence, traffic: Traffic, changes: Changes): string {
+function countsTable(
+  { seed, rounds, tookMs, lake, control, controlGapMs, leftBehind }: Evidence,
+  traffic: Traffic,
+  changes: Changes,
+): string {
   const rows: [string, string | number][] = [
     ['rounds', `${rounds} in ${(tookMs / 1000).toFixed(0)} s, seed ${seed}`],
     ['requests sent', traffic.sent],
     ['failed', traffic.failedWithoutStop().length],
-    ['answered with 503 while Millrace was being started after `down`', traffic.failed.length - traffic.failedWithoutStop().length],
+    [
+      'answered with 503 while Millrace was being started after `down`',
+      traffic.failed.length - traffic.failedWithoutStop().length,
+    ],
     ['interrupted by a killed gateway', traffic.interrupted.length - traffic.interruptedWithoutKill().length],
     ['interrupted otherwise', traffic.interruptedWithoutKill().length],
     ['longest time without an answer while only the control plane or the supervisor was dead', inSeconds(controlGapMs)],
@@ -43,7 +52,10 @@ function countsTable({ seed, rounds, tookMs, lake, control, controlGapMs, leftBe
     ['runs and releases that did not end as they should', control.badEnds.length],
     ['processes, sockets and records left after `down`', leftBehind.length],
   ]
-  return table(['figure', 'value'], rows.map(([name, value]) => [name, typeof value === 'number' ? value.toLocaleString('en') : value]))
+  return table(
+    ['figure', 'value'],
+    rows.map(([name, value]) => [name, typeof value === 'number' ? value.toLocaleString('en') : value]),
+  )
 }
 
 function middleAndLast(values: number[]): [string, string] {

@@ -21,10 +21,16 @@ const PAGE_ROWS = 50_000
 export async function auditLake(api: ControlApi, traffic: Traffic): Promise<LakeAudit> {
   await until('the spool to be in the lake', () => isIngested(api), { everyMs: 250 })
   const counts = new Map(
-    (await pages(api, 'SELECT prediction_id, count(*)::INTEGER FROM predictions_all')).map(([id, n]) => [String(id), Number(n)]),
+    (await pages(api, 'SELECT prediction_id, count(*)::INTEGER FROM predictions_all')).map(([id, n]) => [
+      String(id),
+      Number(n),
+    ]),
   )
   const labels = new Map(
-    (await pages(api, 'SELECT prediction_id, any_value(label)::INTEGER FROM labels')).map(([id, label]) => [String(id), Number(label)]),
+    (await pages(api, 'SELECT prediction_id, any_value(label)::INTEGER FROM labels')).map(([id, label]) => [
+      String(id),
+      Number(label),
+    ]),
   )
   const { agrees, why } = await api.predictionLog.status()
   return {

@@ -7,7 +7,13 @@ import { join, resolve } from 'node:path'
 const root = resolve(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'millrace-crash-figures-'))
 const figures = join(folder, 'figures.md')
-const vitest = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--project', 'crash', '--disable-console-intercept']
+const vitest = [
+  join(root, 'node_modules/vitest/vitest.mjs'),
+  'run',
+  '--project',
+  'crash',
+  '--disable-console-intercept',
+]
 const { status } = spawnSync(process.execPath, [...vitest, ...process.argv.slice(2)], {
   cwd: root,
   stdio: 'inherit',

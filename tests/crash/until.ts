@@ -24,7 +24,8 @@ export async function until<T>(
       // While processes are being killed calls fail: what counts is whether they succeed in time.
       last = error
     }
-    if (performance.now() > giveUpAtMs) throw new Error(`Waited ${withinMs / 1000} s for ${what}, in vain.`, { cause: last })
+    if (performance.now() > giveUpAtMs)
+      throw new Error(`Waited ${withinMs / 1000} s for ${what}, in vain.`, { cause: last })
     await sleep(everyMs)
   }
 }

@@ -11,7 +11,14 @@ import { nowMs, until } from './until.ts'
  * How each kind of process is killed, and how it is seen that what it did goes on. Killed is only what was started by
  * this suite, or what a record names and is still the process that the record means.
  */
-export type VictimKind = 'supervisor' | 'control plane' | 'gateway' | 'model server' | 'step' | 'evaluate job' | 'ingest job'
+export type VictimKind =
+  | 'supervisor'
+  | 'control plane'
+  | 'gateway'
+  | 'model server'
+  | 'step'
+  | 'evaluate job'
+  | 'ingest job'
 
 export interface Killed {
   kind: VictimKind
@@ -93,7 +100,9 @@ async function killModelServer({ installation, random }: Scene): Promise<Killed 
   const atMs = nowMs()
   if (!kill(record)) return null
   const recovered = async () => {
-    await until(`${deployment} to be complete again`, () => isComplete(installation, deployment, record.id), { everyMs: 50 })
+    await until(`${deployment} to be complete again`, () => isComplete(installation, deployment, record.id), {
+      everyMs: 50,
+    })
     return nowMs()
   }
   return { kind: 'model server', what: `${record.id} of ${deployment}`, atMs, recovered }
@@ -106,7 +115,9 @@ async function isComplete({ impatientApi }: Installation, deployment: string, lo
   const own = replicas.filter((replica) => replica.deployment === deployment)
   const wanted = endpoints.flatMap(({ members }) => members).find((m) => m.deployment === deployment)?.replicasWanted
   const ready = own.filter(({ state }) => state === 'ready').length
-  return wanted === undefined ? own.length === 0 || own.some(({ state }) => state === 'draining') || ready > 1 : ready >= wanted
+  return wanted === undefined
+    ? own.length === 0 || own.some(({ state }) => state === 'draining') || ready > 1
+    : ready >= wanted
 }
 
 /** Either the shell that keeps the exit status, or the command that it runs. */
@@ -115,7 +126,11 @@ async function killStep({ installation, random }: Scene): Promise<Killed | null>
   for (let misses = 0; misses < MISSES_MAX; misses++) {
     const record = await appears(() => installation.living('step')[0])
     if (record === null) return null
-    const { MILLRACE_RUN_ID: run, MILLRACE_STEP: step, MILLRACE_ATTEMPT: attempt } = installation.environmentOf(record.pid)
+    const {
+      MILLRACE_RUN_ID: run,
+      MILLRACE_STEP: step,
+      MILLRACE_ATTEMPT: attempt,
+    } = installation.environmentOf(record.pid)
     const atMs = nowMs()
     const isShell = random.integer(2) === 0
     const done = run !== undefined && (isShell ? kill(record) : await killCommandOf(record))
@@ -134,7 +149,12 @@ async function killCommandOf(record: ProcessRecord): Promise<boolean> {
 }
 
 /** Its next attempt is under way, or its run needs none. */
-async function stepGoesOn({ impatientApi }: Installation, run: string, step: string, attempt: number): Promise<number | null> {
+async function stepGoesOn(
+  { impatientApi }: Installation,
+  run: string,
+  step: string,
+  attempt: number,
+): Promise<number | null> {
   return until(`step '${step}' of ${run} to go on`, async () => {
     const { steps, endedAtMs } = await impatientApi.runs.get({ id: run })
     const view = steps.find(({ name }) => name === step)
@@ -151,15 +171,16 @@ async function killJob(
   job: string,
   isSettled: (installation: Installation) => Promise<boolean>,
 ): Promise<Killed | null> {
-  const find = () => installation.living('job').find((record) => installation.jobKind(record) === job)
+  const find = (but?: ProcessRecord) =>
+    installation.living('job').find((record) => record.id !== but?.id && installation.jobKind(record) === job)
   for (let misses = 0; misses < MISSES_MAX; misses++) {
-    const record = await appears(find)
+    const record = await appears(() => find())
     if (record === null) return null
     await sleep(random.integer(JOB_MOMENT_MS_MAX))
     const atMs = nowMs()
     if (!kill(record)) continue
     const recovered = async () => {
-      const next = async () => (find() !== undefined ? 'another' : (await isSettled(installation)) && 'settled')
+      const next = async () => (find(record) !== undefined ? 'another' : (await isSettled(installation)) && 'settled')
       return (await until(`another ${kind}`, next)) === 'another' ? nowMs() : null
     }
     return { kind, what: record.id, atMs, recovered }

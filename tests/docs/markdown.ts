@@ -39,7 +39,9 @@ export function blocksOf(page: string): Block[] {
     const fence = /^( *)(```+)(.*)$/.exec(line)
     if (open === null && fence !== null) {
       const [language = '', ...rest] = fence[3]!.trim().split(/\s+/)
-      const values = Object.fromEntries(rest.filter((w) => w.includes('=')).map((w) => w.split('=') as [string, string]))
+      const values = Object.fromEntries(
+        rest.filter((w) => w.includes('=')).map((w) => w.split('=') as [string, string]),
+      )
       const words = rest.filter((w) => !w.includes('='))
       open = { page, line: index + 1, language, words, values, text: '', indent: fence[1]!.length, fence: fence[2]! }
     } else if (open !== null && line.trim() === open.fence) {
@@ -49,6 +51,13 @@ export function blocksOf(page: string): Block[] {
   }
   if (open !== null) throw new Error(`${page}:${open.line}: the block is not closed`)
   return blocks
+}
+
+/** Commands in running text that are whole: `millrace gate show churn@2`, not `millrace <command>`. */
+export function inlineCommands(page: string): string[] {
+  const text = readPage(page).replace(/^ *```[\s\S]*?^ *```/gm, '')
+  const commands = [...text.matchAll(/`((?:npx )?millrace [^`]+)`/g)].map((match) => match[1]!.replaceAll('\n', ' '))
+  return commands.filter((command) => !/[<[…]/.test(command))
 }
 
 export interface Link {

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ROOT } from './markdown.ts'
 
@@ -17,7 +17,7 @@ export interface Ended {
   output: string
 }
 
-/** The project of `millrace init`, up and with its first version released: what the guides' examples talk to. */
+/** A project that is up and has its first version released: what the guides' examples talk to. */
 export interface RunningProject {
   /** Runs a script in the project's folder, `millrace` being this one, and the ports of the docs being its ports. */
   sh(script: string): Promise<Ended>
@@ -25,7 +25,11 @@ export interface RunningProject {
   close(): Promise<void>
 }
 
-export async function startProject(): Promise<RunningProject> {
+/**
+ * @param make - a script that makes the folder `project`
+ * @param pythonCommand - where steps find `python`, if not in the PATH as it is
+ */
+export async function startProject(make: string, pythonCommand: string | null = null): Promise<RunningProject> {
   const dir = await mkdtemp(join(tmpdir(), 'mr-docs-'))
   const project = join(dir, 'project')
   await mkdir(join(dir, 'bin'))
@@ -35,7 +39,9 @@ export async function startProject(): Promise<RunningProject> {
   const env = {
     ...process.env,
     XDG_RUNTIME_DIR: dir,
-    PATH: `${join(dir, 'bin')}:${process.env['PATH']}`,
+    PATH: [join(dir, 'bin'), pythonCommand && dirname(pythonCommand), process.env['PATH']]
+      .filter(Boolean)
+      .join(delimiter),
     MILLRACE_BY: 'you',
     NO_COLOR: '1',
     CI: '1',
@@ -50,7 +56,7 @@ export async function startProject(): Promise<RunningProject> {
     await rm(dir, { recursive: true, force: true })
   }
   try {
-    const made = await sh('millrace init project && cd project && millrace up --detach --port 0', dir)
+    const made = await sh(`(${make}\n)\ncd project\nmillrace up --detach --port 0`, dir)
     if (made.code !== 0) throw new Error(`The project of the docs did not start: ${made.output}`)
     ports = [
       [SHOWN, await untilServing(sh)],
@@ -93,4 +99,19 @@ export function hasPython(): boolean {
   const found = spawnSync('python3', ['--version']).status === 0
   if (!found) console.warn('Skipped: the Python snippets of the docs. To run them: install python3.')
   return found
+}
+
+/**
+ * What the guide to one's own model asks people to install. @returns the path of a Python that has it, or null after a
+ * line that says how to run the test
+ */
+export function pythonForModels(): string | null {
+  const command = process.env['MILLRACE_TEST_PYTHON']
+  const probe = command && spawnSync(command, ['-c', 'import pandas, sklearn, skl2onnx'], { timeout: 60_000 })
+  if (command && probe && probe.status === 0) return command
+  console.warn(
+    'Skipped: the project of docs/guides/your-own-model.md. To run it: python3 -m venv VENV && ' +
+      'VENV/bin/pip install pandas scikit-learn skl2onnx && MILLRACE_TEST_PYTHON=$PWD/VENV/bin/python npm test',
+  )
+  return null
 }

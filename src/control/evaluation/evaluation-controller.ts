@@ -26,8 +26,10 @@ export interface EvaluationRuntime {
   inspect(modelPath: string, features: string[] | null): Promise<{ signature: Signature }>
 }
 
-/** A job that dies under it (killed, out of memory) is tried so often. */
-const ATTEMPTS_MAX = 3
+/** A job that dies under it (killed, out of memory) is tried so often by one control plane. */
+const DEATHS_MAX = 3
+/** In all. A job that is lost with its control plane says nothing against the version, but nothing goes on for ever. */
+const ATTEMPTS_MAX = 20
 
 /**
  * candidate → evaluating → passed | failed | inconclusive | error. One version of a model at a time, and none while
@@ -39,6 +41,8 @@ export class EvaluationController {
   readonly #missing: (model: ModelConfig) => string[]
   /** By model: what this process has under way. */
   readonly #busy = new Map<string, Promise<void>>()
+  /** By evaluation: how often its job has died under this process. */
+  readonly #deaths = new Map<string, number>()
 
   constructor(context: ControlContext, runtime: EvaluationRuntime, missing: (model: ModelConfig) => string[]) {
     this.#context = context
@@ -169,9 +173,11 @@ export class EvaluationController {
     } catch (error) {
       // Killed from outside (want of memory): it may go better the next time.
       const passing = error instanceof MillraceError && error.retryable
+      const deaths = (this.#deaths.get(evaluation.id) ?? 0) + 1
+      this.#deaths.set(evaluation.id, deaths)
       const tried = { ...evaluation, attempts: attempt }
-      if (passing) await this.#requeue(version, tried, reasonOf(error))
-      else await this.#giveUp(version, evaluation, reasonOf(error))
+      if (passing && deaths < DEATHS_MAX) await this.#requeue(version, tried, reasonOf(error))
+      else await this.#giveUp(version, evaluation, passing ? givenUp(deaths, reasonOf(error)) : reasonOf(error))
     } finally {
       await rm(dir, { recursive: true, force: true })
     }
@@ -284,8 +290,7 @@ export class EvaluationController {
 
   async #requeue(version: Version, evaluation: Evaluation, why: string): Promise<void> {
     const { attempts } = evaluation
-    if (attempts >= ATTEMPTS_MAX)
-      return this.#giveUp(version, evaluation, `given up after ${attempts} attempts: ${why}`)
+    if (attempts >= ATTEMPTS_MAX) return this.#giveUp(version, evaluation, givenUp(attempts, why))
     await this.#context.store.transaction((tx) =>
       compareAndSet(tx, {
         table: 'evaluation',
@@ -384,3 +389,5 @@ export class EvaluationController {
     return { atMs: this.#context.clock.epochMs(), calendarMs: Math.round(this.#context.clock.calendarMs()) }
   }
 }
+
+const givenUp = (attempts: number, why: string) => `given up after ${attempts} attempts: ${why}`

@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ModelInput } from '../../config/input.ts'
+import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import { systemClock } from '../../kernel/clock.ts'
 import { materialiseSql, type LakeSqlInput } from '../../kernel/lake/query.ts'
+import { DataDirError } from '../../kernel/runtime/errors.ts'
 import { stepRuntime } from '../../processes/local-steps.ts'
 import { controlLab, until, type ControlLab } from '../../testing/control-lab.ts'
 import { testStore } from '../../testing/test-store.ts'
@@ -38,7 +40,10 @@ const writesModel = 'echo model > "$MILLRACE_MODEL_DIR/model.onnx"'
 describe('a training command', () => {
   it('that writes a model makes a version with its lineage', async () => {
     const run = await trained({
-      train: { run: `${writesModel}; echo '{"auc": 0.8, "by": {"jfk": 0.7}}' > $MILLRACE_OUTPUT_DIR/metrics.json` },
+      train: {
+        args: false,
+        run: `${writesModel}; echo '{"auc": 0.8, "by": {"jfk": 0.7}}' > $MILLRACE_OUTPUT_DIR/metrics.json`,
+      },
       params: { rate: 0.1 },
     })
     expect(run).toMatchObject({ status: 'succeeded', why: 'all steps succeeded' })
@@ -120,8 +125,9 @@ describe('a training command', () => {
     expect(statSync(log).size).toBeLessThanOrEqual(1_000_000)
     const text = readFileSync(log, 'utf8')
     expect(text.startsWith('first\n')).toBe(true)
-    expect(text).toMatch(/\[millrace: \d+ bytes left out here\]/)
-    expect(text.endsWith('last\n')).toBe(true)
+    const marks = text.replaceAll(/x+\n?/g, '')
+    expect(marks).toMatch(/\[millrace: \d+ bytes left out here\]/)
+    expect(marks.endsWith('last\n')).toBe(true)
   }, 60_000)
 
   it.each([
@@ -161,7 +167,7 @@ describe('what a step is given', () => {
   it('comes as arguments, as variables and as JSON, whatever characters it has', async () => {
     const params = { 'learning-rate': 0.1, note: `it's "odd"; $(touch ${lab.root}/hacked)`, deep: true }
     const run = await trained({
-      train: `printf '%s|' "$MILLRACE_PARAM_NOTE" "$MILLRACE_PARAM_LEARNING_RATE" "$SM_HPS"; cat $MILLRACE_PARAMS; printf '|%s|' "$MILLRACE_AS_OF" "$MILLRACE_SEED" "$MILLRACE_RUN_ID" "$MILLRACE_STEP" "$MILLRACE_ATTEMPT"; ${writesModel}; [ "$SM_MODEL_DIR" = "$MILLRACE_MODEL_DIR" ] && [ "$AIP_MODEL_DIR" = "$MILLRACE_MODEL_DIR" ] && printf '%s|'`,
+      train: `printf '%s|' "$MILLRACE_PARAM_NOTE" "$MILLRACE_PARAM_LEARNING_RATE" "$SM_HPS"; cat $MILLRACE_PARAMS; printf '|'; printf '%s|' "$MILLRACE_AS_OF" "$MILLRACE_SEED" "$MILLRACE_RUN_ID" "$MILLRACE_STEP" "$MILLRACE_ATTEMPT"; ${writesModel}; [ "$SM_MODEL_DIR" = "$MILLRACE_MODEL_DIR" ] && [ "$AIP_MODEL_DIR" = "$MILLRACE_MODEL_DIR" ] && printf '%s|'`,
       params,
       seed: 42,
     })
@@ -355,7 +361,10 @@ describe('cancelling', () => {
     await controller.look()
     const other = await lab.train('other')
     const startMs = performance.now()
-    expect((await driven(other)).status).toBe('succeeded')
+    await until(
+      'the other has ended',
+      async () => (await controller.look(), (await findRun(lab.context.store.db, other))!.status === 'succeeded'),
+    )
     expect(performance.now() - startMs).toBeLessThan(4_000)
     expect((await findRun(lab.context.store.db, id))!.status).toBe('running')
     expect((await driven(id)).status).toBe('cancelled')
@@ -433,9 +442,10 @@ describe('after a crash, the next controller', () => {
     const { artifacts } = lab.context
     const failing = {
       ...lab.context,
-      artifacts: Object.assign(Object.create(artifacts) as typeof artifacts, {
-        putFile: () => Promise.reject(new Error('EIO')),
-      }),
+      artifacts: {
+        ...bound(artifacts),
+        putFile: () => Promise.reject(new DataDirError('/data', 'the disk is full', 'Free some.')),
+      },
     }
     const first = new RunController(failing, runtime)
     await until(
@@ -478,14 +488,30 @@ async function driven(id: string) {
 
 const attempts = (id: string) => attemptsOf(lab.context.store.db, id)
 
+function bound(artifacts: Artifacts): Artifacts {
+  return {
+    putFile: (path) => artifacts.putFile(path),
+    putBytes: (bytes) => artifacts.putBytes(bytes),
+    putDir: (dir, options) => artifacts.putDir(dir, options),
+    materialiseDir: (digest, target) => artifacts.materialiseDir(digest, target),
+    verifiedPath: (digest) => artifacts.verifiedPath(digest),
+    readBytes: (digest) => artifacts.readBytes(digest),
+    readTree: (digest) => artifacts.readTree(digest),
+    has: (digest) => artifacts.has(digest),
+    sizeOf: (digest) => artifacts.sizeOf(digest),
+  }
+}
+
 async function versions(): Promise<number> {
   return (await lab.context.store.db.selectFrom('version').select('id').execute()).length
 }
 
+/** A zombie, which nobody in a container may reap, is dead. */
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    return true
+    const stat = `/proc/${pid}/stat`
+    return !existsSync(stat) || !/\) Z /.test(readFileSync(stat, 'utf8'))
   } catch {
     return false
   }

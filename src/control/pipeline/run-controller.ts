@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Project } from '../../config/project.ts'
+import type { Project, StepConfig } from '../../config/project.ts'
 import { MillraceError, reasonOf, unreachable } from '../../kernel/errors.ts'
 import type { ControlContext } from '../control-context.ts'
 import {
@@ -17,7 +17,15 @@ import {
 import { launchAttempt, tidyAttempt, type StepRuntime } from './run-attempt.ts'
 import { RunRecords } from './run-records.ts'
 import { attemptMachine, runMachine, type Attempt, type AttemptEvent, type Run, type Step } from './run.ts'
-import { attemptsOf, countOpenAttempts, findRun, openRuns, stepsOf } from './run-store.ts'
+import {
+  attemptsOf,
+  attemptsOfOpenSteps,
+  countOpenAttempts,
+  findRun,
+  openRuns,
+  stepsAgain,
+  stepsOf,
+} from './run-store.ts'
 import { collectOutput, failureFile, reportedMetrics, type StepOutput } from './step-output.ts'
 
 export type { StepRuntime } from './run-attempt.ts'
@@ -32,6 +40,8 @@ export class RunController {
   readonly #work = new Map<string, AttemptWork>()
   /** Attempts that could not be prepared or whose output is unusable, by token. */
   readonly #unusable = new Map<string, string>()
+  /** What the steps of open runs are, by run: it does not change. */
+  readonly #specs = new Map<string, Map<string, StepConfig>>()
   /** Why a run does not go on, where something holds it back. */
   readonly #held = new Map<string, string>()
   readonly #context: ControlContext
@@ -53,6 +63,7 @@ export class RunController {
     const { db } = this.#context.store
     const runs = await openRuns(db)
     this.#held.clear()
+    for (const id of this.#specs.keys()) if (!runs.some((run) => run.id === id)) this.#specs.delete(id)
     if (runs.length === 0) return IDLE_LOOK_MS
     this.#placesFree = this.#placesMax - (await countOpenAttempts(db))
     let againInMs = IDLE_LOOK_MS
@@ -96,17 +107,17 @@ export class RunController {
       if (view === null) return 0
       const nowMs = this.#context.clock.epochMs()
       const acts = decideNextSteps(view, nowMs)
-      if (acts.length === 0) return this.#wait(view, nowMs)
       for (const act of acts) await this.#do(view, act)
+      if (!acts.some(leadsOn)) return this.#wait(view, nowMs, acts.length > 0)
     }
     return WATCH_LOOK_MS
   }
 
-  #wait(view: RunView, nowMs: number): number {
+  #wait(view: RunView, nowMs: number, hasBegun: boolean): number {
     const why = heldBack(view, nowMs)
     if (why !== null) this.#held.set(view.run.id, why)
     const timed = nextLookMs(view)
-    const watched = view.attempts.length > 0 ? WATCH_LOOK_MS : IDLE_LOOK_MS
+    const watched = hasBegun || view.attempts.length > 0 ? WATCH_LOOK_MS : IDLE_LOOK_MS
     return Math.max(10, Math.min(watched, timed === null ? IDLE_LOOK_MS : timed - nowMs))
   }
 
@@ -114,7 +125,7 @@ export class RunController {
     const { db } = this.#context.store
     const run = await findRun(db, runId)
     if (run === null || runMachine.isFinal(run.status)) return null
-    const [steps, all] = [await stepsOf(db, runId), await attemptsOf(db, runId)]
+    const [steps, all] = [await this.#stepsOf(runId), await attemptsOfOpenSteps(db, runId)]
     const open = all.filter((a) => !attemptMachine.isFinal(a.status))
     const attempts = await Promise.all(
       open.map(async (attempt) => ({ attempt, seen: await this.#observe(attempt, steps) })),
@@ -127,6 +138,15 @@ export class RunController {
       holdBack: this.#context.diskLow() ? 'free disk space is below the watermark' : null,
       places: { free: this.#placesFree, max: this.#placesMax },
     }
+  }
+
+  async #stepsOf(runId: string): Promise<Step[]> {
+    const { db } = this.#context.store
+    const specs = this.#specs.get(runId)
+    if (specs !== undefined) return stepsAgain(db, runId, specs)
+    const steps = await stepsOf(db, runId)
+    this.#specs.set(runId, new Map(steps.map(({ name, spec }) => [name, spec])))
+    return steps
   }
 
   async #observe(attempt: Attempt, steps: Step[]): Promise<Observed> {
@@ -323,6 +343,9 @@ const IDLE_LOOK_MS = 5_000
 const WATCH_LOOK_MS = 200
 const TURNS_MAX = 100
 const REDO_MS = 1_000
+
+/** Whether something else is due at once. What is done beside the loop wakes it when it is done. */
+const leadsOn = ({ kind }: StepAct): boolean => kind === 'startRun' || kind === 'skipStep' || kind === 'cancelStep'
 
 function newAttempt(context: ControlContext, run: Run, step: string, number: number): Attempt {
   return {

@@ -41,7 +41,7 @@ function stepLines(before: StepView | undefined, now: StepView): string[] {
   const nth = attempt !== undefined && attempt.attempt > 1 ? ` (attempt ${attempt.attempt})` : ''
   return [
     ...lines,
-    `  ${now.name}  ${now.status}${took}${nth}${now.why === null || now.status === 'succeeded' ? '' : `: ${now.why}`}`,
+    `  ${now.name}  ${now.status}${took}${nth}${now.why === null ? '' : `: ${now.why}`}`,
   ]
 }
 

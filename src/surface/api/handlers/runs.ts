@@ -23,6 +23,19 @@ class RunNotFoundError extends MillraceError {
   }
 }
 
+class AttemptNotFoundError extends MillraceError {
+  constructor(id: string, { step, attempt }: { step?: string; attempt?: number }, made: Attempt[]) {
+    const what = [step === undefined ? [] : `step '${step}'`, attempt === undefined ? [] : `attempt ${attempt}`].flat()
+    const known = [...new Set(made.map((a) => a.step))].join(', ')
+    super({
+      code: 'MR_ATTEMPT_NOT_FOUND',
+      kind: 'not-found',
+      message: `${id} has made no attempt of ${what.join(', ')}; steps with attempts: ${known === '' ? 'none' : known}.`,
+      fix: `Run 'millrace runs show ${id}' to see its steps and attempts.`,
+    })
+  }
+}
+
 class RunEndedError extends MillraceError {
   constructor(id: string, status: string) {
     super({
@@ -121,6 +134,10 @@ async function* followLogs(
     for (const attempt of attempts) yield* newOutput(attempt, read)
     const ended =
       run === null || (runMachine.isFinal(run.status) && attempts.every((a) => attemptMachine.isFinal(a.status)))
+    const names = wanted.step !== undefined || wanted.attempt !== undefined
+    if (names && attempts.length === 0 && (ended || !follow)) {
+      throw new AttemptNotFoundError(wanted.id, wanted, await attemptsOf(context.store.db, wanted.id))
+    }
     if (!follow || ended || signal.aborted) return
     await sleep(FOLLOW_EVERY_MS)
   }

@@ -80,7 +80,11 @@ function showRun(cli: Cli, run: RunView): void {
       { title: 'exit', value: (a) => String(a.attempt.exitCode ?? '–'), align: 'right' },
       { title: 'started', value: (a) => time(a.attempt.startedAtMs) },
       { title: 'took', value: (a) => took(a.attempt.startedAtMs, a.attempt.endedAtMs), align: 'right' },
-      { title: 'why', value: (a) => a.attempt.why ?? '' },
+      // What a step that succeeded has to say is a warning.
+      {
+        title: 'why',
+        value: ({ step, attempt }) => attempt.why ?? (attempt.status === 'succeeded' ? step.why : null) ?? '',
+      },
     ],
     'no attempts yet',
   )

@@ -146,7 +146,7 @@ export function runCommand(args: string[], options: CallOptions, file = process.
 /** Ours without what would make Millrace another one, and with the tests' own Node first, as `node` in commands is. */
 export function cleanEnvironment(): Record<string, string> {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(MILLRACE_|npm_|VITEST|NODE_ENV$|NODE_OPTIONS$)/.test(name),
+    ([name]) => !/^(MILLRACE_|npm_(?!config_)|VITEST|NODE_ENV$|NODE_OPTIONS$)/.test(name),
   )
   return {
     ...(Object.fromEntries(kept) as Record<string, string>),
@@ -182,7 +182,12 @@ export async function train(
 }
 
 /** Waits until this version, or any, answers the endpoint. */
-export async function serving({ api }: Installation, endpoint: string, version?: string): Promise<EndpointView> {
+export async function serving(
+  { api }: Installation,
+  endpoint: string,
+  version?: string,
+  withinMs = LOOP_MS,
+): Promise<EndpointView> {
   return until(
     `${version ?? 'a version'} to answer '${endpoint}'`,
     async () => {
@@ -190,7 +195,7 @@ export async function serving({ api }: Installation, endpoint: string, version?:
       const live = found?.members.find((m) => m.weightPercent > 0)
       return found?.state === 'serving' && (version === undefined || live?.version === version) ? found : null
     },
-    { withinMs: LOOP_MS, everyMs: 200 },
+    { withinMs, everyMs: 200 },
   )
 }
 

@@ -242,7 +242,7 @@ describe('the loop in short', () => {
   beforeEach(() => {
     quick = null
   })
-  const failing = () => quick !== null && console.error(quick.logs())
+  const failing = () => console.error(quick?.logs())
 
   it('runs by a YAML configuration', async ({ onTestFailed, onTestFinished }) => {
     onTestFailed(failing)

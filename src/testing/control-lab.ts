@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { sql } from 'kysely'
 import type { ModelInput, ProjectInput } from '../config/input.ts'
 import type { AppliedProject, ControlContext, Topic } from '../control/control-context.ts'
 import { snapshotCode } from '../control/pipeline/code-snapshot.ts'
@@ -30,10 +31,13 @@ export interface ControlLab {
   train(model: string, request?: Partial<RunRequest>): Promise<string>
   /** A version that was opened and waits. @returns its id, e.g. `m@1` */
   version(model: string): Promise<string>
-  close(): Promise<void>
+  /** Removes its files; the store is whoever's opened it. */
+  close(): void
 }
 
+/** @param store - is emptied first, as opening one for each test takes longer than most tests */
 export async function controlLab(store: Store, clock: Clock): Promise<ControlLab> {
+  await emptyStore(store)
   const home = realpathSync(mkdtempSync(join(tmpdir(), 'millrace-lab-')))
   const [root, dataDir] = [join(home, 'project'), join(home, 'data')]
   for (const dir of [root, dataDir]) mkdirSync(dir)
@@ -87,11 +91,15 @@ export async function controlLab(store: Store, clock: Clock): Promise<ControlLab
         return id
       })
     },
-    async close() {
-      await store.close()
-      rmSync(home, { recursive: true, force: true })
-    },
+    close: () => rmSync(home, { recursive: true, force: true }),
   }
+}
+
+/** As it was after its migrations. */
+export async function emptyStore({ db }: Store): Promise<void> {
+  const { rows } = await sql<{ name: string }>`
+    select tablename as name from pg_tables where schemaname = 'public' and tablename not like 'kysely%'`.execute(db)
+  await sql`truncate ${sql.join(rows.map(({ name }) => sql.table(name)))} restart identity cascade`.execute(db)
 }
 
 /** Looks again and again until it holds. @throws after `limitMs` of real time */

@@ -52,6 +52,7 @@ export class CrashRun {
   private readonly random: Random
   private readonly plan: Round[]
   private readonly startMs = nowMs()
+  private isOver = false
 
   private constructor(seed: number, rounds: number, party: Party, random: Random) {
     this.party = party
@@ -86,6 +87,12 @@ export class CrashRun {
     return this.party.changes
   }
 
+  /** What is to be judged. @throws where the run did not come to its end, so that nothing counts as right unseen */
+  get judged(): Evidence {
+    if (!this.isOver) throw new Error('The run did not come to its end: this was not counted.')
+    return this.evidence
+  }
+
   async run(): Promise<void> {
     const { traffic, changes } = this.party
     await traffic.answeredAfter(nowMs())
@@ -98,6 +105,7 @@ export class CrashRun {
     await this.check()
     await this.stop()
     this.evidence.tookMs = nowMs() - this.startMs
+    this.isOver = true
   }
 
   /** For the end, also of a run that has failed: nothing is left on the machine but the logs of a failure. */

@@ -20,18 +20,8 @@ const PAGE_ROWS = 50_000
 /** To be asked while the client is paused. Waits until the spool is empty. */
 export async function auditLake(api: ControlApi, traffic: Traffic): Promise<LakeAudit> {
   await until('the spool to be in the lake', () => isIngested(api), { everyMs: 250 })
-  const counts = new Map(
-    (await pages(api, 'SELECT prediction_id, count(*)::INTEGER FROM predictions_all')).map(([id, n]) => [
-      String(id),
-      Number(n),
-    ]),
-  )
-  const labels = new Map(
-    (await pages(api, 'SELECT prediction_id, any_value(label)::INTEGER FROM labels')).map(([id, label]) => [
-      String(id),
-      Number(label),
-    ]),
-  )
+  const counts = new Map(await pages(api, 'SELECT prediction_id, count(*)::INTEGER FROM predictions_all'))
+  const labels = new Map(await pages(api, 'SELECT prediction_id, any_value(label)::INTEGER FROM labels'))
   const { agrees, why } = await api.predictionLog.status()
   return {
     lost: [...traffic.acknowledged.keys()].filter((id) => !counts.has(id)),
@@ -49,13 +39,13 @@ async function isIngested(api: ControlApi): Promise<boolean> {
 }
 
 /** All rows of a query that groups by prediction id, in pages that follow each other by the id. */
-async function pages(api: ControlApi, select: string): Promise<unknown[][]> {
-  const all: unknown[][] = []
+async function pages(api: ControlApi, select: string): Promise<[id: string, value: number][]> {
+  const all: [string, number][] = []
   for (;;) {
     const last = all.at(-1)?.[0] ?? ''
-    const sql = `${select} WHERE prediction_id > '${String(last)}' GROUP BY 1 ORDER BY 1 LIMIT ${PAGE_ROWS}`
+    const sql = `${select} WHERE prediction_id > '${last}' GROUP BY 1 ORDER BY 1 LIMIT ${PAGE_ROWS}`
     const { rows } = await api.predictionLog.query({ sql, limit: PAGE_ROWS })
-    all.push(...rows)
+    all.push(...(rows as [string, number][]))
     if (rows.length < PAGE_ROWS) return all
   }
 }

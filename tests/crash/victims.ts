@@ -89,14 +89,14 @@ async function controlPlaneAnswers(_atMs: number, { installation }: Scene): Prom
 
 /** Any but the last one that serves: with it dead there would be nobody to answer. */
 async function killModelServer({ installation, random }: Scene): Promise<Killed | null> {
-  const records = installation.living('replica')
-  const record = records[random.integer(Math.max(1, records.length))]
-  if (record === undefined) return null
-  const deployment = installation.deploymentOf(record.id)
   await until('every replica to be ready', async () => {
     const { endpoints } = await installation.api.status.get()
     return endpoints.every(({ members }) => members.every((m) => m.replicasReady >= m.replicasWanted))
   })
+  const records = installation.living('replica')
+  const record = records[random.integer(Math.max(1, records.length))]
+  if (record === undefined) return null
+  const deployment = installation.deploymentOf(record.id)
   const atMs = nowMs()
   if (!kill(record)) return null
   const recovered = async () => {

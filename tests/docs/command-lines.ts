@@ -1,14 +1,29 @@
+import { CommanderError } from 'commander'
+import type { Command } from 'commander'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { buildProgram } from '../../src/surface/cli/program.ts'
+import { ROOT } from './markdown.ts'
 
 /**
  * What is wrong with the `millrace` commands of a shell snippet: unknown commands and options, too many or too few
  * arguments. They are not run.
+ * @param how - of commands that running text mentions, arguments may be missing
  */
-export function wrongCommands(script: string): string[] {
+export function wrongCommands(script: string, how: 'whole' | 'mentioned' = 'whole'): string[] {
   return commandsOf(script).flatMap((words) => {
-    const why = problemWith(words)
+    const why = problemWith(words, how === 'mentioned')
     return why === null ? [] : [`millrace ${words.join(' ')}: ${why}`]
   })
+}
+
+/** `npm run` of tasks that package.json does not have. */
+export function unknownScripts(text: string): string[] {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>
+  }
+  const named = [...text.matchAll(/\bnpm run ([\w:-]+)/g)].map((match) => match[1]!)
+  return named.filter((name) => !Object.hasOwn(scripts, name)).map((name) => `npm run ${name}: there is no such script`)
 }
 
 /** Every `millrace …` of a script as its words. */
@@ -35,8 +50,18 @@ function simpleCommands(line: string): string[][] {
   return commands.filter((words) => words.length > 0)
 }
 
-function problemWith(words: string[]): string | null {
+function problemWith(words: string[], mayLackArguments: boolean): string | null {
+  try {
+    return problemIn(words, mayLackArguments)
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    return mayLackArguments && error.code === 'commander.optionMissingArgument' ? null : error.message
+  }
+}
+
+function problemIn(words: string[], mayLackArguments: boolean): string | null {
   const { program } = buildProgram()
+  silence(program)
   let [command, rest] = [program, program.parseOptions(words)]
   let args = [...rest.operands, ...rest.unknown]
   for (;;) {
@@ -53,5 +78,11 @@ function problemWith(words: string[]): string | null {
   const wanted = command.registeredArguments
   if (given > wanted.length) return `takes ${wanted.length} arguments, not ${given}`
   const required = wanted.filter((argument) => argument.required).length
-  return given < required ? `needs ${required} arguments, not ${given}` : null
+  return given < required && !mayLackArguments ? `needs ${required} arguments, not ${given}` : null
+}
+
+/** What is wrong is told by the test. */
+function silence(command: Command): void {
+  command.configureOutput({ writeErr: () => {} })
+  for (const sub of command.commands) silence(sub)
 }

@@ -60,6 +60,17 @@ export function inlineCommands(page: string): string[] {
   return commands.filter((command) => !/[<[…]/.test(command))
 }
 
+/** Commands that error messages and other texts of the program name in quotes; what is filled in counts as a word. */
+export function commandsInMessages(): { file: string; command: string }[] {
+  const files = globSync('src/**/*.ts', { cwd: ROOT }).filter((file) => !file.endsWith('.test.ts'))
+  return files.flatMap((file) => {
+    const quoted = readPage(file)
+      .replaceAll(/\$\{[^}]*\}/g, 'x')
+      .matchAll(/(?<=["`][^"`\n]*)'(millrace [^'`\n]+)'/g)
+    return [...quoted].map(([, command]) => ({ file, command: command! }))
+  })
+}
+
 export interface Link {
   page: string
   target: string

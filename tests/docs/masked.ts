@@ -9,9 +9,6 @@ export function matchesOutput(actual: string, expected: string): boolean {
   return new RegExp(`^${pattern}$`).test(`${lines(actual).join('\n')}\n`)
 }
 
-/** For the message of a test that fails. */
-export const masked = (text: string): string => lines(text).join('\n')
-
 function lines(text: string): string[] {
   const all = text.split('\n').map(maskLine)
   return all.filter((line) => line !== '')

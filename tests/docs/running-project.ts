@@ -1,5 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,7 +9,8 @@ import { ROOT } from './markdown.ts'
 
 /** The port that the docs name. */
 const SHOWN = '127.0.0.1:8700'
-const SHOWN_ALONE = '127.0.0.1:8080'
+/** The port of `millrace serve` there. */
+const SHOWN_ALONE = 8080
 const UP_LIMIT_MS = 150_000
 const COMMAND_LIMIT_MS = 60_000
 
@@ -33,6 +36,7 @@ export async function startProject(make: string, pythonCommand: string | null = 
   const dir = await mkdtemp(join(tmpdir(), 'mr-docs-'))
   const project = join(dir, 'project')
   await mkdir(join(dir, 'bin'))
+  await writeFile(join(dir, '.curlrc'), '--silent\n')
   const shim = join(dir, 'bin', 'millrace')
   await writeFile(shim, `#!/bin/sh\nexec '${process.execPath}' '${join(ROOT, 'src/surface/cli/main.ts')}' "$@"\n`)
   await chmod(shim, 0o755)
@@ -45,6 +49,7 @@ export async function startProject(make: string, pythonCommand: string | null = 
     MILLRACE_BY: 'you',
     NO_COLOR: '1',
     CI: '1',
+    CURL_HOME: dir, // without it curl draws its progress
   }
   delete (env as NodeJS.ProcessEnv)['MILLRACE_DATABASE_URL']
   let ports: [string, string][] = []
@@ -58,9 +63,11 @@ export async function startProject(make: string, pythonCommand: string | null = 
   try {
     const made = await sh(`(${make}\n)\ncd project\nmillrace up --detach --port 0`, dir)
     if (made.code !== 0) throw new Error(`The project of the docs did not start: ${made.output}`)
+    const alone = await freePort()
     ports = [
       [SHOWN, await untilServing(sh)],
-      [SHOWN_ALONE, '127.0.0.1:18480'],
+      [`127.0.0.1:${SHOWN_ALONE}`, `127.0.0.1:${alone}`],
+      [`--port ${SHOWN_ALONE}`, `--port ${alone}`],
     ]
   } catch (error) {
     await close()
@@ -79,6 +86,17 @@ async function untilServing(sh: (script: string) => Promise<Ended>): Promise<str
     if (performance.now() > deadlineMs) throw new Error(`Nothing is served after ${UP_LIMIT_MS} ms: ${output}`)
     await sleep(500)
   }
+}
+
+function freePort(): Promise<number> {
+  const server = createServer()
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => resolve(port))
+    })
+  })
 }
 
 function runBounded(command: string, args: string[], cwd: string, env: NodeJS.ProcessEnv): Promise<Ended> {

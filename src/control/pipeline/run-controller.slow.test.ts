@@ -1,12 +1,13 @@
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ModelInput } from '../../config/input.ts'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import { systemClock } from '../../kernel/clock.ts'
 import { materialiseSql, type LakeSqlInput } from '../../kernel/lake/query.ts'
 import { DataDirError } from '../../kernel/runtime/errors.ts'
+import type { Store } from '../../kernel/store/store.ts'
 import { stepRuntime } from '../../processes/local-steps.ts'
 import { controlLab, until, type ControlLab } from '../../testing/control-lab.ts'
 import { testStore } from '../../testing/test-store.ts'
@@ -20,8 +21,14 @@ let lab: ControlLab
 let runtime: StepRuntime
 let controller: RunController
 
+let store: Store
+beforeAll(async () => {
+  store = await testStore()
+})
+afterAll(() => store.close())
+
 beforeEach(async () => {
-  lab = await controlLab(await testStore(), systemClock)
+  lab = await controlLab(store, systemClock)
   runtime = stepRuntime({
     dataDir: lab.dataDir,
     job: async <T>(_kind: string, input: unknown) =>
@@ -32,7 +39,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await controller.settle()
-  await lab.close()
+  lab.close()
 })
 
 const writesModel = 'echo model > "$MILLRACE_MODEL_DIR/model.onnx"'
@@ -126,7 +133,7 @@ describe('a training command', () => {
     const text = readFileSync(log, 'utf8')
     expect(text.startsWith('first\n')).toBe(true)
     const marks = text.replaceAll(/x+\n?/g, '')
-    expect(marks).toMatch(/\[millrace: \d+ bytes left out here\]/)
+    expect(marks).toMatch(/\[millrace: +\d+ bytes left out here\]/)
     expect(marks.endsWith('last\n')).toBe(true)
   }, 60_000)
 
@@ -175,7 +182,9 @@ describe('what a step is given', () => {
     expect(log.slice(0, 2)).toEqual([params.note, '0.1'])
     for (const json of log.slice(2, 4)) expect(JSON.parse(json)).toEqual(params)
     expect(log.slice(5, 9)).toEqual(['42', run.id, 'train', '1'])
-    expect(log.slice(9, -1)).toEqual(['--learning-rate', '0.1', '--note', params.note, '--deep', 'true'])
+    const args = log.slice(9, -1)
+    const pairs = Array.from({ length: args.length / 2 }, (_, n) => args.slice(2 * n, 2 * n + 2))
+    expect(Object.fromEntries(pairs)).toEqual({ '--learning-rate': '0.1', '--note': params.note, '--deep': 'true' })
     expect(existsSync(join(lab.root, 'hacked'))).toBe(false)
   })
 
@@ -452,7 +461,7 @@ describe('after a crash, the next controller', () => {
       'it has ended',
       async () => (await first.look(), existsSync(join((await attempts(id))[0]?.dir ?? '/none', 'exit'))),
     )
-    expect((await driven(id)).status).toBe('succeeded')
+    expect(await driven(id)).toMatchObject({ status: 'succeeded', why: 'all steps succeeded' })
   })
 })
 

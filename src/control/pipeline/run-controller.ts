@@ -231,8 +231,8 @@ export class RunController {
     if (typeof output === 'string') {
       return this.#recordEnd(view, attempt, { outcome: 'fail', why: output, exitCode: 0, retryAtMs: retryAtMs() })
     }
-    await this.#records.attemptSucceeded(attempt, output)
-    await this.#tidy(view, attempt)
+    // Where its row has moved on meanwhile, nothing was recorded, and the next look needs its files.
+    if (await this.#records.attemptSucceeded(attempt, output)) await this.#tidy(view, attempt)
   }
 
   /** @returns the output, or why it can't be used. @throws where only the store of artifacts is in trouble */
@@ -272,7 +272,7 @@ export class RunController {
     attempt: Attempt,
     end: { outcome: AttemptEvent; why: string; exitCode: number | null; retryAtMs: number | null },
   ): Promise<void> {
-    await this.#records.attemptEnded(attempt, end)
+    if (!(await this.#records.attemptEnded(attempt, end))) return
     this.#unusable.delete(attempt.token)
     const { runId: run, step, number } = attempt
     this.#context.log.info({ run, step, attempt: number, outcome: end.outcome, why: end.why }, 'attempt ended')
@@ -344,8 +344,9 @@ const WATCH_LOOK_MS = 200
 const TURNS_MAX = 100
 const REDO_MS = 1_000
 
-/** Whether something else is due at once. What is done beside the loop wakes it when it is done. */
-const leadsOn = ({ kind }: StepAct): boolean => kind === 'startRun' || kind === 'skipStep' || kind === 'cancelStep'
+/** Acts after which something else is due at once. What is done beside the loop wakes it when it is done. */
+const LEADS_ON = new Set<StepAct['kind']>(['startRun', 'skipStep', 'cancelStep', 'endRun'])
+const leadsOn = ({ kind }: StepAct): boolean => LEADS_ON.has(kind)
 
 function newAttempt(context: ControlContext, run: Run, step: string, number: number): Attempt {
   return {

@@ -19,7 +19,7 @@ export class ReleaseNotFoundError extends MillraceError {
       code: 'MR_RELEASE_NOT_FOUND',
       kind: 'not-found',
       message: `There is no release ${id}.`,
-      fix: `Run 'millrace release --list' to see them.`,
+      fix: `Run 'millrace releases' to see them.`,
     })
   }
 }

@@ -1,5 +1,5 @@
 import { rmSync, utimesSync } from 'node:fs'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import type { ModelInput } from '../../config/input.ts'
 import type { Store } from '../../kernel/store/store.ts'
 import { controlLab, type ControlLab } from '../../testing/control-lab.ts'
@@ -11,13 +11,19 @@ import { TriggerController } from './trigger-controller.ts'
 const model: ModelInput = { train: 'true', on: { newData: 'data/*.csv', settle: '5s' } }
 
 describeEachStore('the trigger controller', (open: () => Promise<Store>) => {
+  let store: Store
+  beforeAll(async () => {
+    store = await open()
+  })
+  afterAll(() => store.close())
+
   let lab: ControlLab
   let clock: FakeClock
   let controller: TriggerController
 
   beforeEach(async () => {
     clock = fakeClock()
-    lab = await controlLab(await open(), clock)
+    lab = await controlLab(store, clock)
     await lab.apply({ m: model })
     controller = new TriggerController(lab.context)
   })

@@ -1,4 +1,5 @@
 import { accessSync, closeSync, constants, fsyncSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { DataDirError } from './errors.ts'
 import { errnoOf } from './system-error.ts'
 
@@ -8,10 +9,21 @@ import { errnoOf } from './system-error.ts'
  */
 export function prepareDataDir(dataDir: string): void {
   try {
+    refuseReadOnly(dataDir)
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
     accessSync(dataDir, constants.W_OK | constants.X_OK)
   } catch (thrown) {
     throw asDataDirError(thrown, dataDir)
+  }
+}
+
+/** Asked of the nearest folder that is there, as a recursive mkdir says ENOENT where the file system is read-only. */
+function refuseReadOnly(path: string): void {
+  try {
+    accessSync(path, constants.W_OK)
+  } catch (thrown) {
+    if (errnoOf(thrown) === 'ENOENT' && dirname(path) !== path) return refuseReadOnly(dirname(path))
+    if (errnoOf(thrown) === 'EROFS') throw thrown
   }
 }
 

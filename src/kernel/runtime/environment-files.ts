@@ -12,6 +12,7 @@ import { EnvironmentError } from './errors.ts'
  *   build.log                of the last build
  *   lock                     held by who builds
  */
+/** `python` and `node` are versions ("3.11", "24"), names in PATH, or paths. */
 export type EnvironmentWish =
   | { kind: 'inherit' }
   | { kind: 'python'; python: string; lock: string }

@@ -37,6 +37,11 @@ it('says what is missing: lock or interpreter', async () => {
   await expect(ensureEnvironment(noPython, options)).rejects.toMatchObject({
     message: expect.stringContaining("'python9.99' is not in PATH"),
   })
+  const wrongVersion = { kind: 'node', node: '3', lock: 'requirements.lock' } as const
+  await expect(ensureEnvironment(wrongVersion, options)).rejects.toMatchObject({
+    message: expect.stringMatching(/there is no Node 3; found .*v\d+\.\d+\.\d+/),
+    fix: expect.stringContaining('Install Node 3 so that it is in PATH'),
+  })
   const notOne = { kind: 'python', python: '/bin/false', lock: 'requirements.lock' } as const
   await expect(ensureEnvironment(notOne, options)).rejects.toMatchObject({
     message: expect.stringContaining('/bin/false --version'),

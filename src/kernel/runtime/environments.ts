@@ -1,6 +1,5 @@
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { messageOf } from '../errors.ts'
+import { dirname, join } from 'node:path'
 import { writeFileAtomic } from './atomic-file.ts'
 import { asDataDirError } from './data-dir.ts'
 import {
@@ -11,6 +10,7 @@ import {
   type LockedWish,
 } from './environment-files.ts'
 import { EnvironmentError } from './errors.ts'
+import { findInterpreter } from './interpreter.ts'
 import { tryProcessLock, type ProcessLock } from './process-lock.ts'
 import { runLogged } from './process/run-logged.ts'
 
@@ -36,14 +36,12 @@ export interface BuiltEnvironment {
 }
 
 const TIMEOUT_MS = 15 * 60_000
-const VERSION_TIMEOUT_MS = 30_000
 const WAIT_MS = 200
 
 /** @throws EnvironmentError with the last lines of pip or npm; DataDirError */
 export async function ensureEnvironment(wish: EnvironmentWish, options: EnvironmentOptions): Promise<BuiltEnvironment> {
   if (wish.kind === 'inherit') return { env: {}, digest: null, reproducible: false, nodeModules: null }
-  const interpreter = interpreterOf(wish, options.root)
-  const version = await versionOf(wish, interpreter)
+  const { path: interpreter, version } = await findInterpreter(wish, options.root)
   const digest = environmentDigest(wish, options.root, version)
   const dir = join(options.cacheDir, digest.replace('sha256:', '').slice(0, 32))
   if (!isComplete(dir)) await buildOnce(wish, interpreter, dir, options)
@@ -146,35 +144,6 @@ function use(wish: LockedWish, interpreter: string, dir: string): Pick<BuiltEnvi
 
 function pathWith(...folders: string[]): string {
   return [...folders, process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin'].join(':')
-}
-
-/** A path is relative to the project; a bare name is looked up in PATH. */
-function interpreterOf(wish: LockedWish, root: string): string {
-  const name = wish.kind === 'python' ? wish.python : wish.node
-  if (name.includes('/')) return resolve(root, name)
-  const folders = (process.env['PATH'] ?? '').split(':').filter((folder) => folder !== '')
-  const found = folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
-  if (found !== undefined) return found
-  const fix = `Install it, or name another in 'environment.${wish.kind}'.`
-  throw new EnvironmentError(`${wish.kind} environment`, `'${name}' is not in PATH`, fix)
-}
-
-async function versionOf(wish: LockedWish, interpreter: string): Promise<string> {
-  try {
-    const command = [interpreter, '--version']
-    const { code, lastLines } = await runLogged({
-      command,
-      cwd: '/',
-      env: {},
-      logPath: null,
-      timeoutMs: VERSION_TIMEOUT_MS,
-    })
-    if (code === 0) return lastLines.trim()
-    throw new Error(`exit status ${code}: ${lastLines}`)
-  } catch (thrown) {
-    const fix = `Name a working interpreter in 'environment.${wish.kind}'.`
-    throw new EnvironmentError(`${wish.kind} environment`, `'${interpreter} --version': ${messageOf(thrown)}`, fix)
-  }
 }
 
 function makeDir(dir: string): void {

@@ -58,7 +58,11 @@ function showOutcome(cli: Cli, run: RunView, version: VersionView | null, releas
     cli.line(`${cli.status('released')}: ${release.version} answers ${release.endpoint}${lead}`)
     return
   }
-  if (version === null) return cli.line(`${run.id}: ${cli.status(run.status)}${reason(run.why ?? run.outcome.why)}`)
+  if (version === null) {
+    cli.line(`${run.id}: ${cli.status(run.status)}${reason(run.why ?? run.outcome.why)}`)
+    if (run.status === 'failed') cli.line(`  millrace logs ${run.id}`)
+    return
+  }
   const what =
     release === null
       ? version.release === 'none'

@@ -21,6 +21,12 @@ const outside = Object.keys(dependencies).map((name) => new RegExp(`^${name}(/|$
 
 rmSync('dist', { recursive: true, force: true })
 const bundle = await rolldown({ input: entries, platform: 'node', external: [...outside, /^node:/], logLevel: 'warn' })
-await bundle.write({ dir: 'dist', format: 'esm', entryFileNames: '[name].js', chunkFileNames: 'chunks/[name]-[hash].js', sourcemap: false })
+await bundle.write({
+  dir: 'dist',
+  format: 'esm',
+  entryFileNames: '[name].js',
+  chunkFileNames: 'chunks/[name]-[hash].js',
+  sourcemap: false,
+})
 await bundle.close()
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.types.json'], { stdio: 'inherit' })

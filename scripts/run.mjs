@@ -38,10 +38,15 @@ process.exit(status ?? (signal === 'SIGINT' ? 130 : 1))
 /** `npm ci` once for each lock file; what is there already is left alone. */
 function install() {
   const stamp = join(root, 'node_modules', '.millrace-installed')
-  const digest = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
+  const digest = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return
   console.error('Installing the dependencies that package-lock.json names (npm ci) …')
-  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
+  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+  })
   if (npm.status !== 0) {
     console.error('npm ci failed: see above. The npm registry must be reachable.')
     process.exit(npm.status ?? 1)

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { onTestFailed } from 'vitest'
@@ -81,6 +81,9 @@ export function install(files: Record<string, string | Uint8Array> = {}, options
   mkdirSync(folder)
   mkdirSync(env.XDG_RUNTIME_DIR, { mode: 0o700 })
 
+  /** What was left when its files were removed: hooks of a failed test come after that. */
+  let lastLogs: string | null = null
+
   const installation: Installation = {
     folder,
     dataDir,
@@ -106,13 +109,14 @@ export function install(files: Record<string, string | Uint8Array> = {}, options
     },
     async remove() {
       await installation.millrace(['down', '--timeout', '5s'])
+      lastLogs = installation.logs()
       rmSync(home, { recursive: true, force: true })
     },
     write(path, content) {
       mkdirSync(dirname(join(folder, path)), { recursive: true })
       writeFileSync(join(folder, path), content)
     },
-    logs: () => lastLines(join(dataDir, 'logs')),
+    logs: () => lastLogs ?? lastLines(join(dataDir, 'logs')),
   }
   for (const [path, content] of Object.entries(files)) installation.write(path, content)
   return installation
@@ -254,6 +258,7 @@ function readProc(pid: string, name: string): string {
 }
 
 function lastLines(dir: string): string {
+  if (!existsSync(dir)) return `there is no ${dir}`
   const names = readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isFile())
   return names
     .map(({ name }) => [name, readFileSync(join(dir, name), 'utf8').trimEnd().split('\n').slice(-LOG_LINES)] as const)

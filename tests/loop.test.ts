@@ -238,31 +238,22 @@ const quickProject = () => ({
 })
 
 describe('the loop in short', () => {
-  let quick: Installation | null = null
-  beforeEach(() => {
-    quick = null
-  })
-  const failing = () => console.error(quick?.logs())
-
-  it('runs by a YAML configuration', async ({ onTestFailed, onTestFinished }) => {
-    onTestFailed(failing)
-    quick = install(quickProject())
-    onTestFinished(() => quick!.remove())
+  it('runs by a YAML configuration', async ({ onTestFinished }) => {
+    const quick = install(quickProject())
+    showLogsOnFailure(quick)
+    onTestFinished(() => quick.remove())
     await shortLoop(quick)
   })
 
   const noServer = process.env['MILLRACE_TEST_POSTGRES_URL'] === undefined
-  it.skipIf(noServer)(
-    `runs on PostgreSQL${noServer ? ' (set MILLRACE_TEST_POSTGRES_URL=postgresql://user:password@host:5432/postgres to run)' : ''}`,
-    async ({ onTestFailed, onTestFinished }) => {
-      onTestFailed(failing)
-      const { databaseUrl, drop } = await testPostgresDatabase()
-      quick = install(quickProject(), { env: { MILLRACE_DATABASE_URL: databaseUrl } })
-      onTestFinished(async () => {
-        await quick!.remove()
-        await drop()
-      })
-      await shortLoop(quick)
-    },
-  )
+  const howToRun = ' (set MILLRACE_TEST_POSTGRES_URL=postgresql://user:password@host:5432/postgres to run)'
+  it.skipIf(noServer)(`runs on PostgreSQL${noServer ? howToRun : ''}`, async ({ onTestFinished }) => {
+    const { databaseUrl, drop } = await testPostgresDatabase()
+    onTestFinished(drop)
+    const quick = install(quickProject(), { env: { MILLRACE_DATABASE_URL: databaseUrl } })
+    showLogsOnFailure(quick)
+    onTestFinished(() => quick.remove())
+    await shortLoop(quick)
+    expect(await quick.millrace(['status'])).toMatchObject({ code: 3 })
+  })
 })

@@ -67,9 +67,8 @@ describe.each(Object.entries(allowed))('the state machine of a %s', (name, [mach
   const every = machine.states.flatMap((state) => events.map((event) => [state, event] as const))
 
   it.each(every)('answers %s -%s-> as it is written down', (state, event) => {
-    const pair = pairs.find((text) => text.startsWith(`${state} -${event}->`))
-    if (pair === undefined) expect(() => machine.transition(state, event)).toThrow(IllegalTransitionError)
-    else expect(machine.transition(state, event)).toBe(pair.split('-> ')[1])
+    const next = pairs.find((text) => text.startsWith(`${state} -${event}->`))?.split('-> ')[1]
+    expect(attempt(() => machine.transition(state, event))).toBe(next ?? IllegalTransitionError)
   })
 
   it('has no event that is not written down here', () => {
@@ -88,3 +87,12 @@ describe.each(Object.entries(allowed))('the state machine of a %s', (name, [mach
     for (const state of machine.states) expect([...reach(state)].some((s) => machine.isFinal(s))).toBe(true)
   })
 })
+
+/** What it returns, or the class of what it throws. */
+function attempt(work: () => string): unknown {
+  try {
+    return work()
+  } catch (error) {
+    return (error as Error).constructor
+  }
+}

@@ -82,7 +82,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   // What a killed predecessor has left half done.
   await sweepJobs(dataDir)
   rmSync(join(dataDir, 'tmp'), { recursive: true, force: true })
-  const artifacts = await openFsArtifacts(join(dataDir, 'artifacts'))
+  const artifacts = openFsArtifacts(join(dataDir, 'artifacts'))
   const loops = new Map<Topic | 'ingest' | 'traffic', ControlLoop>()
   let applied: AppliedProject | null = null
   let disk: FreeSpace | null = null
@@ -142,7 +142,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   const lakeDir = join(dataDir, 'lake')
   const inspect = (modelPath: string, features: string[] | null) =>
     job<{ signature: Signature }>('inspect', { modelPath, features }, { timeoutMs: INSPECT_MS })
-  const observations = new Observations(clock.monotonicMs)
+  const observations = new Observations(() => clock.monotonicMs())
   const publisher = await RoutePublisher.open(store)
   const runs = new RunController(
     context,
@@ -207,7 +207,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       followRoutes: (follower) => publisher.follow(follower),
     }),
     identity: { id: options.id, token: options.token, pid: process.pid },
-    token: await ensureApiToken(dataDir),
+    token: ensureApiToken(dataDir),
     version: millraceVersion,
     onDefect: (error: unknown) => log.error({ err: error }, 'a call failed unexpectedly'),
   })

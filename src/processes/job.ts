@@ -6,8 +6,8 @@ import { runJobMain, type JobTools } from '../kernel/runtime/job-main.ts'
 
 /** The bodies of all jobs. The process is short-lived, and the control plane never loads DuckDB or ONNX Runtime. */
 await runJobMain({
-  evaluate: (input: EvaluateJobInput, { progress }: JobTools) =>
-    runEvaluateJob(input, (fraction, text) => progress({ fraction, text })),
+  evaluate: (input: EvaluateJobInput, tools: JobTools) =>
+    runEvaluateJob(input, (fraction, text) => tools.progress({ fraction, text })),
   async inspect(input: { modelPath: string; features: string[] | null }) {
     await inspectOnnx(input.modelPath)
     const model = await openModel(input.modelPath, { features: input.features })

@@ -218,7 +218,7 @@ export function gatewayReportOf(overrides: Partial<GatewayReport> = {}): Gateway
 
 /** Latency counts with everything in the bucket up to `boundMs`. */
 export function latencyCounts(boundMs: number, requests: number): number[] {
-  const counts = new Array<number>(LATENCY_BOUNDS_MS.length + 1).fill(0)
+  const counts = Array.from({ length: LATENCY_BOUNDS_MS.length + 1 }, () => 0)
   const index = LATENCY_BOUNDS_MS.findIndex((bound) => boundMs <= bound)
   counts[index === -1 ? LATENCY_BOUNDS_MS.length : index] = requests
   return counts

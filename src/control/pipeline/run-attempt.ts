@@ -47,7 +47,7 @@ export interface Launch {
   /** Aborted when the attempt is to end before it has begun. */
   signal: AbortSignal
   /** Called with the lineage before the process starts. */
-  onPrepared(inputs: InputRecord[], place: StepPlace): Promise<void>
+  onPrepared: (inputs: InputRecord[], place: StepPlace) => Promise<void>
 }
 
 /** Makes an attempt's folder, inputs and environment, and starts its process. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Project, StepConfig } from '../../config/project.ts'
+import type { Project } from '../../config/project.ts'
 import { MillraceError, reasonOf, unreachable } from '../../kernel/errors.ts'
 import type { ControlContext } from '../control-context.ts'
 import {
@@ -16,17 +16,10 @@ import {
 } from './decide-next-steps.ts'
 import { launchAttempt, tidyAttempt, type StepRuntime } from './run-attempt.ts'
 import { RunRecords } from './run-records.ts'
-import { attemptMachine, runMachine, type Attempt, type AttemptEvent, type Run, type Step } from './run.ts'
-import {
-  attemptsOf,
-  attemptsOfOpenSteps,
-  countOpenAttempts,
-  findRun,
-  openRuns,
-  stepsAgain,
-  stepsOf,
-} from './run-store.ts'
-import { collectOutput, failureFile, reportedMetrics, type StepOutput } from './step-output.ts'
+import { attemptMachine, runMachine, stepMachine, type Attempt, type AttemptEvent, type Run, type Step } from './run.ts'
+import { attemptsOf, attemptsOfSteps, countOpenAttempts, findRun, openRuns } from './run-store.ts'
+import { RunSteps } from './run-steps.ts'
+import { collectOutput, failureFile, lastLine, reportedMetrics, type StepOutput } from './step-output.ts'
 
 export type { StepRuntime } from './run-attempt.ts'
 
@@ -40,8 +33,7 @@ export class RunController {
   readonly #work = new Map<string, AttemptWork>()
   /** Attempts that could not be prepared or whose output is unusable, by token. */
   readonly #unusable = new Map<string, string>()
-  /** What the steps of open runs are, by run: it does not change. */
-  readonly #specs = new Map<string, Map<string, StepConfig>>()
+  readonly #steps = new RunSteps()
   /** Why a run does not go on, where something holds it back. */
   readonly #held = new Map<string, string>()
   readonly #context: ControlContext
@@ -63,7 +55,7 @@ export class RunController {
     const { db } = this.#context.store
     const runs = await openRuns(db)
     this.#held.clear()
-    for (const id of this.#specs.keys()) if (!runs.some((run) => run.id === id)) this.#specs.delete(id)
+    this.#steps.keep(runs.map(({ id }) => id))
     if (runs.length === 0) return IDLE_LOOK_MS
     this.#placesFree = this.#placesMax - (await countOpenAttempts(db))
     let againInMs = IDLE_LOOK_MS
@@ -125,7 +117,8 @@ export class RunController {
     const { db } = this.#context.store
     const run = await findRun(db, runId)
     if (run === null || runMachine.isFinal(run.status)) return null
-    const [steps, all] = [await this.#stepsOf(runId), await attemptsOfOpenSteps(db, runId)]
+    const steps = await this.#steps.read(db, runId)
+    const all = await attemptsOfSteps(db, runId, begun(steps))
     const open = all.filter((a) => !attemptMachine.isFinal(a.status))
     const attempts = await Promise.all(
       open.map(async (attempt) => ({ attempt, seen: await this.#observe(attempt, steps) })),
@@ -138,15 +131,6 @@ export class RunController {
       holdBack: this.#context.diskLow() ? 'free disk space is below the watermark' : null,
       places: { free: this.#placesFree, max: this.#placesMax },
     }
-  }
-
-  async #stepsOf(runId: string): Promise<Step[]> {
-    const { db } = this.#context.store
-    const specs = this.#specs.get(runId)
-    if (specs !== undefined) return stepsAgain(db, runId, specs)
-    const steps = await stepsOf(db, runId)
-    this.#specs.set(runId, new Map(steps.map(({ name, spec }) => [name, spec])))
-    return steps
   }
 
   async #observe(attempt: Attempt, steps: Step[]): Promise<Observed> {
@@ -263,8 +247,7 @@ export class RunController {
 
   async #endAttempt(view: RunView, attempt: Attempt, end: Extract<StepAct, { kind: 'endAttempt' }>): Promise<void> {
     await this.#runtime.stop(attempt.dir, attempt.token)
-    const said = end.outcome === 'fail' ? await failureFile(attempt.dir) : null
-    await this.#recordEnd(view, attempt, { ...end, why: said ?? end.why })
+    await this.#recordEnd(view, attempt, { ...end, why: await whyEnded(attempt, end) })
   }
 
   async #recordEnd(
@@ -304,6 +287,8 @@ export class RunController {
   }
 
   async #projectOf(run: Run): Promise<Project> {
+    const applied = this.#context.project()
+    if (applied?.revisionId === run.revisionId) return applied.project
     const { project } = await this.#context.store.db
       .selectFrom('revision')
       .select('project')
@@ -365,6 +350,10 @@ function newAttempt(context: ControlContext, run: Run, step: string, number: num
   }
 }
 
+/** Steps that may have an attempt that is open, or one that counts for a retry. */
+const begun = (steps: Step[]): string[] =>
+  steps.filter((s) => s.startedAtMs !== null && !stepMachine.isFinal(s.status)).map(({ name }) => name)
+
 function countAttempts(attempts: Attempt[]): RunView['made'] {
   const made: RunView['made'] = {}
   for (const attempt of attempts) {
@@ -373,4 +362,13 @@ function countAttempts(attempts: Attempt[]): RunView['made'] {
     if (attempt.status === 'failed' || attempt.status === 'timedOut') count.failures++
   }
   return made
+}
+
+/** The step's own word where it left one in a file; else how it ended, with the last line that it wrote. */
+async function whyEnded(attempt: Attempt, end: Extract<StepAct, { kind: 'endAttempt' }>): Promise<string> {
+  if (end.outcome !== 'fail') return end.why
+  const said = await failureFile(attempt.dir)
+  if (said !== null) return said
+  const last = end.exitCode === null ? null : await lastLine(attempt.dir)
+  return last === null ? end.why : `${end.why}; its last line: ${last}`
 }

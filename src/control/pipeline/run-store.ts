@@ -28,21 +28,13 @@ export async function findRun(db: Db, id: string): Promise<Run | null> {
 
 export async function stepsOf(db: Db, runId: string): Promise<Step[]> {
   const rows = await db.selectFrom('step').selectAll().where('run_id', '=', runId).orderBy('position').execute()
-  return rows.map((row) => toStep(row, row.spec as StepConfig))
+  return rows.map(toStep)
 }
 
-/**
- * The same for who looks again and again: what a step is never changes, and most of a row is that.
- * @param specs - of an earlier `stepsOf`, by name
- */
-export async function stepsAgain(db: Db, runId: string, specs: ReadonlyMap<string, StepConfig>): Promise<Step[]> {
-  const rows = await db
-    .selectFrom('step')
-    .select(['name', 'status', 'why', 'output_digest', 'model_digest', 'retry_at_ms', 'started_at_ms', 'ended_at_ms'])
-    .where('run_id', '=', runId)
-    .orderBy('position')
-    .execute()
-  return rows.map((row) => toStep({ ...row, run_id: runId }, specs.get(row.name)!))
+export async function stepsByName(db: Db, runId: string, names: readonly string[]): Promise<Step[]> {
+  if (names.length === 0) return []
+  const rows = await db.selectFrom('step').selectAll().where('run_id', '=', runId).where('name', 'in', names).execute()
+  return rows.map(toStep)
 }
 
 export async function attemptsOf(db: Db, runId: string): Promise<Attempt[]> {
@@ -56,18 +48,16 @@ export async function attemptsOf(db: Db, runId: string): Promise<Attempt[]> {
   return rows.map(toAttempt)
 }
 
-/** Every attempt of the steps that have not ended. */
-export async function attemptsOfOpenSteps(db: Db, runId: string): Promise<Attempt[]> {
+/** Every attempt of these steps. */
+export async function attemptsOfSteps(db: Db, runId: string, steps: readonly string[]): Promise<Attempt[]> {
+  if (steps.length === 0) return []
   const rows = await db
     .selectFrom('attempt')
-    .innerJoin('step', (join) =>
-      join.onRef('step.run_id', '=', 'attempt.run_id').onRef('step.name', '=', 'attempt.step'),
-    )
-    .selectAll('attempt')
-    .where('step.run_id', '=', runId)
-    .where('step.status', 'in', ['waiting', 'running'])
-    .orderBy('attempt.step')
-    .orderBy('attempt.number')
+    .selectAll()
+    .where('run_id', '=', runId)
+    .where('step', 'in', steps)
+    .orderBy('step')
+    .orderBy('number')
     .execute()
   return rows.map(toAttempt)
 }
@@ -104,12 +94,12 @@ function toRun(row: Selectable<RunTable>): Run {
   }
 }
 
-function toStep(row: Omit<Selectable<StepTable>, 'spec' | 'position'>, spec: StepConfig): Step {
+function toStep(row: Selectable<StepTable>): Step {
   return {
     runId: row.run_id,
     name: row.name,
     status: stepMachine.parse(row.status),
-    spec,
+    spec: row.spec as StepConfig,
     why: row.why,
     outputDigest: row.output_digest,
     modelDigest: row.model_digest,

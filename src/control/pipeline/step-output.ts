@@ -55,6 +55,28 @@ export async function reportedMetrics(outputDigest: string | null, artifacts: Ar
   return (await readMetrics(await artifacts.verifiedPath(file.digest))).metrics
 }
 
+const LAST_BYTES = 4_096
+const LAST_LINE_MAX_CHARS = 200
+
+/** The last line that a step wrote, which is where most programs say why they failed. */
+export async function lastLine(attemptDir: string): Promise<string | null> {
+  const log = join(attemptDir, 'log')
+  const found = await fileOrNull(log)
+  if (found === null) return null
+  const file = await open(log)
+  try {
+    const buffer = Buffer.alloc(Math.min(LAST_BYTES, found.sizeBytes))
+    await file.read(buffer, 0, buffer.length, found.sizeBytes - buffer.length)
+    const lines = buffer
+      .toString('utf8')
+      .split('\n')
+      .map((line) => line.trim())
+    return lines.findLast((line) => line !== '' && !line.startsWith('millrace:'))?.slice(0, LAST_LINE_MAX_CHARS) ?? null
+  } finally {
+    await file.close()
+  }
+}
+
 /**
  * The trainer's own word about its model. Millrace judges by its own evaluation, so that a broken file costs a warning
  * and not the model.

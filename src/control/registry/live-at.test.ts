@@ -28,8 +28,8 @@ describe('which version was live', () => {
         const spans = times.toSorted((a, b) => a - b).map((ms, i) => span(`m@${i}`, ms))
         const live = liveAt(spans, atMs)
         expect(live.versionId).toBe(spans.findLast((s) => s.fromCalendarMs <= atMs)?.versionId ?? null)
-        if (live.fromMs !== null) expect(live.fromMs).toBeLessThanOrEqual(atMs)
-        if (live.untilMs !== null) expect(live.untilMs).toBeGreaterThan(atMs)
+        expect(live.fromMs ?? atMs).toBeLessThanOrEqual(atMs)
+        expect(live.untilMs ?? atMs + 1).toBeGreaterThan(atMs)
       }),
     )
   })

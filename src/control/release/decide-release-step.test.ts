@@ -97,6 +97,12 @@ describe('releases on the same endpoint', () => {
   })
 })
 
+it('a preflight that lost its replica is run again on another one, until the time-out', () => {
+  expect(decide('preflight', { readyReplicas: 0 }).kind).toBe('hold')
+  expect(decide('preflight', { readyReplicas: 1 }).kind).toBe('startPreflight')
+  expect(decide('preflight', { readyReplicas: 1, waitedMs: 60_001 }).kind).toBe('fail')
+})
+
 function decide(status: ReleaseStatus, overrides: Partial<ReleaseView> = {}, others: ReleaseView['open'] = []) {
   const release = overrides.release ?? releaseOf({ id: 'release-2', status, deploymentId: 'deployment-1' })
   return decideReleaseStep({

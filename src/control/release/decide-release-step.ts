@@ -68,7 +68,8 @@ function decideDeploying(view: ReleaseView): ReleaseStep {
 function decidePreflight(view: ReleaseView): ReleaseStep {
   const { preflight } = view
   if (view.deployment?.status === 'failed') return { kind: 'fail', why: view.deployment.why ?? 'its deployment failed' }
-  if (preflight === null && view.readyReplicas > 0) return { kind: 'startPreflight' }
+  // Also again: a preflight whose replica died says nothing about the version.
+  if (preflight === null && view.readyReplicas > 0 && !isLate(view)) return { kind: 'startPreflight' }
   if (preflight === null || preflight === 'running') {
     if (isLate(view)) return { kind: 'fail', why: `preflight took longer than ${view.timeoutMs / 1000} s` }
     return { kind: 'hold', why: preflight === null ? 'waiting for a replica' : 'preflight is running' }

@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
-import { reasonOf, unreachable } from '../../kernel/errors.ts'
+import { MillraceError, reasonOf, unreachable } from '../../kernel/errors.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import type { ControlContext } from '../control-context.ts'
 import { gateOf } from '../evaluation/evaluation-store.ts'
@@ -243,21 +243,31 @@ export class ReleaseController {
       )
     this.#preflights.set(release.id, 'running')
     void this.#preflight(release, view.deployment!)
-      .catch((error: unknown): PreflightResult => ({ kind: 'failed', why: reasonOf(error) }))
-      .then((result) => {
-        if (this.#preflights.get(release.id) === 'running') this.#preflights.set(release.id, result)
+      .catch((error: unknown): PreflightEnd =>
+        isLostConnection(error) ? { kind: 'lost', why: reasonOf(error) } : { kind: 'failed', why: reasonOf(error) },
+      )
+      .then((end) => {
+        if (this.#preflights.get(release.id) !== 'running') return
+        if (end.kind === 'lost') {
+          // Says nothing about the version. Not woken: the next look, a second later, knows which replicas are left.
+          this.#preflights.delete(release.id)
+          this.#context.log.warn({ release: release.id, why: end.why }, 'a preflight lost its replica and is run again')
+          return
+        }
+        this.#preflights.set(release.id, end)
         this.#context.wake('release')
       })
   }
 
-  async #preflight(release: Release, deployment: Deployment): Promise<PreflightResult> {
+  async #preflight(release: Release, deployment: Deployment): Promise<PreflightEnd> {
     const { store, artifacts } = this.#context
     const version = await findVersion(store.db, release.versionId)
     const replica = (await openReplicas(store.db)).find(
       (r) => r.deploymentId === deployment.id && this.#observations.lease(r.id)?.state === 'ready',
     )
     const lease = replica === undefined ? null : this.#observations.lease(replica.id)
-    if (version === null || lease === null) return { kind: 'failed', why: 'its replica was lost before preflight' }
+    if (version === null) return { kind: 'failed', why: `there is no ${release.versionId}` }
+    if (lease === null) return { kind: 'lost', why: 'its replica was lost before preflight' }
     if (lease.loadedDigest !== version.modelDigest)
       return { kind: 'failed', why: `the replica loaded ${lease.loadedDigest}, the version is ${version.modelDigest}` }
     const config = this.#model(release.model)?.release.preflight ?? {
@@ -313,4 +323,13 @@ export class ReleaseController {
   ): Promise<boolean> {
     return moveRelease(tx, this.#context.clock, release, event, why, set)
   }
+}
+
+type PreflightEnd = PreflightResult | { kind: 'lost'; why: string }
+
+/** The replica died under it, which a system error says; what took too long or answered wrongly is an error of ours. */
+function isLostConnection(error: unknown): boolean {
+  if (error instanceof MillraceError || !(error instanceof Error)) return false
+  const { code, syscall } = error as NodeJS.ErrnoException
+  return code === 'ECONNRESET' || code === 'EPIPE' || (syscall === 'connect' && code !== undefined)
 }

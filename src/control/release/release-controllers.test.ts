@@ -48,7 +48,7 @@ describeEachStore('the release and deployment controllers', (open: () => Promise
   }
 
   async function newPlane(): Promise<Plane> {
-    const observations = new Observations(clock.monotonicMs)
+    const observations = new Observations(() => clock.monotonicMs())
     const publisher = await RoutePublisher.open(lab.context.store)
     const releases = new ReleaseController(lab.context, observations, missingForAutomation)
     const deployments = new DeploymentController(lab.context, fleet.runtime, observations, publisher)

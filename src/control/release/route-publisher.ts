@@ -1,4 +1,4 @@
-import type { EndpointRoute, RoutingSnapshot } from '../../kernel/contract/routing.ts'
+import type { EndpointRoute, GatewayReport, RoutingSnapshot } from '../../kernel/contract/routing.ts'
 import type { Store } from '../../kernel/store/store.ts'
 
 /**
@@ -8,6 +8,8 @@ import type { Store } from '../../kernel/store/store.ts'
 export class RoutePublisher {
   readonly #epoch: number
   #current: RoutingSnapshot | null = null
+  /** By endpoint: which deployments share its live traffic, and the revision from which on they do. */
+  readonly #live = new Map<string, { deployments: string; revision: number }>()
   readonly #followers = new Set<(snapshot: RoutingSnapshot) => void>()
 
   private constructor(epoch: number) {
@@ -39,8 +41,21 @@ export class RoutePublisher {
       return before
     const next = { epoch: this.#epoch, revision: (before?.revision ?? 0) + 1, project, issuedAtMs: nowMs, endpoints }
     this.#current = next
+    for (const { endpoint, members } of endpoints) {
+      const live = liveDeployments(members)
+      if (this.#live.get(endpoint)?.deployments !== live)
+        this.#live.set(endpoint, { deployments: live, revision: next.revision })
+    }
     for (const follower of this.#followers) follower(next)
     return next
+  }
+
+  /** Whether this gateway routes by these members already: a flip takes it a moment. True where nothing was published yet. */
+  isTaken(endpoint: string, members: EndpointRoute['members'], by: Pick<GatewayReport, 'epoch' | 'revision'>): boolean {
+    const published = this.#live.get(endpoint)
+    if (published === undefined) return true
+    const isNew = by.epoch === this.#epoch && by.revision >= published.revision
+    return published.deployments === liveDeployments(members) && isNew
   }
 
   /** Calls back with the current snapshot, if there is one, and with each new one. */
@@ -49,4 +64,9 @@ export class RoutePublisher {
     if (this.#current !== null) follower(this.#current)
     return () => this.#followers.delete(follower)
   }
+}
+
+function liveDeployments(members: EndpointRoute['members']): string {
+  const live = members.filter(({ weightPercent }) => weightPercent > 0).map(({ deploymentId }) => deploymentId)
+  return live.toSorted().join(' ')
 }

@@ -22,7 +22,7 @@ describe('a quantile of counted latencies', () => {
     const latencies = fc.array(fc.double({ min: 0, max: 9_999, noNaN: true }), { minLength: 1, maxLength: 200 })
     fc.assert(
       fc.property(latencies, fc.double({ min: 0.01, max: 1, noNaN: true }), (values, share) => {
-        const counts = new Array<number>(LATENCY_BOUNDS_MS.length + 1).fill(0)
+        const counts = Array.from({ length: LATENCY_BOUNDS_MS.length + 1 }, () => 0)
         const bucket = (value: number) => LATENCY_BOUNDS_MS.findIndex((bound) => value <= bound)
         for (const value of values) counts[bucket(value)]!++
         const exact = values.toSorted((a, b) => a - b)[Math.ceil(share * values.length) - 1]!

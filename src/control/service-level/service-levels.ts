@@ -69,7 +69,7 @@ function summarise(values: number[], of: 'mean' | 'p50' | 'p95'): number | null 
 }
 
 function sumCounts(all: number[][]): number[] {
-  const sum = new Array<number>(LATENCY_BOUNDS_MS.length + 1).fill(0)
+  const sum = Array.from({ length: LATENCY_BOUNDS_MS.length + 1 }, () => 0)
   for (const counts of all) counts.forEach((n, i) => (sum[i] = (sum[i] ?? 0) + n))
   return sum
 }

@@ -88,7 +88,7 @@ export class ApiNoPageError extends MillraceError {
       code: 'MR_API_NO_PAGE',
       kind: 'conflict',
       message: 'The control API listens on its unix socket only, so there is no page to open.',
-      fix: "Start Millrace without --no-api.",
+      fix: 'Start Millrace without --no-api.',
     })
   }
 }

@@ -39,10 +39,7 @@ function stepLines(before: StepView | undefined, now: StepView): string[] {
   const took =
     now.endedAtMs === null || now.startedAtMs === null ? '' : ` in ${duration(now.endedAtMs - now.startedAtMs)}`
   const nth = attempt !== undefined && attempt.attempt > 1 ? ` (attempt ${attempt.attempt})` : ''
-  return [
-    ...lines,
-    `  ${now.name}  ${now.status}${took}${nth}${now.why === null ? '' : `: ${now.why}`}`,
-  ]
+  return [...lines, `  ${now.name}  ${now.status}${took}${nth}${now.why === null ? '' : `: ${now.why}`}`]
 }
 
 function outcomeLines(before: RunView | null, now: RunView): string[] {

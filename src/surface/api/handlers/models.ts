@@ -83,13 +83,14 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
   },
   async import({ model, from, as, why, by }) {
     const config = declaredModel(services, model)
-    const { store, clock, artifacts, project } = services.context
+    const { context } = services
+    const { store, clock, artifacts } = context
     const digest = 'path' in from ? await keptFile(services, from.path) : from.digest
     const path = await artifacts.verifiedPath(digest)
     const { signature } = await services.inspectModel(path, config.features)
     const facts = {
       model,
-      revisionId: project()!.revisionId,
+      revisionId: context.project()!.revisionId,
       modelDigest: digest,
       sizeBytes: await artifacts.sizeOf(digest),
       importedFrom: 'path' in from ? from.path : digest,

@@ -9,20 +9,20 @@ import type { HandlerGroup } from '../handlers.ts'
 import type { Revision } from '../schemas.ts'
 import type { Services } from './services.ts'
 
-export const projectHandlers = ({ context, reload }: Services): HandlerGroup<'project'> => ({
+export const projectHandlers = (services: Services): HandlerGroup<'project'> => ({
   async get() {
-    const latest = await latestRevision(context.store.db)
+    const latest = await latestRevision(services.context.store.db)
     if (latest === null) throw new NothingAppliedError()
     return { revision: revisionView(latest, []), project: latest.project, source: latest.source }
   },
   async apply({ source, sourcePath, project, by }) {
     const request = { project, source: source ?? '', sourcePath: sourcePath ?? '', by }
-    const { revision, changes } = await applyProject(context.store, context.clock, request)
-    await reload()
+    const { revision, changes } = await applyProject(services.context.store, services.context.clock, request)
+    await services.reload()
     return revisionView(revision, changes)
   },
   async revisions({ limit }) {
-    return (await listRevisions(context.store.db, limit)).map((r) => revisionView(r, []))
+    return (await listRevisions(services.context.store.db, limit)).map((r) => revisionView(r, []))
   },
 })
 

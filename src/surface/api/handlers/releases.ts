@@ -1,7 +1,7 @@
 import { gateOf } from '../../../control/evaluation/evaluation-store.ts'
 import { mayBeReleased, type Version } from '../../../control/registry/version.ts'
 import { setDisposition } from '../../../control/registry/version-requests.ts'
-import { aliasHistory, aliasTarget, findVersion, resolveVersion } from '../../../control/registry/version-store.ts'
+import { aliasHistory, aliasTarget, resolveVersion } from '../../../control/registry/version-store.ts'
 import type { Release } from '../../../control/release/release.ts'
 import { requestRelease } from '../../../control/release/release-requests.ts'
 import { findRelease, listReleases } from '../../../control/release/release-store.ts'
@@ -9,7 +9,8 @@ import { MillraceError } from '../../../kernel/errors.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { EndpointView, ReleaseView } from '../schemas.ts'
 import { declaredModel } from './models.ts'
-import { endpointViews } from './status-view.ts'
+import { endpointViews } from './endpoint-view.ts'
+import { releaseView } from './release-view.ts'
 import type { Services } from './services.ts'
 
 class GateNotPassedError extends MillraceError {
@@ -86,8 +87,9 @@ export const releaseHandlers = (services: Services): HandlerGroup<'releases'> =>
     return request(services, version, 'release', `by hand: ${why}`, by)
   },
   async rollback({ endpoint, to, why, by }) {
-    const { store, project } = services.context
-    const applied = project()
+    const { context } = services
+    const { store } = context
+    const applied = context.project()
     // Also of a model that has left the configuration: it still serves.
     const models = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
     const model = models.find((m) => m.endpoint === endpoint) ?? models.find((m) => m.name === endpoint)
@@ -148,63 +150,4 @@ async function request(
   })
   services.context.wake('release')
   return releaseView(services, await findRelease(store.db, id))
-}
-
-export async function releaseView(services: Services, release: Release): Promise<ReleaseView> {
-  const { db } = services.context.store
-  const version = await findVersion(db, release.versionId)
-  const first = release.firstAnswerAtMs
-  return {
-    id: release.id,
-    kind: release.kind,
-    version: release.versionId,
-    endpoint: release.endpoint,
-    previous: release.previousId,
-    status: release.status,
-    why: release.why,
-    cause: release.cause,
-    strategy: 'immediate',
-    createdAtMs: release.createdAtMs,
-    endedAtMs: release.endedAtMs,
-    firstAnswerAtMs: first,
-    leadTimeMs:
-      release.kind === 'rollback' || first === null || version === null || version.runId === null
-        ? null
-        : first - version.trainedAtMs,
-    steps: await stepsOfRelease(services, release),
-  }
-}
-
-const stepNames: Record<string, string> = {
-  queued: 'wait',
-  deploying: 'deploy',
-  preflight: 'preflight',
-  switching: 'switch',
-  released: 'released',
-}
-
-/** Each status it went through, from its events. */
-async function stepsOfRelease({ context }: Services, release: Release): Promise<ReleaseView['steps']> {
-  const events = await context.store.db
-    .selectFrom('event')
-    .selectAll()
-    .where('entity', '=', 'release')
-    .where('entity_id', '=', release.id)
-    .orderBy('id')
-    .execute()
-  return events
-    .map((event, i) => ({ event, next: events[i + 1] }))
-    .filter(({ event }) => event.to_status in stepNames && event.to_status !== 'released')
-    .map(({ event, next }) => ({
-      name: stepNames[event.to_status]!,
-      status:
-        next === undefined
-          ? ('running' as const)
-          : next.to_status === 'failed'
-            ? ('failed' as const)
-            : ('done' as const),
-      why: next?.cause ?? null,
-      startedAtMs: event.at_ms,
-      endedAtMs: next?.at_ms ?? null,
-    }))
 }

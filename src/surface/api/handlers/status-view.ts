@@ -1,13 +1,13 @@
 import { readIndicators } from '../../../control/service-level/service-levels.ts'
-import { trafficTotals } from '../../../control/service-level/traffic-store.ts'
 import { openRuns } from '../../../control/pipeline/run-store.ts'
 import { undecidedVersions } from '../../../control/registry/version-store.ts'
-import { openDeployments, openReleases, openReplicas, routes } from '../../../control/release/release-store.ts'
-import type { Deployment, Replica } from '../../../control/release/release.ts'
+import { openDeployments, openReleases, openReplicas } from '../../../control/release/release-store.ts'
+import type { Replica } from '../../../control/release/release.ts'
 import { MillraceError } from '../../../kernel/errors.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { EndpointView, Reconciliation, ServiceLevel, StatusView, TriggerView } from '../schemas.ts'
-import { releaseView } from './releases.ts'
+import { endpointViews } from './endpoint-view.ts'
+import { releaseView } from './release-view.ts'
 import { runSummary } from './run-view.ts'
 import type { Services } from './services.ts'
 
@@ -77,61 +77,6 @@ async function serviceLevelViews({ context }: Services, reconciliation: Reconcil
     windowMs: 0,
   }
   return [...values.map((v) => ({ ...v, objective: null, met: null })), lag]
-}
-
-export async function endpointViews({ context, observations }: Services): Promise<EndpointView[]> {
-  const { db } = context.store
-  const applied = context.project()
-  const all = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
-  const [gateway] = observations.gateways()
-  const [rows, deployments, replicas, totals] = [
-    await routes(db),
-    await openDeployments(db),
-    await openReplicas(db),
-    await trafficTotals(db),
-  ]
-  const ready = (d: Deployment) =>
-    replicas.filter(
-      (r) => r.deploymentId === d.id && r.status === 'running' && observations.lease(r.id)?.state === 'ready',
-    ).length
-  return all.map((model): EndpointView => {
-    const route = rows.find((r) => r.endpoint === model.endpoint)
-    const members = deployments
-      .filter((d) => d.endpoint === model.endpoint && d.discoverable && d.status !== 'draining')
-      .map((d) => ({
-        version: d.versionId,
-        deployment: d.id,
-        weightPercent: route?.members.find((m) => m.deploymentId === d.id)?.weightPercent ?? 0,
-        replicasReady: ready(d),
-        replicasWanted: d.replicasWanted,
-      }))
-    const total = totals.find((t) => t.endpoint === model.endpoint)
-    const port = gateway?.port ?? null
-    const host = applied?.project.gateway.host ?? '127.0.0.1'
-    return {
-      name: model.endpoint,
-      model: model.name,
-      url: port === null ? null : `http://${host}:${port}/v2/models/${encodeURIComponent(model.endpoint)}/infer`,
-      port,
-      logMode: model.log.mode,
-      ...stateOf(members, gateway !== undefined),
-      members,
-      requests: total?.requests ?? 0,
-      failed: total?.failed ?? 0,
-    }
-  })
-}
-
-function stateOf(members: EndpointView['members'], gatewayUp: boolean): Pick<EndpointView, 'state' | 'why'> {
-  const live = members.filter((m) => m.weightPercent > 0)
-  if (live.length === 0) return { state: 'empty', why: 'nothing has been released to it yet' }
-  const wanted = live.reduce((sum, m) => sum + m.replicasWanted, 0)
-  const up = live.reduce((sum, m) => sum + m.replicasReady, 0)
-  if (!gatewayUp) return { state: 'down', why: 'no gateway reports' }
-  if (up === 0) return { state: 'down', why: `none of ${wanted} replicas is ready` }
-  return up < wanted
-    ? { state: 'degraded', why: `${up} of ${wanted} replicas are ready` }
-    : { state: 'serving', why: null }
 }
 
 async function replicaViews({ context, observations }: Services): Promise<StatusView['replicas']> {

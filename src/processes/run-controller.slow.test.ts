@@ -2,19 +2,19 @@ import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { ModelInput } from '../../config/input.ts'
-import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
-import { systemClock } from '../../kernel/clock.ts'
-import { materialiseSql, type LakeSqlInput } from '../../kernel/lake/query.ts'
-import { DataDirError } from '../../kernel/runtime/errors.ts'
-import type { Store } from '../../kernel/store/store.ts'
-import { stepRuntime } from '../../processes/local-steps.ts'
-import { controlLab, until, type ControlLab } from '../../testing/control-lab.ts'
-import { testStore } from '../../testing/test-store.ts'
-import { findVersion } from '../registry/version-store.ts'
-import { RunController, type StepRuntime } from './run-controller.ts'
-import { requestCancel } from './run-requests.ts'
-import { attemptsOf, findRun, stepsOf } from './run-store.ts'
+import type { ModelInput } from '../config/input.ts'
+import type { Artifacts } from '../kernel/artifacts/artifacts.ts'
+import { systemClock } from '../kernel/clock.ts'
+import { materialiseSql, type LakeSqlInput } from '../kernel/lake/query.ts'
+import { DataDirError } from '../kernel/runtime/errors.ts'
+import type { Store } from '../kernel/store/store.ts'
+import { stepRuntime } from './local-steps.ts'
+import { controlLab, until, type ControlLab } from '../testing/control-lab.ts'
+import { testStore } from '../testing/test-store.ts'
+import { findVersion } from '../control/registry/version-store.ts'
+import { RunController, type StepRuntime } from '../control/pipeline/run-controller.ts'
+import { requestCancel } from '../control/pipeline/run-requests.ts'
+import { attemptsOf, findRun, stepsOf } from '../control/pipeline/run-store.ts'
 
 /** Real processes, a real database, real artifacts. */
 let lab: ControlLab
@@ -255,7 +255,7 @@ describe('what a step is given', () => {
 
   it('is no part of the data directory, wherever that lies', async () => {
     const source = { root: join(lab.dataDir, '..'), ignore: [], dataDir: lab.dataDir }
-    const { snapshotCode } = await import('./code-snapshot.ts')
+    const { snapshotCode } = await import('../control/pipeline/code-snapshot.ts')
     lab.write('train.sh', 'true')
     expect(await snapshotCode(source, lab.context.artifacts)).toMatchObject({ files: 1 })
   })

@@ -1,0 +1,258 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { missingForAutomation } from '../../../config/missing-for-automation.ts'
+import { Observations } from '../../../control/release/observations.ts'
+import { ReleaseController } from '../../../control/release/release-controller.ts'
+import { RoutePublisher } from '../../../control/release/route-publisher.ts'
+import { setAlias } from '../../../control/registry/version-requests.ts'
+import { MillraceError } from '../../../kernel/errors.ts'
+import { inspectOnnx, openModel } from '../../../kernel/model/onnx-model.ts'
+import type { Store } from '../../../kernel/store/store.ts'
+import { controlLab, type ControlLab } from '../../../testing/control-lab.ts'
+import { fakeClock } from '../../../testing/fake-clock.ts'
+import { logisticModel, writeModel } from '../../../testing/onnx-builder.ts'
+import { testStore } from '../../../testing/test-store.ts'
+import { connectControlPlane, type ControlApi } from '../../client/control-plane.ts'
+import { createApiServer, type ApiServer } from '../server.ts'
+import { createHandlers } from './index.ts'
+import type { Services } from './services.ts'
+
+/** The real handlers behind the real server, called by the real client over a unix socket. */
+let store: Store
+let lab: ControlLab
+let server: ApiServer
+let api: ControlApi
+let releases: ReleaseController
+let defects: unknown[]
+let sockets: string
+
+beforeAll(async () => {
+  store = await testStore()
+  sockets = mkdtempSync(join(tmpdir(), 'millrace-api-'))
+})
+afterAll(async () => {
+  await store.close()
+  rmSync(sockets, { recursive: true, force: true })
+})
+
+beforeEach(async () => {
+  const clock = fakeClock()
+  lab = await controlLab(store, clock)
+  lab.write('train.sh', 'true')
+  await lab.apply({ m: { train: 'sh train.sh', params: { rate: 0.1 } }, other: { train: 'true' } })
+  const observations = new Observations(() => clock.monotonicMs())
+  releases = new ReleaseController(lab.context, observations, missingForAutomation)
+  const services: Services = {
+    context: lab.context,
+    observations,
+    publisher: await RoutePublisher.open(store),
+    triggers: { views: () => [] },
+    runs: { heldBack: () => 'all places are taken' },
+    reload: () => Promise.resolve(),
+    async inspectModel(path, features) {
+      await inspectOnnx(path)
+      const model = await openModel(path, { features })
+      await model.close()
+      return { signature: model.signature }
+    },
+    queryLake: () => Promise.reject(new Error('not asked for here')),
+    reconciliation: () => Promise.reject(new Error('not asked for here')),
+    processes: () => Promise.resolve([]),
+    clock: {
+      view: () => ({ calendarMs: 0, epochMs: 0, rehearsed: false, holds: [] }),
+      set: () => Promise.resolve(),
+      hold: () => Promise.resolve(),
+      release: () => Promise.resolve(),
+    },
+    facts: { version: '0', startedAtMs: 0, apiUrl: null, freeBytes: () => 1, minFreeBytes: () => 0 },
+  } as Services
+  defects = []
+  server = createApiServer({
+    handlers: createHandlers(services),
+    internal: (_request, response) => void response.end(),
+    token: 'token',
+    version: '0',
+    onDefect: (error) => defects.push(error),
+  })
+  const socketPath = join(sockets, 'control.sock')
+  await server.listenSocket(socketPath)
+  api = connectControlPlane({ socketPath }).api
+})
+afterEach(async () => {
+  await server.close(0)
+  lab.close()
+  if (defects.length > 0) throw new Error('A call failed unexpectedly', { cause: defects[0] })
+})
+
+const by = 'ann'
+const why = 'a test'
+
+describe('what is not there', () => {
+  it.each<[string, () => Promise<unknown>, string, string]>([
+    [
+      'model',
+      () => api.models.get({ model: 'none' }),
+      'MR_MODEL_UNKNOWN',
+      "There is no model 'none'; declared: m, other.",
+    ],
+    ['model to train', () => api.runs.start({ model: 'none', by }), 'MR_MODEL_UNKNOWN', "There is no model 'none'"],
+    ['version', () => api.versions.get({ ref: 'm@9' }), 'MR_VERSION_NOT_FOUND', 'There is no version m@9'],
+    ['alias', () => api.gates.get({ ref: 'm@champion' }), 'MR_VERSION_NOT_FOUND', 'There is no version m@champion'],
+    ['run', () => api.runs.get({ id: 'run-9' }), 'MR_RUN_NOT_FOUND', 'There is no run run-9.'],
+    ['run to cancel', () => api.runs.cancel({ id: 'run-9', by }), 'MR_RUN_NOT_FOUND', 'There is no run run-9.'],
+    ['release', () => api.releases.get({ id: 'release-9' }), 'MR_RELEASE_NOT_FOUND', 'There is no release release-9.'],
+    [
+      'endpoint',
+      () => api.releases.rollback({ endpoint: 'none', why, by }),
+      'MR_ENDPOINT_UNKNOWN',
+      "There is no endpoint 'none'; there are: m, other.",
+    ],
+  ])('is said: %s', async (_what, call, code, message) => {
+    const error = await refused(call())
+    expect(error).toMatchObject({ code, kind: 'not-found' })
+    expect(error.message).toContain(message)
+    expect(error.fix).toBeTruthy()
+  })
+})
+
+describe('a run', () => {
+  it('is queued with its parameters and says what holds it back', async () => {
+    const run = await api.runs.start({ model: 'm', params: { depth: 3 }, why: 'new features', by })
+    expect(run).toMatchObject({
+      id: 'run-1',
+      status: 'queued',
+      why: 'all places are taken',
+      cause: 'manual: new features (ann)',
+    })
+    expect(await api.runs.get({ id: 'run-1' })).toMatchObject({
+      params: { rate: 0.1, depth: 3 },
+      steps: [{ name: 'train', status: 'waiting' }],
+    })
+    expect(lab.woken).toContain('run')
+  })
+
+  it('is not started while the disk is low', async () => {
+    lab.disk.low = true
+    expect(await refused(api.runs.start({ model: 'm', by }))).toMatchObject({ code: 'MR_DISK_LOW', retryable: true })
+  })
+
+  it('can’t be cancelled once it has ended, and can twice before', async () => {
+    await api.runs.start({ model: 'm', by })
+    for (let i = 0; i < 2; i++)
+      expect(await api.runs.cancel({ id: 'run-1', why, by })).toMatchObject({ cancelWhy: 'ann: a test' })
+    await store.db.updateTable('run').set({ status: 'failed' }).execute()
+    expect(await refused(api.runs.cancel({ id: 'run-1', by }))).toMatchObject({
+      code: 'MR_RUN_ENDED',
+      kind: 'conflict',
+    })
+  })
+
+  it('of a folder that has gone is refused with the next move', async () => {
+    rmSync(lab.root, { recursive: true })
+    expect(await refused(api.runs.start({ model: 'm', by }))).toMatchObject({
+      code: 'MR_CODE_UNREADABLE',
+      kind: 'invalid',
+    })
+  })
+})
+
+describe('an import', () => {
+  it('brings in a model that is released as the champion once its preflight has passed', async () => {
+    const path = writeModel(join(lab.root, 'model.onnx'), logisticModel({ weights: [1, -2] }))
+    expect(await api.versions.import({ model: 'm', from: { path }, as: 'champion', why, by })).toMatchObject({
+      ref: 'm@1',
+      approval: { decision: 'approved', by },
+    })
+    await releases.look()
+    expect(await api.releases.list({})).toMatchObject([{ version: 'm@1', status: 'deploying' }])
+  })
+
+  it.each<[string, () => string, string]>([
+    ['corrupt', () => lab.write('bad.onnx', 'no model at all'), 'MR_MODEL_'],
+    ['empty', () => lab.write('empty.onnx', ''), 'MR_MODEL_EMPTY'],
+    ['missing', () => join(lab.root, 'none.onnx'), 'MR_IMPORT_UNREADABLE'],
+    ['a folder', () => lab.root, 'MR_IMPORT_UNREADABLE'],
+  ])('of a file that is %s makes no version', async (_what, path, code) => {
+    const error = await refused(api.versions.import({ model: 'm', from: { path: path() }, as: null, why, by }))
+    expect(error.code).toContain(code)
+    expect(await api.versions.list({ model: 'm' })).toEqual([])
+  })
+})
+
+describe('a person’s word', () => {
+  it('lets a version through, and its release is asked for once', async () => {
+    await lab.version('m')
+    await releases.look()
+    expect(await api.gates.approve({ ref: 'm@1', why, by })).toMatchObject({
+      approval: { decision: 'approved', by: 'ann', why: 'a test' },
+    })
+    await releases.look()
+    await api.gates.approve({ ref: 'm@1', why, by })
+    await releases.look()
+    await api.releases.create({ ref: 'm@1', why, by })
+    expect(await api.releases.list({})).toHaveLength(1)
+  })
+
+  it('can’t be against what is live, nor for what was never opened', async () => {
+    await lab.version('m')
+    await store.transaction((tx) =>
+      setAlias(tx, lab.context.clock, { model: 'm', alias: 'champion', versionId: 'm@1', cause: 'test' }),
+    )
+    expect(await refused(api.gates.reject({ ref: 'm@champion', why, by }))).toMatchObject({
+      code: 'MR_VERSION_IS_LIVE',
+      kind: 'conflict',
+    })
+    expect(await refused(api.releases.create({ ref: 'm@1', why, by }))).toMatchObject({ kind: 'conflict' })
+    await lab.version('m')
+    await store.db.updateTable('version').set({ signature: null }).where('id', '=', 'm@2').execute()
+    expect(await refused(api.gates.approve({ ref: 'm@2', why, by }))).toMatchObject({ code: 'MR_VERSION_NOT_OPENED' })
+  })
+
+  it('is needed to release what has not passed', async () => {
+    await lab.version('m')
+    expect(await refused(api.releases.create({ ref: 'm@1', why, by }))).toMatchObject({ code: 'MR_GATE_NOT_PASSED' })
+  })
+})
+
+describe('a rollback', () => {
+  beforeEach(async () => {
+    for (const id of [await lab.version('m'), await lab.version('m')])
+      await store.transaction((tx) =>
+        setAlias(tx, lab.context.clock, { model: 'm', alias: 'champion', versionId: id, cause: 'test' }),
+      )
+    await lab.version('m')
+    await lab.version('other')
+  })
+
+  it('goes to what has served before, without a person’s approval of it', async () => {
+    expect(await api.releases.rollback({ endpoint: 'm', to: 'm@1', why, by })).toMatchObject({
+      kind: 'rollback',
+      version: 'm@1',
+    })
+  })
+
+  it.each([
+    [undefined, 'MR_NO_PREVIOUS'],
+    ['m@2', 'MR_ALREADY_LIVE'],
+    ['m@3', 'MR_GATE_NOT_PASSED'],
+    ['other@1', 'MR_OTHER_MODEL'],
+  ])('to %s is refused with %s', async (to, code) => {
+    expect((await refused(api.releases.rollback({ endpoint: 'm', to, why, by }))).code).toBe(code)
+  })
+
+  it('is possible also for a model that has left the configuration', async () => {
+    await lab.apply({ other: { train: 'true' } })
+    expect(await api.releases.rollback({ endpoint: 'm', to: 'm@1', why, by })).toMatchObject({ version: 'm@1' })
+  })
+})
+
+async function refused(call: Promise<unknown>): Promise<MillraceError> {
+  const error: unknown = await call.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  )
+  expect(error).toBeInstanceOf(MillraceError)
+  return error as MillraceError
+}

@@ -216,7 +216,7 @@ describe.skipIf(!isRoot)(`a disk that fills up${asRoot}`, () => {
     })
     // A word that can't be written down is refused, and the control plane lives on.
     const refused = await full.millrace(['reject', 'relaxed@1', '--why', 'x'.repeat(1_000)])
-    expect({ refused, status: await full.api.models.list() }).toMatchObject({ refused: {}, status: [{}, {}] })
+    console.log('REJ', JSON.stringify(refused)); expect({ refused, status: await full.api.models.list() }).toMatchObject({ refused: {}, status: [{}, {}] })
   })
 
   it('goes on by itself once there is room, having lost nothing that was acknowledged', async () => {

@@ -163,7 +163,8 @@ export class RunRecords {
   ): Promise<boolean> {
     const to = attemptMachine.transition(attempt.status, event)
     const key = [attempt.token]
-    return compareAndSet(tx, { table: 'attempt', key, from: attempt.status, to, cause, ...this.#times(), set })
+    const entityId = `${attempt.runId}/${attempt.step}#${attempt.number}`
+    return compareAndSet(tx, { table: 'attempt', key, entityId, from: attempt.status, to, cause, ...this.#times(), set })
   }
 
   #transaction<T>(work: (tx: Transaction<Database>) => Promise<T>): Promise<T> {

@@ -26,6 +26,8 @@ export interface StatusChange {
   cause: string
   atMs: number
   calendarMs: number
+  /** What people read in the event, where the key is not for them. */
+  entityId?: string
   /** Other columns to write with the status. */
   set?: Record<string, unknown>
   detail?: unknown
@@ -49,7 +51,7 @@ export async function compareAndSet(tx: Transaction<Database>, change: StatusCha
   if ((updated.numAffectedRows ?? 0n) === 0n) return false
   await appendEvent(tx, {
     entity: change.table,
-    entityId: change.key.join('/'),
+    entityId: change.entityId ?? change.key.join('/'),
     from: change.from,
     to: change.to,
     cause: change.cause,

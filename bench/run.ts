@@ -9,7 +9,8 @@ import { serving } from './figures/serving.ts'
 import { start } from './figures/start.ts'
 import { stepOverhead } from './figures/step-overhead.ts'
 import { isMet, summaryOf, type Figure, type Measured, type Result } from './harness/figure.ts'
-import { loadAverage, machine, versions } from './harness/machine.ts'
+import { Installation } from './harness/installation.ts'
+import { busyProcessors, loadAverage, machine, versions } from './harness/machine.ts'
 import { describe, writeTable } from './harness/results-table.ts'
 
 /**
@@ -21,8 +22,9 @@ import { describe, writeTable } from './harness/results-table.ts'
  */
 
 const figures: Figure[] = [release, stepOverhead, bootstrap, ingest, start, serving, freshClone]
-/** A load average above it means that others were at work; this bench itself takes about one processor. */
-const QUIET_LOAD = 2
+/** Above either of them others are at work: the load average when the bench begins, processors busy before a figure. */
+const QUIET = { load: 2, busyProcessors: 0.5 }
+const loadAtStart = loadAverage()
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -49,9 +51,10 @@ async function main(): Promise<number> {
 async function measureOne(figure: Figure, samples: number | null, outDir: string): Promise<boolean> {
   console.error(`${figure.id}: ${figure.title}`)
   const loadBefore = loadAverage()
+  const noisy = loadAtStart > QUIET.load || (await busyProcessors()) > QUIET.busyProcessors
   try {
     const measured = await figure.measure({ samples, note: (text) => console.error(`  ${text}`) })
-    const result = resultOf(figure, measured, loadBefore)
+    const result = resultOf(figure, measured, { noisy, machine: machine(loadBefore) })
     writeFileSync(join(outDir, `${figure.id}.json`), `${JSON.stringify(result, null, 2)}\n`)
     console.log(describe(result))
     return true
@@ -61,17 +64,18 @@ async function measureOne(figure: Figure, samples: number | null, outDir: string
   }
 }
 
-function resultOf({ id, title }: Figure, { setup, measures, limitedBy }: Measured, loadBefore: number): Result {
+function resultOf(
+  { id, title }: Figure,
+  { setup, measures, limitedBy }: Measured,
+  where: Pick<Result, 'noisy' | 'machine'>,
+): Result {
   const verdicts = measures.map(isMet).filter((met) => met !== null)
-  const where = machine(loadBefore)
   return {
     id,
     title,
     date: new Date().toISOString(),
-    // The load after it is also its own doing.
-    noisy: loadBefore > QUIET_LOAD,
+    ...where,
     met: verdicts.length === 0 ? null : verdicts.every(Boolean),
-    machine: where,
     versions: versions(),
     setup,
     measures: measures.map((measure) => ({
@@ -91,4 +95,7 @@ function roundedSummary(samples: number[]): ReturnType<typeof summaryOf> {
 
 const rounded = (value: number) => (Math.abs(value) >= 1_000 ? Math.round(value) : Number(value.toPrecision(4)))
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void Installation.removeAll().finally(() => process.exit(130)))
+}
 process.exitCode = await main()

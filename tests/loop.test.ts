@@ -243,6 +243,7 @@ describe('the loop in short', () => {
     showLogsOnFailure(quick)
     onTestFinished(() => quick.remove())
     await shortLoop(quick)
+    expect(await quick.millrace(['status'])).toMatchObject({ code: 3 })
   })
 
   const noServer = process.env['MILLRACE_TEST_POSTGRES_URL'] === undefined

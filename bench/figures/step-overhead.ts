@@ -43,6 +43,8 @@ export const stepOverhead: Figure = {
 interface Chain {
   /** From the first step's begin to the last one's recorded success, by the number of steps. */
   perStepMs: number
+  /** What the control plane's process used. */
+  processorMs: number
   /** Time from each step's recorded success to that of the next. */
   stepsMs: number[]
   /** Medians. */
@@ -52,6 +54,7 @@ interface Chain {
 async function runChain(millrace: Installation, model: string, steps: number): Promise<Chain> {
   const entities = ['run', 'step', 'attempt']
   const last = (await millrace.events(entities)).at(-1)?.seq ?? 0
+  const usedMs = millrace.processorTimeMs('control-plane')
   const run = await millrace.api.runs.start({ model, by: 'bench' })
   await millrace.until(
     'the run to end',
@@ -61,6 +64,7 @@ async function runChain(millrace: Installation, model: string, steps: number): P
       everyMs: 500,
     },
   )
+  const processorMs = (millrace.processorTimeMs('control-plane') - usedMs) / steps
   const events = (await millrace.events(entities, last)).filter(
     ({ entity, entityId }) => entity !== 'step' || entityId.startsWith(`${run.id}/`),
   )
@@ -71,6 +75,7 @@ async function runChain(millrace: Installation, model: string, steps: number): P
   const differences = (a: number[], b: number[]) => a.map((atMs, i) => atMs - b[i]!)
   return {
     perStepMs: (succeeded.at(-1)! - begun[0]!) / steps,
+    processorMs,
     stepsMs: differences(succeeded.slice(1), succeeded),
     phases: {
       begin: median(differences(begun.slice(1), succeeded)),
@@ -114,6 +119,12 @@ function report(chains: Chain[], long: Chain, own: number[]) {
         target: TARGET,
       },
       { name: `each step of the run of ${LONG}`, unit: 'ms' as const, samples: long.stepsMs.map(above), target: null },
+      {
+        name: `control plane's processor time per step, runs of ${SHORT} steps`,
+        unit: 'ms' as const,
+        samples: chains.map((c) => c.processorMs),
+        target: null,
+      },
       { name: "the command's own time: /bin/sh -c true", unit: 'ms' as const, samples: own, target: null },
     ],
     limitedBy:

@@ -14,7 +14,7 @@ export interface MeasureOptions {
   /** How many samples to take; null: as many as the figure wants. */
   samples: number | null
   /** For people, on standard error. */
-  note(text: string): void
+  note: (text: string) => void
 }
 
 export interface Measured {
@@ -43,7 +43,7 @@ export interface Result {
   title: string
   /** ISO 8601. */
   date: string
-  /** True: other programs had more than two of the processors' time; take the figures with care. */
+  /** True: others were at work on the machine; take the figures with care. */
   noisy: boolean
   /** Null: none of its measures has a target. */
   met: boolean | null

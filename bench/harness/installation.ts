@@ -5,11 +5,15 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventView, VersionSummary } from '../../src/surface/api/schemas.ts'
+import { readProcessRecord } from '../../src/kernel/runtime/process-record.ts'
+import { afterName } from '../../src/kernel/runtime/process/process-table.ts'
 import { connectControlPlane, type ControlApi } from '../../src/surface/client/control-plane.ts'
 import { builtCli } from './package.ts'
 
 const PATIENCE_MS = 120_000
 const LOOK_MS = 20
+/** Of the kernel's clock, 100 a second. */
+const TICK_MS = 10
 const EVENTS_AT_ONCE = 5_000
 
 /** When `millrace up` said what, in ms after it was called. */
@@ -32,6 +36,7 @@ type Given<T> = NonNullable<Exclude<T, false>>
 
 /** One Millrace, built and run by its command line as users run it, on a project and a data directory of its own. */
 export class Installation {
+  private static readonly all = new Set<Installation>()
   readonly home: string
   readonly folder: string
   readonly dataDir: string
@@ -41,6 +46,7 @@ export class Installation {
 
   /** @param files - of the project, by their path; one of them is millrace.yaml or millrace.config.ts */
   constructor(files: Record<string, string | Uint8Array>) {
+    Installation.all.add(this)
     this.home = mkdtempSync(join(tmpdir(), 'millrace-bench-'))
     this.folder = join(this.home, 'project')
     this.dataDir = join(this.home, 'data')
@@ -56,8 +62,11 @@ export class Installation {
     return this.gatewayPort
   }
 
-  get supervisorPid(): number {
-    return this.supervisor?.pid ?? 0
+  /** Of user and system together, since it began, in ms. Linux only. */
+  processorTimeMs(processId: string): number {
+    const { pid } = readProcessRecord(this.dataDir, processId)!
+    const fields = afterName(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+    return (Number(fields[11]) + Number(fields[12])) * TICK_MS
   }
 
   async up(): Promise<Started> {
@@ -94,6 +103,12 @@ export class Installation {
   async remove(): Promise<void> {
     await this.down()
     rmSync(this.home, { recursive: true, force: true })
+    Installation.all.delete(this)
+  }
+
+  /** For a bench that is stopped: nothing that it has started stays. */
+  static async removeAll(): Promise<void> {
+    await Promise.all([...Installation.all].map((one) => one.remove()))
   }
 
   /** Brings in a file of the project as the version that answers. */

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { arch, cpus, loadavg, release, totalmem, type } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { packageRoot } from './package.ts'
 
 export interface Machine {
@@ -23,6 +24,21 @@ export interface Versions {
 }
 
 export const loadAverage = (): number => round(loadavg()[0]!)
+
+/** How many processors are at work, over one second in which the bench itself does nothing. */
+export async function busyProcessors(): Promise<number> {
+  const before = cpus()
+  await sleep(1_000)
+  const busy = cpus().map(({ times }, i) => {
+    const spent = Object.entries(times).map(([kind, ms]) => ({
+      kind,
+      ms: ms - (before[i]?.times[kind as 'user'] ?? 0),
+    }))
+    const idleMs = spent.find(({ kind }) => kind === 'idle')?.ms ?? 0
+    return 1 - idleMs / spent.reduce((sum, { ms }) => sum + ms, 0)
+  })
+  return busy.reduce((sum, share) => sum + share, 0)
+}
 
 export function machine(loadBefore: number): Machine {
   const [first, ...others] = cpus()

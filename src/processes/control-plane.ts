@@ -9,7 +9,7 @@ import { IngestController } from '../control/ingest/ingest-controller.ts'
 import { RunController } from '../control/pipeline/run-controller.ts'
 import { applyProject, latestRevision, pausedModels } from '../control/project/revision-store.ts'
 import { DeploymentController } from '../control/release/deployment-controller.ts'
-import { Observations } from '../control/release/observations.ts'
+import { LISTEN_EVERY_MS, Observations } from '../control/release/observations.ts'
 import { ReleaseController } from '../control/release/release-controller.ts'
 import { RoutePublisher } from '../control/release/route-publisher.ts'
 import { recordTraffic } from '../control/service-level/traffic-store.ts'
@@ -224,6 +224,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
         onError: (error, facts) => log.error({ ...facts, err: error }, `the ${name} loop failed`),
       }),
     )
+  const listening = setInterval(() => observations.look(), LISTEN_EVERY_MS)
   start('trigger', () => triggers.look())
   start('run', () => runs.look())
   start('evaluation', () => evaluations.look())
@@ -235,6 +236,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
 
   const stop = async (): Promise<void> => {
     await Promise.all([...loops.values()].map((loop) => loop.stop()))
+    clearInterval(listening)
     await server.close()
     await traffic.flush()
     disk?.close()

@@ -63,7 +63,6 @@ export class DeploymentController {
   }
 
   async look(): Promise<void> {
-    this.#observations.look()
     await this.#read()
     await this.#publish()
     let acted = false
@@ -278,8 +277,6 @@ export class DeploymentController {
   async #publish(): Promise<void> {
     const applied = this.#context.project()
     if (applied === null) return
-    // Reading and acting may have taken so long that nobody could be heard meanwhile.
-    this.#observations.look()
     const rows = this.#rows!
     const { deployments, replicas } = rows
     const discoverable = new Set(deployments.filter((d) => d.discoverable).map((d) => d.id))

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { LEASE_PERIOD_MS, type Lease } from '../../kernel/contract/routing.ts'
-import { Observations } from './observations.ts'
+import { LISTEN_EVERY_MS, Observations } from './observations.ts'
 
 const lease = { replicaId: 'replica-1', state: 'ready', socketPath: '/s' } as Lease
 
@@ -9,9 +9,9 @@ function observed() {
   return { clock, observations: new Observations(() => clock.ms) }
 }
 
-/** As the deployment loop does, twice a second. */
+/** As the control plane's timer does. */
 function lookFor(observations: Observations, clock: { ms: number }, ms: number): void {
-  for (const endMs = clock.ms + ms; clock.ms < endMs; clock.ms += 500) observations.look()
+  for (const endMs = clock.ms + ms; clock.ms < endMs; clock.ms += LISTEN_EVERY_MS) observations.look()
 }
 
 describe('what has not been heard', () => {
@@ -32,6 +32,15 @@ describe('what has not been heard', () => {
     expect(observations.observedLongEnough()).toBe(true)
   })
 
+  it('says nothing while there was hardly a moment to listen', () => {
+    const { observations, clock } = observed()
+    for (let look = 0; look < 5; look++) {
+      clock.ms += LEASE_PERIOD_MS
+      observations.look()
+    }
+    expect(observations.observedLongEnough()).toBe(false)
+  })
+
   it('does not end a lease while this process stood still', () => {
     const { observations, clock } = observed()
     observations.look()
@@ -39,7 +48,7 @@ describe('what has not been heard', () => {
     clock.ms += 3 * LEASE_PERIOD_MS
     observations.look()
     expect(observations.lease('replica-1')).toEqual(lease)
-    expect(observations.listeningMs()).toBeLessThan(LEASE_PERIOD_MS)
+    expect(observations.observedLongEnough()).toBe(false)
   })
 
   it('ends a lease that was not renewed while this process could hear', () => {

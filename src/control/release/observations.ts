@@ -1,15 +1,24 @@
 import { LEASE_PERIOD_MS, type GatewayReport, type Lease } from '../../kernel/contract/routing.ts'
 
+/** How often `look` is to be called, by a timer of the event loop. */
+export const LISTEN_EVERY_MS = 100
+/** Between two looks no more time than this counts as listened to. */
+const LISTENED_MS_MAX = 250
+
 /**
  * What replicas and gateways say of themselves. Kept in memory only: after a restart it fills up again within one
  * lease period, and until then nothing is removed because of what has not been heard.
+ *
+ * Time is counted here only as far as this process could hear: one that starts, waits for a processor or works through
+ * its database reads no socket meanwhile, and what it did not hear then says nothing about those who spoke.
  */
 export class Observations {
   readonly #leases = new Map<string, { lease: Lease; heardMs: number }>()
   readonly #gateways = new Map<string, { report: GatewayReport; heardMs: number }>()
   readonly #nowMs: () => number
-  /** Later by every stall: what was not heard while this process stood still counts for nothing. */
-  #startedMs: number
+  readonly #startedMs: number
+  /** Up to the last look. */
+  #listenedMs = 0
   #lastLookMs: number
 
   /** @param nowMs - monotonic clock */
@@ -21,13 +30,13 @@ export class Observations {
 
   hearLease(lease: Lease): { changed: boolean } {
     const before = this.#leases.get(lease.replicaId)?.lease
-    this.#leases.set(lease.replicaId, { lease, heardMs: this.#nowMs() })
+    this.#leases.set(lease.replicaId, { lease, heardMs: this.#listened() })
     return { changed: before?.state !== lease.state || before.socketPath !== lease.socketPath }
   }
 
   hearGateway(report: GatewayReport): { changed: boolean } {
     const before = this.#gateways.get(report.gatewayId)?.report
-    this.#gateways.set(report.gatewayId, { report, heardMs: this.#nowMs() })
+    this.#gateways.set(report.gatewayId, { report, heardMs: this.#listened() })
     return { changed: before?.revision !== report.revision || before.epoch !== report.epoch }
   }
 
@@ -35,42 +44,41 @@ export class Observations {
     this.#leases.delete(replicaId)
   }
 
-  /**
-   * To be called often. When this process was stalled, what it did not hear in that time says nothing about replicas.
-   */
+  /** To be called by a timer: between two calls of one the event loop has read what had come. */
   look(): void {
-    const nowMs = this.#nowMs()
-    const stalledMs = nowMs - this.#lastLookMs - LEASE_PERIOD_MS / 2
-    if (stalledMs > 0) {
-      this.#startedMs = Math.min(nowMs, this.#startedMs + stalledMs)
-      for (const entry of [...this.#leases.values(), ...this.#gateways.values()])
-        entry.heardMs = Math.min(nowMs, entry.heardMs + stalledMs)
-    }
-    this.#lastLookMs = nowMs
+    this.#listenedMs = this.#listened()
+    this.#lastLookMs = this.#nowMs()
   }
 
   /** The replica's own word while its lease holds, else null. */
   lease(replicaId: string): Lease | null {
     const entry = this.#leases.get(replicaId)
-    return entry !== undefined && this.#nowMs() - entry.heardMs <= LEASE_PERIOD_MS ? entry.lease : null
+    return entry !== undefined && this.#listened() - entry.heardMs <= LEASE_PERIOD_MS ? entry.lease : null
   }
 
   /** Since the replica was last heard, or since the start where it never was. */
   silentMs(replicaId: string): number {
-    return this.#nowMs() - (this.#leases.get(replicaId)?.heardMs ?? this.#startedMs)
+    return this.#listened() - (this.#leases.get(replicaId)?.heardMs ?? 0)
   }
 
   gateways(): GatewayReport[] {
-    return [...this.#gateways.values()].filter((g) => this.#nowMs() - g.heardMs <= LEASE_PERIOD_MS).map((g) => g.report)
+    return [...this.#gateways.values()]
+      .filter((g) => this.#listened() - g.heardMs <= LEASE_PERIOD_MS)
+      .map((g) => g.report)
   }
 
-  /** For how long this process has been able to hear anything. */
+  /** For how long this process has been there; what waits for it was not late before. */
   listeningMs(): number {
     return this.#nowMs() - this.#startedMs
   }
 
+  /** The part of that time in which it could hear. */
+  #listened(): number {
+    return this.#listenedMs + Math.min(LISTENED_MS_MAX, this.#nowMs() - this.#lastLookMs)
+  }
+
   /** False in the first lease period after the start. */
   observedLongEnough(): boolean {
-    return this.#nowMs() - this.#startedMs > LEASE_PERIOD_MS
+    return this.#listened() > LEASE_PERIOD_MS
   }
 }

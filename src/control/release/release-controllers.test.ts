@@ -59,6 +59,7 @@ describeEachStore('the release and deployment controllers', (open: () => Promise
   async function pass(rounds = 6): Promise<void> {
     for (let i = 0; i < rounds; i++) {
       clock.advance(200)
+      plane.observations.look()
       for (const lease of fleet.leases()) plane.observations.hearLease(lease)
       for (const id of fleet.gateways) {
         const current = plane.publisher.current()

@@ -53,6 +53,7 @@ export class DeploymentController {
   readonly #stopping = new Set<string>()
   /** Versions that are deployed: what is read of them here never changes. */
   readonly #versions = new Map<string, Version>()
+  readonly #startedAtMs: number
   #rows: Rows | null = null
 
   constructor(context: ControlContext, runtime: ReplicaRuntime, observations: Observations, publisher: RoutePublisher) {
@@ -60,6 +61,7 @@ export class DeploymentController {
     this.#runtime = runtime
     this.#observations = observations
     this.#publisher = publisher
+    this.#startedAtMs = context.clock.epochMs()
   }
 
   async look(): Promise<void> {
@@ -105,7 +107,7 @@ export class DeploymentController {
     const { deployments, replicas } = this.#rows!
     if (deployments.length === 0) return []
     const { db } = this.#context.store
-    const losses = await lossesSince(db, this.#context.clock.epochMs() - LOSSES_WINDOW_MS)
+    const losses = await lossesSince(db, this.#context.clock.epochMs() - LOSSES_WINDOW_MS, this.#startedAtMs)
     const holders = await deploymentHolders(db, deployments)
     const gateways = await this.#runtime.liveGateways()
     return Promise.all(

@@ -355,6 +355,19 @@ describeEachStore('the release and deployment controllers', (open: () => Promise
       expect(plane.publisher.current()!.epoch).toBe(2)
     })
 
+    it('replicas that ended with the one before are replaced at once', async () => {
+      await approved()
+      await pass()
+      for (let death = 0; death < 4; death++) {
+        fleet.killAll()
+        await pass(20)
+      }
+      fleet.killAll()
+      plane = await newPlane()
+      await pass(2)
+      expect(fleet.running()).toHaveLength(1)
+    })
+
     it('a replica that is not heard after that is left out', async () => {
       await approved()
       await pass()

@@ -98,13 +98,18 @@ export interface Losses {
   why: string | null
 }
 
-/** Replicas that have gone since a time, by deployment: what its restarts wait by. */
-export async function lossesSince(db: Db, sinceMs: number): Promise<Map<string, Losses>> {
+/**
+ * Replicas that have gone since a time, by deployment: what its restarts wait by.
+ * @param startedSinceMs - of this control plane: replicas of an earlier one, which may have been stopped with it, say
+ *   nothing of how those fare that it starts
+ */
+export async function lossesSince(db: Db, sinceMs: number, startedSinceMs: number): Promise<Map<string, Losses>> {
   const rows = await db
     .selectFrom('replica')
     .select(['deployment_id', 'ended_at_ms', 'why'])
     .where('status', '=', 'gone')
     .where('ended_at_ms', '>=', sinceMs)
+    .where('created_at_ms', '>=', startedSinceMs)
     .orderBy('ended_at_ms')
     .orderBy('seq')
     .execute()

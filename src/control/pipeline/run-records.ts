@@ -164,7 +164,16 @@ export class RunRecords {
     const to = attemptMachine.transition(attempt.status, event)
     const key = [attempt.token]
     const entityId = `${attempt.runId}/${attempt.step}#${attempt.number}`
-    return compareAndSet(tx, { table: 'attempt', key, entityId, from: attempt.status, to, cause, ...this.#times(), set })
+    return compareAndSet(tx, {
+      table: 'attempt',
+      key,
+      entityId,
+      from: attempt.status,
+      to,
+      cause,
+      ...this.#times(),
+      set,
+    })
   }
 
   #transaction<T>(work: (tx: Transaction<Database>) => Promise<T>): Promise<T> {

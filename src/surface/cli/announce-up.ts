@@ -10,7 +10,7 @@ import { patiently } from './patience.ts'
 
 /** Replicas of what was live before need a moment; what is not there by then is told as it is. */
 const SERVING_MS = 30_000
-const LOOK_MS = 50
+const LOOK_MS = 150
 
 /**
  * Says that it is up, what can be called, and how. A control plane that was adopted is given the configuration first.

@@ -1,6 +1,7 @@
 import { mapEventIterator, ORPCError } from '@orpc/client'
 import { ValidationError } from '@orpc/contract'
 
+import { asDataDirError } from '../../kernel/runtime/data-dir.ts'
 import { MillraceError, messageOf, type ErrorKind } from '../../kernel/errors.ts'
 import { WIRE_ERRORS, type WireErrorCode } from './contract.ts'
 import { ApiFailedError, ApiInputError, ApiOutputError, ApiRequestError } from './errors.ts'
@@ -52,6 +53,8 @@ export function kindOfStatus(status: number): ErrorKind {
 
 function toMillraceError(thrown: unknown, procedure: string): MillraceError {
   if (thrown instanceof MillraceError) return thrown
+  const full = fullDisk(thrown)
+  if (full !== null) return full
   if (thrown instanceof ORPCError && thrown.cause instanceof ValidationError) {
     const issues = thrown.cause.issues.map((issue) => ({ path: pathOf(issue.path), message: issue.message }))
     return thrown.code === 'BAD_REQUEST' ? new ApiInputError(procedure, issues) : new ApiOutputError(procedure, issues)
@@ -59,6 +62,14 @@ function toMillraceError(thrown: unknown, procedure: string): MillraceError {
   if (thrown instanceof ORPCError && thrown.status < 500)
     return new ApiRequestError(`${procedure}: ${thrown.message}.`, 'GET /openapi.json says how to call it.')
   return new ApiFailedError(procedure, messageOf(thrown), thrown)
+}
+
+/** The disk may fill up at any line: that is never a defect. */
+function fullDisk(thrown: unknown): MillraceError | null {
+  const { code, path } = (thrown ?? {}) as NodeJS.ErrnoException
+  if (code !== 'ENOSPC' && code !== 'EDQUOT' && code !== 'EROFS') return null
+  const error = asDataDirError(thrown, path ?? 'the data directory')
+  return error instanceof MillraceError ? error : null
 }
 
 type IssuePath = readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined

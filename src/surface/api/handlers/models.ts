@@ -5,6 +5,7 @@ import { aliases, aliasHistory, listVersions, liveAt, resolveVersion } from '../
 import { createImportedVersion, setApproval, setSignature } from '../../../control/registry/version-requests.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { ModelSummary } from '../schemas.ts'
+import { DiskLowError } from './disk-low.ts'
 import type { Services } from './services.ts'
 import { versionSummary, versionView } from './version-view.ts'
 
@@ -85,6 +86,7 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
     const config = declaredModel(services, model)
     const { context } = services
     const { store, clock, artifacts } = context
+    if (context.diskLow()) throw new DiskLowError('nothing is imported')
     const digest = 'path' in from ? await keptFile(services, from.path) : from.digest
     const path = await artifacts.verifiedPath(digest)
     const { signature } = await services.inspectModel(path, config.features)

@@ -8,6 +8,7 @@ import { attemptsOf, findRun, listRuns } from '../../../control/pipeline/run-sto
 import { MillraceError } from '../../../kernel/errors.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { LogChunk } from '../schemas.ts'
+import { DiskLowError } from './disk-low.ts'
 import { declaredModel } from './models.ts'
 import { runSummary, runView } from './run-view.ts'
 import type { Services } from './services.ts'
@@ -47,18 +48,6 @@ class RunEndedError extends MillraceError {
   }
 }
 
-class DiskLowError extends MillraceError {
-  constructor() {
-    super({
-      code: 'MR_DISK_LOW',
-      kind: 'unavailable',
-      message: 'Free disk space is below the watermark: no run is started.',
-      fix: 'Free some space, or lower storage.minFree.',
-      retryable: true,
-    })
-  }
-}
-
 const FOLLOW_EVERY_MS = 150
 const CHUNK_BYTES = 64 * 1024
 
@@ -75,7 +64,7 @@ export const runHandlers = (services: Services): HandlerGroup<'runs'> => ({
   async start({ model, params, seed, asOfMs, why, by }) {
     const { context } = services
     const config = declaredModel(services, model)
-    if (context.diskLow()) throw new DiskLowError()
+    if (context.diskLow()) throw new DiskLowError('no run is started')
     const { revisionId, project } = context.project()!
     const { root, snapshotIgnore: ignore } = project
     const code = await snapshotCode({ root, ignore, dataDir: context.dataDir }, context.artifacts)

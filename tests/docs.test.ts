@@ -35,7 +35,7 @@ import { stateMachinesPage } from './docs/state-machines.ts'
  *   python file=…   is that file of the page's own project, which is brought up where MILLRACE_TEST_PYTHON can train it
  *   text output     what the block before it printed; numbers, times and ids may differ, `…` stands for anything
  *   json output     the same
- *   … run retry     is run again for a while until the output that follows is right
+ *   … run retry     is run again for a while until it ends well and the output that follows is right
  *   json            is JSON
  *   ts, yaml        a configuration, or fields of a model: `millrace validate` finds nothing
  *   … exit=2        is refused by it, in the words of the output that follows
@@ -103,9 +103,15 @@ describe('snippets', () => {
     }
 
     async function run(block: Block): Promise<string | null> {
-      const ended = await execute(block)
-      printed = { ended, again: block.words.includes('retry') ? () => execute(block) : null }
       const exit = Number(block.values['exit'] ?? 0)
+      const again = block.words.includes('retry') ? () => execute(block) : null
+      const deadlineMs = performance.now() + RETRY_MS
+      let ended = await execute(block)
+      while (ended.code !== exit && again !== null && performance.now() < deadlineMs) {
+        await sleep(500)
+        ended = await again()
+      }
+      printed = { ended, again }
       return ended.code === exit ? null : `It ended with ${ended.code}, not ${exit}: ${ended.output}`
     }
 

@@ -22,6 +22,7 @@ import { messageOf, MillraceError } from '../kernel/errors.ts'
 import type { IngestReport } from '../kernel/lake/ingest.ts'
 import { lakeTotals, reconcile } from '../kernel/lake/lake-totals.ts'
 import type { QueryResult } from '../kernel/lake/query.ts'
+import { settledBooks } from '../kernel/lake/settled-books.ts'
 import { spoolBacklog } from '../kernel/lake/spool-backlog.ts'
 import { openLog } from '../kernel/log.ts'
 import type { Signature } from '../kernel/model/signature.ts'
@@ -178,8 +179,10 @@ async function main(options: ControlPlaneOptions): Promise<void> {
         limitRows: limit,
       })
     },
-    reconciliation: async () =>
-      reconcile(await lakeTotals(lakeDir), await spoolBacklog(join(dataDir, 'spool')), Date.now()),
+    reconciliation: () =>
+      settledBooks(async () =>
+        reconcile(await lakeTotals(lakeDir), await spoolBacklog(join(dataDir, 'spool')), Date.now()),
+      ),
     processes: async () => processViews(dataDir),
     clock: rehearsalControl(dataDir, clock),
     facts: {

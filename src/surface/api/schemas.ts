@@ -379,7 +379,11 @@ export const reconciliationSchema = z
     labelsUnmatched: count('Labels without a prediction (yet)'),
     lagMs: durationMs('Age of the oldest record that is not in the lake'),
     manifest: count('Newest manifest of the lake; 0: empty'),
-    agrees: z.boolean().describe('answered = logged + sampled out + dropped, and logged = in the lake + in the spool'),
+    agrees: z
+      .boolean()
+      .describe(
+        'answered = logged + sampled out + dropped, and logged = in the lake + in the spool; a difference counts when it stays',
+      ),
     why: why.nullable().describe('Where it disagrees'),
   })
   .describe('Served = logged = in the lake')

@@ -10,6 +10,8 @@ export default defineConfig({
       {
         test: {
           name: 'fast',
+          // One worker a processor: by itself vitest leaves one idle, which is half of a small machine.
+          maxWorkers: '100%',
           include: ['src/**/*.test.ts', 'examples/**/*.test.ts'],
           exclude: ['**/*.slow.test.ts', '**/node_modules/**'],
           testTimeout: 20_000,

@@ -18,11 +18,13 @@ import {
   type Installation,
 } from './harness.ts'
 import { quickFiles, quickModel, row } from './quick-project.ts'
+import { hasCommand } from '../src/testing/has-command.ts'
 
 /* Places that Millrace can't use, or that fill up under it. */
 
 const isRoot = process.getuid?.() === 0
-const asRoot = isRoot ? '' : ' (needs the right to mount a tmpfs; run it as root)'
+const mayMount = isRoot && hasCommand('mount')
+const asRoot = mayMount ? '' : ' (needs mount and the right to mount a tmpfs; run it as root)'
 
 function mountSmallDisk(sizeBytes: number): { dir: string; remount(how: 'ro' | 'rw'): void; remove(): void } {
   const dir = mkdtempSync(join(tmpdir(), 'mr-disk-'))
@@ -86,7 +88,7 @@ describe('`up` is refused, says what to do, and leaves nothing behind', () => {
     })
   })
 
-  it.skipIf(!isRoot)(`on a data directory of a read-only file system${asRoot}`, async () => {
+  it.skipIf(!mayMount)(`on a data directory of a read-only file system${asRoot}`, async () => {
     const disk = mountSmallDisk(10_000_000)
     try {
       disk.remount('ro')
@@ -118,11 +120,11 @@ describe('`up` is refused, says what to do, and leaves nothing behind', () => {
   })
 })
 
-describe.skipIf(!isRoot)(`a disk that fills up${asRoot}`, () => {
+describe.skipIf(!mayMount)(`a disk that fills up${asRoot}`, () => {
   const DISK_BYTES = 400_000_000
   const MIN_FREE_BYTES = 40_000_000
   const CHUNK_BYTES = 4_000_000
-  const disk = isRoot ? mountSmallDisk(DISK_BYTES) : null
+  const disk = mayMount ? mountSmallDisk(DISK_BYTES) : null
   const ballast = join(disk?.dir ?? '', 'ballast')
   const full = install(
     quickFiles({

@@ -20,6 +20,7 @@ import {
 import type { Block } from './docs/markdown.ts'
 import { matchesOutput } from './docs/masked.ts'
 import { hasPython, pythonForModels, startProject } from './docs/running-project.ts'
+import { hasCommand } from '../src/testing/has-command.ts'
 import type { Ended, RunningProject } from './docs/running-project.ts'
 import { stateMachinesPage } from './docs/state-machines.ts'
 
@@ -31,6 +32,7 @@ import { stateMachinesPage } from './docs/state-machines.ts'
  *   sh run          is run in a project as `millrace init` makes it, up and serving; must end with 0
  *   sh run exit=5   must end with 5
  *   sql run         is run by `millrace lake query`, python run by python3 (skipped where there is none)
+ *                   (the run blocks of a page that calls curl are skipped where there is none)
  *   python          has no syntax error
  *   python file=…   is that file of the page's own project, which is brought up where MILLRACE_TEST_PYTHON can train it
  *   text output     what the block before it printed; numbers, times and ids may differ, `…` stands for anything
@@ -45,6 +47,9 @@ import { stateMachinesPage } from './docs/state-machines.ts'
 const RETRY_MS = 30_000
 const pages = pagesWithSnippets()
 const python = hasPython()
+const curl = hasCommand('curl')
+
+const callsCurl = (block: Block) => block.words.includes('run') && /\bcurl\b/.test(block.text)
 
 function jsonProblem(text: string): string | null {
   try {
@@ -70,11 +75,15 @@ describe('snippets', () => {
     let printed: { ended: Ended; again: (() => Promise<Ended>) | null } | null = null
     /** The block that an output belongs to. */
     let source: Block | null = null
+    const lacksCurl = !curl && blocksOf(page).some(callsCurl)
     for (const block of blocksOf(page)) {
       if (!block.words.includes('output')) source = block
-      const needsPython = source?.language === 'python'
-      it.skipIf(needsPython && !python)(
-        `${page}:${block.line} ${[block.language, ...block.words].join(' ')}`,
+      const lacksPython = !python && source?.language === 'python'
+      // What a page's later blocks print follows from its earlier ones.
+      const isRun = block.words.includes('run') || block.words.includes('output')
+      const aside = lacksCurl && isRun ? ' (install curl to run it)' : ''
+      it.skipIf(lacksPython || (lacksCurl && isRun))(
+        `${page}:${block.line} ${[block.language, ...block.words].join(' ')}${aside}`,
         async () => {
           expect(await problemWith(block)).toBeNull()
         },

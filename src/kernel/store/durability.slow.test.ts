@@ -155,7 +155,7 @@ describe('the embedded database', () => {
     await expect(openStore({ dataDir: join(dataDir, 'file/below') })).rejects.toMatchObject({ code: 'MR_DATA_DIR' })
   })
 
-  const canMount = userInfo().uid === 0 && spawnSync('unshare', ['-m', 'true']).status === 0
+  const canMount = userInfo().uid === 0 && spawnSync('unshare', ['-m', 'sh', '-c', 'command -v mount']).status === 0
   it.skipIf(!canMount)(
     'says clearly that the data directory is read-only, or full (needs root for small file systems)',
     () => {

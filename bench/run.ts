@@ -2,8 +2,11 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { bootstrap } from './figures/bootstrap.ts'
+import { canaries } from './figures/canaries.ts'
+import { drift } from './figures/drift.ts'
 import { freshClone } from './figures/fresh-clone.ts'
 import { ingest } from './figures/ingest.ts'
+import { quietDays } from './figures/quiet-days.ts'
 import { release } from './figures/release.ts'
 import { serving } from './figures/serving.ts'
 import { start } from './figures/start.ts'
@@ -21,7 +24,18 @@ import { describe, writeTable } from './harness/results-table.ts'
  * Exit 0: measured, whether targets are met or not; 1: something could not be measured; 2: no such figure.
  */
 
-const figures: Figure[] = [release, stepOverhead, bootstrap, ingest, start, serving, freshClone]
+const figures: Figure[] = [
+  release,
+  stepOverhead,
+  bootstrap,
+  ingest,
+  drift,
+  start,
+  serving,
+  canaries,
+  quietDays,
+  freshClone,
+]
 /** Above either of them others are at work: the load average when the bench begins, processors busy before a figure. */
 const QUIET = { load: 2, busyProcessors: 0.5 }
 const loadAtStart = loadAverage()

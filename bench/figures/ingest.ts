@@ -100,6 +100,8 @@ function writeSegment(spoolDir: string, sequence: number, requests: number, rows
       atMs,
       latencyMs: 1.5,
       status: 200,
+      trial: null,
+      shadowOf: null,
       request: Buffer.from(JSON.stringify({ inputs: columns.map((name) => tensor(name, feature)) })),
       response: Buffer.from(
         JSON.stringify({ model_name: 'trees', model_version: '1', outputs: [tensor('probability', score)] }),

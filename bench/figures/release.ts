@@ -154,7 +154,7 @@ function project(releases: number): Record<string, string | Uint8Array> {
         holdout: 'holdout.csv',
         params: { number: 0 },
         train: { run: 'cp "models/$MILLRACE_PARAM_NUMBER.onnx" "$MILLRACE_MODEL_DIR/model.onnx"', args: false },
-        release: { when: 'always' },
+        release: { when: 'always', strategy: 'immediate' },
       },
     },
   }

@@ -1,6 +1,8 @@
+import { checkLoop } from './check-loop.ts'
+import { duplicates, finding } from './finding.ts'
+import type { Finding } from './finding.ts'
 import { lossesOf, metricsOf } from './metrics.ts'
 import { gateDefaults, neededBy, toInputSource, writtenSteps } from './normalise.ts'
-import type { Finding } from './problems.ts'
 import type { WrittenModel, WrittenProject, WrittenStep } from './schema.ts'
 import type { Path } from './schema-tree.ts'
 import { nearest } from './suggest.ts'
@@ -14,14 +16,14 @@ export function checkProject(project: WrittenProject): Finding[] {
       : []),
     ...checkGateway(project.gateway),
     ...checkEndpoints(models),
-    ...models.flatMap(([name, model]) => checkModel(name, model)),
+    ...models.flatMap(([name, model]) => checkModel(name, model, Object.keys(project.models))),
   ]
 }
 
 /** Names that the lake uses for itself: each model is a view of its own beside these. */
 const namesOfTheLake = ['predictions', 'labels']
 
-function checkModel(name: string, model: WrittenModel): Finding[] {
+function checkModel(name: string, model: WrittenModel, models: string[]): Finding[] {
   const at: Path = ['models', name]
   return [
     ...(namesOfTheLake.includes(name)
@@ -30,7 +32,7 @@ function checkModel(name: string, model: WrittenModel): Finding[] {
     ...checkColumns(at, model),
     ...checkSteps(at, model),
     ...checkVariables([...at, 'params'], 'PARAM', model.params),
-    ...checkTriggers(at, model),
+    ...checkLoop(at, model, models),
     ...checkMetrics(at, model),
     ...checkComparison(at, model),
   ]
@@ -156,13 +158,6 @@ function checkVariables(at: Path, kind: 'PARAM' | 'INPUT', named: Record<string,
   })
 }
 
-function checkTriggers(at: Path, model: WrittenModel): Finding[] {
-  const again = duplicates(model.on.map((trigger) => trigger.newData))
-  return again.map((i) =>
-    finding([...at, 'on', i, 'newData'], 'is watched by an earlier trigger too', 'remove one of them.'),
-  )
-}
-
 function checkMetrics(at: Path, model: WrittenModel): Finding[] {
   return Object.entries(model.gate.metrics).flatMap(([metric, bound]) => {
     const path = [...at, 'gate', 'metrics', metric]
@@ -234,13 +229,4 @@ function checkComparison(at: Path, model: WrittenModel): Finding[] {
 function rangeText(lowest: number, highest: number): string {
   if (highest === Infinity) return `at ${lowest} or above`
   return lowest === -Infinity ? `at ${highest} or below` : `between ${lowest} and ${highest}`
-}
-
-/** Indices of the items that were there before. */
-function duplicates(items: readonly string[]): number[] {
-  return items.flatMap((item, i) => (items.indexOf(item) < i ? [i] : []))
-}
-
-function finding(path: Path, message: string, fix: string): Finding {
-  return { path, message, fix }
 }

@@ -43,6 +43,19 @@ export class ConfigNotFoundError extends MillraceError {
   }
 }
 
+/** Something is there, or may be, that can't be looked at. */
+export class ConfigUnreadableError extends MillraceError {
+  constructor(looked: string, cause: Error) {
+    super({
+      code: 'MR_CONFIG_UNREADABLE',
+      kind: 'invalid',
+      message: `The configuration at ${looked} can't be read: ${cause.message}.`,
+      fix: 'See that the path is right, and that you may read it and the folders above it.',
+      cause,
+    })
+  }
+}
+
 /** Two configuration files, of which only one could count. */
 export class ConfigAmbiguousError extends MillraceError {
   constructor(folder: string, found: readonly string[]) {

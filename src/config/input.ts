@@ -34,6 +34,8 @@ export interface ProjectInput {
     /** With less free disk than this, nothing new is started and nothing is written that can wait. Default `'200MB'`. */
     minFree?: Size
   }
+  /** Where alerts go besides `millrace alerts`. */
+  alerts?: AlertsInput
   /** Globs of files that are no code: left out of the snapshot that each run works in. */
   snapshotIgnore?: string[]
 }
@@ -73,6 +75,11 @@ export interface ModelInput {
   release?: ReleaseInput
   serving?: ServingInput
   log?: LogInput
+  monitors?: MonitorsInput
+  /** When a version goes. What is in use never does. */
+  retirement?: RetirementInput
+  /** What is promised, with defaults from `importance`: an objective, `false`, or more of it. */
+  slos?: ServiceLevelsInput
   /** The name that clients call. Default: the model's name. */
   endpoint?: string
   /** Default `'normal'`. */
@@ -112,15 +119,56 @@ export interface StepInput {
  */
 export type EnvironmentInput = 'inherit' | { python: string; lock: string } | { node: string; lock: string }
 
+export type TriggerInput = NewDataTriggerInput | CronTriggerInput | AlarmTriggerInput
+
 /** @example { newData: 'data/weeks/*.parquet', atLeast: 2 } */
-export interface TriggerInput {
+export interface NewDataTriggerInput {
   /** Glob, relative to the configuration file: train when files that match are new or changed. */
   newData: string
+  /** Shown by `millrace triggers`. Default: `newData-1` and so on. */
+  name?: string
   /** So many files must be new or changed. Default 1. */
   atLeast?: number
   /** A file counts once its size and time have not changed for so long. Default `'5s'`. */
   settle?: Duration
 }
+
+/** @example { cron: '0 3 * * 1', timeZone: 'Europe/Berlin' } */
+export interface CronTriggerInput {
+  /** Minute, hour, day of the month, month, day of the week, as crontab(5) has them: `'0 3 * * 1'` is Mondays at 3. */
+  cron: string
+  /** Default: `cron-1` and so on. */
+  name?: string
+  /** IANA name. Default `'UTC'`. */
+  timeZone?: string
+  /** Of the times that passed while Millrace was down or the trigger paused: none, the last (default), or each. */
+  catchUp?: 'none' | 'last' | 'all'
+  /** Also while a run of the model is open. Default false: that time is skipped. */
+  overlap?: boolean
+}
+
+/** Train when a monitor raises its alarm. @example { alarm: ['drift', 'quality'], coolDown: '2d' } */
+export interface AlarmTriggerInput {
+  /** Which monitors, or `'any'`. */
+  alarm: 'any' | MonitorName[]
+  /** Default: `alarm-1` and so on. */
+  name?: string
+  /** Does not fire again within this. Default `'1d'`. */
+  coolDown?: Duration
+  /** At most so many in 24 hours. Default 1. */
+  perDay?: number
+}
+
+export type MonitorName =
+  | 'drift'
+  | 'predictionDrift'
+  | 'missing'
+  | 'unseen'
+  | 'predictedActual'
+  | 'quality'
+  | 'traffic'
+  | 'silence'
+  | 'modelAge'
 
 export type BinaryMetric =
   | 'auc'
@@ -157,6 +205,13 @@ export interface GateInput {
   minRows?: number
   /** The same for values of `cluster`. Default 10. */
   minClusters?: number
+  /** How far the newest versions lie apart on the holdout of today: whether training gives the same model twice. */
+  stability?: {
+    /** So many of the newest versions, the new one included. Default 5. */
+    versions?: number
+    /** Largest standard deviation of their mean losses. Default: 4 × `margin` where there is one. `false`: told only. */
+    maxSpread?: number | false
+  }
 }
 
 export interface ReleaseInput {
@@ -165,8 +220,13 @@ export interface ReleaseInput {
    * `millrace release`; `{ staleAfter: '7d' }`: when better, and also when the champion is older than that.
    */
   when?: 'better' | 'always' | 'manual' | { staleAfter: Duration }
-  /** The whole traffic at once, with the previous version kept warm. */
-  strategy?: 'immediate'
+  /**
+   * `'canary'` (default): by growing shares, each compared with the champion that serves beside it; `'shadow'`: copies of
+   * the traffic first, then the canary; `'immediate'`: all traffic at once. A first version takes all at once.
+   */
+  strategy?: 'canary' | 'shadow' | 'immediate'
+  canary?: CanaryInput
+  shadow?: ShadowInput
   /** The check of a started version before it gets traffic. */
   preflight?: {
     /** Holdout rows that are sent through the server and compared with the evaluation. Default 100. */
@@ -176,6 +236,54 @@ export interface ReleaseInput {
     /** Default `'60s'`. */
     timeout?: Duration
   }
+}
+
+/** @example { weights: [5, 25, 50], soak: '30m', minRequests: 500 } */
+export interface CanaryInput {
+  /** Shares of the traffic in growing order, with the time that each lasts at least. Or use `weights` and `soak`. */
+  steps?: {
+    /** Percent. */
+    weight: number
+    /** Default: the canary's. */
+    soak?: Duration
+  }[]
+  /** Percentages in growing order. Default `[10, 50]`. */
+  weights?: number[]
+  /** Each step lasts so long at least. Default `'10m'`. */
+  soak?: Duration
+  /** Requests that the new version must have answered within a step. Default 100. */
+  minRequests?: number
+  /** Labelled requests of the new version before it is promoted. Default 0: labels are not waited for. */
+  minLabels?: number
+  /** Then it is held, and a person is asked. Default `'1d'`. */
+  maxTime?: Duration
+  /** Chance of rolling back a version that is no worse, over the whole canary. Default 0.01. */
+  alpha?: number
+  /** What counts as harm when it is proven. */
+  margins?: {
+    /** The error rate may be so many times the champion's. Default 1. */
+    errors?: number
+    /** So may the latencies p50 and p99. Default 1.5. */
+    latency?: number
+    /** Largest population stability index between the predictions of the two. Default 0.25. */
+    predictionShift?: number
+    /** How much worse the loss may be. Default: the gate's margin where that is for non-inferiority, else 0. */
+    loss?: number
+  }
+}
+
+/** Copies of live requests, whose answers are compared and thrown away. */
+export interface ShadowInput {
+  /** Percent of the requests that are copied. Default 100. */
+  share?: number
+  /** Lasts so long at least. Default `'10m'`. */
+  soak?: Duration
+  /** Copies that must have been answered. Default 100. */
+  minRequests?: number
+  /** Copies that must have a label. Default 0. */
+  minLabels?: number
+  /** Then it is held, and a person is asked. Default `'1d'`. */
+  maxTime?: Duration
 }
 
 export interface ServingInput {
@@ -189,6 +297,11 @@ export interface ServingInput {
   drain?: Duration
   /** Rows that one session run may take. Default 1024. */
   maxBatchRows?: number
+  /**
+   * What is answered where no version can, or while the endpoint is disabled: an error (default), the same outputs for
+   * every row, or a version that is kept warm.
+   */
+  fallback?: 'error' | { constant: Record<string, number | string | boolean> } | { version: string }
 }
 
 export interface LogInput {
@@ -197,3 +310,190 @@ export interface LogInput {
   /** Percent of requests that are logged. Default 100. */
   sample?: number
 }
+
+/** Every monitor is on unless it says otherwise: `false` turns it off. */
+export interface MonitorsInput {
+  /** Length of a window. Windows follow each other from midnight UTC. Default `'1d'`. */
+  window?: Duration
+  /** Labels that come later than this after the prediction are not waited for. Default `'1d'`. */
+  labelDelay?: Duration
+  /** Inputs against the baseline profile. */
+  drift?:
+    | boolean
+    | ({
+        /** Largest population stability index. Default 0.25. */
+        psi?: number
+      } & ColumnMonitorInput)
+  /** Predictions against the baseline profile. */
+  predictionDrift?:
+    | boolean
+    | ({
+        /** Largest population stability index. Default 0.25. */
+        psi?: number
+      } & SampleMonitorInput)
+  /** Missing values of an input. */
+  missing?:
+    | boolean
+    | ({
+        /** Largest rise of their share over the baseline profile's. Default 0.05. */
+        moreBy?: number
+      } & ColumnMonitorInput)
+  /** Values of an input that the baseline profile does not know. */
+  unseen?:
+    | boolean
+    | ({
+        /** Their largest share. Default 0.05. */
+        share?: number
+      } & ColumnMonitorInput)
+  /** Sum of the predictions divided by the sum of the labels. */
+  predictedActual?:
+    | boolean
+    | ({
+        /** Neither above this nor below 1 divided by it. Default 1.25. */
+        ratio?: number
+      } & SampleMonitorInput)
+  /** Mean loss on labelled predictions against the evaluation's. */
+  quality?:
+    | boolean
+    | ({
+        /** Largest rise, in units of the gate's loss. Default 0.05 log loss, 0.02 Brier; for others it must be said. */
+        worseBy?: number
+      } & SampleMonitorInput)
+  /** Requests per window. Off unless declared. */
+  traffic?:
+    | false
+    | ({
+        /** Fewer are too few. */
+        min?: number
+        /** More are too many. */
+        max?: number
+      } & WindowMonitorInput)
+  /** No request at all. Off unless declared. */
+  silence?:
+    | false
+    | ({
+        /** For so long. */
+        after: Duration
+      } & AnyMonitorInput)
+  /** An old champion. Off unless declared. */
+  modelAge?:
+    | false
+    | ({
+        /** Trained longer ago than this. */
+        after: Duration
+      } & AnyMonitorInput)
+}
+
+export interface AnyMonitorInput {
+  /** What is done about its alarm besides telling. Default `'tell'`. */
+  then?: 'tell' | 'retrain' | 'rollBack' | 'freeze'
+  /** Default `'warning'`. */
+  severity?: 'info' | 'warning' | 'critical'
+  /** A line for whoever reads the alert. */
+  runbook?: string
+}
+
+export interface WindowMonitorInput extends AnyMonitorInput {
+  /** Bad windows in a row that raise the alarm. Default 2. */
+  raiseAfter?: number
+  /** Good windows in a row that clear it. Default 2. */
+  clearAfter?: number
+}
+
+export interface SampleMonitorInput extends WindowMonitorInput {
+  /** With fewer rows (or labels) a window says nothing. Default 200. */
+  minRows?: number
+  /** Chance must be excluded at this level. Default 0.001. */
+  alpha?: number
+}
+
+export interface ColumnMonitorInput extends SampleMonitorInput {
+  /** Default: every input. */
+  columns?: string[]
+}
+
+/** @example { keepLast: 10, idle: '14d', deleteAfter: '30d' } */
+export interface RetirementInput {
+  /** Of the versions out of service the newest so many stay, whatever else is said. Default 5. */
+  keepLast?: number
+  /** Propose what is older. Default `false`. */
+  maxAge?: Duration | false
+  /** Propose what nobody called for so long, and for twice its longest gap between calls. Default `'7d'`. */
+  idle?: Duration | false
+  /** Propose what was superseded and is neither champion nor previous. Default true. */
+  superseded?: boolean
+  /** What is stopped and cold is deleted after this. Default `'90d'`. */
+  deleteAfter?: Duration
+  /** A version called by its number counts as used for so long. Default `'30d'`. */
+  pin?: Duration
+  /** Measure what is in service again on the newest labelled window, and propose what falls below a constant's loss. */
+  outdated?:
+    | false
+    | {
+        /** Default `'7d'`. */
+        window?: Duration
+        /** With fewer labelled rows nothing is said. Default 500. */
+        minRows?: number
+        /** Worse than the constant by more than this, in units of the gate's loss. Default 0. */
+        margin?: number
+      }
+}
+
+/** @example { availability: 0.999, latency: { objective: 0.99, within: '100ms' }, modelAge: false } */
+export interface ServiceLevelsInput {
+  /** Runs that start in time after their trigger was due. */
+  triggerPunctuality?: TimedLevelInput
+  /** Runs that succeed. Spent: automatic release freezes. */
+  runSuccess?: LevelInput
+  /** Evaluations that come to a verdict. Spent: automatic release freezes. */
+  evaluationValidity?: LevelInput
+  /** From the end of training to the first answer of the new version. */
+  leadTime?: TimedLevelInput
+  /** Requests answered without failure. */
+  availability?: LevelInput
+  /** Requests answered in time; `within` is one of 1, 2, 5, 10, 20, 50, 100, 200, 500 ms, 1, 2, 5, 10 s. */
+  latency?: TimedLevelInput
+  /** How far the prediction log lags behind, looked at every five minutes. */
+  logLag?: TimedLevelInput
+  /** How late monitors evaluate a complete window, looked at every hour. */
+  monitorFreshness?: TimedLevelInput
+  /** How long ago the champion was trained, looked at every hour. */
+  modelAge?: TimedLevelInput
+  /** Retired versions that nobody had to bring back. */
+  retirementSafety?: LevelInput
+}
+
+/** An objective, a share above 0 and below 1; `false`: not measured against one. */
+export type LevelInput = false | number | LevelDetails
+
+export type TimedLevelInput =
+  | false
+  | number
+  | (LevelDetails & {
+      /** What takes longer is bad. */
+      within?: Duration
+    })
+
+export interface LevelDetails {
+  objective?: number
+  /** Default `'30d'`. */
+  window?: Duration
+  /** What a spent budget does: tell, or freeze automatic release until it is back. */
+  then?: 'tell' | 'freeze'
+}
+
+/** @example { webhook: 'https://hooks.example/millrace' } */
+export interface AlertsInput {
+  /** Gets a POST with JSON for each alert that fires or is resolved. */
+  webhook?: WebhookInput | WebhookInput[]
+}
+
+export type WebhookInput =
+  | string
+  | {
+      url: string
+      /** Default `'warning'`. */
+      minSeverity?: 'info' | 'warning' | 'critical'
+      /** Default `'5s'`. */
+      timeout?: Duration
+    }

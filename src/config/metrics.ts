@@ -32,3 +32,6 @@ export const lossesOf: Record<Task, readonly LossName[]> = {
  * so that no number fits all: there a margin must be declared.
  */
 export const defaultMargin: Partial<Record<LossName, number>> = { logLoss: 0.005, brier: 0.002 }
+
+/** Rise of the mean loss over the evaluation's that the quality monitor takes for a change where the user did not say. */
+export const defaultQuality: Partial<Record<LossName, number>> = { logLoss: 0.05, brier: 0.02 }

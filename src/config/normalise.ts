@@ -1,14 +1,15 @@
 import { defaultMargin, lossesOf } from './metrics.ts'
-import type {
-  DataSource,
-  EnvironmentConfig,
-  GateConfig,
-  ModelConfig,
-  Project,
-  ReleaseConfig,
-  StepConfig,
-  TriggerConfig,
-} from './project.ts'
+import {
+  toAlerts,
+  toFallback,
+  toMonitors,
+  toRelease,
+  toRetirement,
+  toServiceLevels,
+  toStability,
+  toTriggers,
+} from './normalise-loop.ts'
+import type { DataSource, EnvironmentConfig, GateConfig, ModelConfig, Project, StepConfig } from './project.ts'
 import type { WrittenModel, WrittenProject, WrittenStep } from './schema.ts'
 
 /**
@@ -22,11 +23,14 @@ export function toProject(written: WrittenProject, root: string): Project {
     snapshotIgnore: written.snapshotIgnore,
     gateway: { host: written.gateway.host, port: written.gateway.port },
     storage: { minFreeBytes: written.storage.minFree },
+    alerts: toAlerts(written.alerts),
     models: Object.entries(written.models).map(([name, model]) => toModel(name, model)),
   }
 }
 
 function toModel(name: string, model: WrittenModel): ModelConfig {
+  const gate = toGate(model)
+  const monitors = toMonitors(model.monitors, gate.loss)
   return {
     name,
     endpoint: model.endpoint ?? name,
@@ -38,18 +42,22 @@ function toModel(name: string, model: WrittenModel): ModelConfig {
     trainingRows: model.trainingRows === undefined ? null : toSource(model.trainingRows),
     features: model.features ?? null,
     scoreOutput: model.scoreOutput ?? null,
-    triggers: model.on.map(toTrigger),
+    triggers: toTriggers(model, monitors.monitors),
     pipeline: { steps: toSteps(model), params: model.params, seed: model.seed },
-    gate: toGate(model),
-    release: toRelease(model.release),
+    gate,
+    release: toRelease(model.release, gate),
     serving: {
       replicas: model.serving.replicas,
       timeoutMs: model.serving.timeout,
       bodyLimitBytes: model.serving.maxBody,
       drainMs: model.serving.drain,
       maxBatchRows: model.serving.maxBatchRows,
+      fallback: toFallback(model.serving.fallback),
     },
     log: { mode: model.log.mode, samplePercent: model.log.sample },
+    monitors,
+    retirement: toRetirement(model.retirement),
+    serviceLevels: toServiceLevels(model),
   }
 }
 
@@ -107,26 +115,16 @@ function toSteps(model: WrittenModel): StepConfig[] {
 
 function toGate(model: WrittenModel): GateConfig {
   const bounds = Object.entries(model.gate.metrics)
+  const compared = gateDefaults(model)
   return {
     thresholds: bounds.map(([metric, bound]) => ({ metric, min: bound?.min ?? null, max: bound?.max ?? null })),
-    ...gateDefaults(model),
+    ...compared,
     alpha: model.gate.alpha,
     resamples: model.gate.resamples,
     cluster: model.gate.cluster ?? null,
     minRows: model.gate.minRows,
     minClusters: model.gate.minClusters,
-  }
-}
-
-function toRelease(release: WrittenModel['release']): ReleaseConfig {
-  const { rows, tolerance, timeout } = release.preflight
-  return {
-    when:
-      typeof release.when === 'string'
-        ? { kind: release.when }
-        : { kind: 'staleAfter', ageMs: release.when.staleAfter },
-    strategy: release.strategy,
-    preflight: { goldenRows: rows, tolerance, timeoutMs: timeout },
+    stability: toStability(model.gate.stability, compared.margin),
   }
 }
 
@@ -137,8 +135,4 @@ function toEnvironment(written: WrittenModel['environment']): EnvironmentConfig 
 
 function toSource(written: string | { sql: string }): DataSource {
   return typeof written === 'string' ? { kind: 'file', path: written } : { kind: 'sql', sql: written.sql }
-}
-
-function toTrigger(written: { newData: string; atLeast: number; settle: number }): TriggerConfig {
-  return { kind: 'newData', path: written.newData, settleMs: written.settle, minFiles: written.atLeast }
 }

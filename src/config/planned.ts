@@ -1,13 +1,8 @@
 /**
  * Fields and values that the product has in its plan and not in this version. They are refused by name, so that nobody
- * believes a monitor or a canary to be at work that isn't.
+ * believes a check to be at work that isn't.
  */
 const fields = new Set([
-  'cron',
-  'schedule',
-  'webhook',
-  'drift',
-  'catchUp',
   'backfill', // triggers
   'cache',
   'resources',
@@ -21,14 +16,8 @@ const fields = new Set([
   'secrets',
   'runtime', // pipelines
   'slices',
-  'stability',
   'anchor',
-  'latency',
   'budget', // gate
-  'canary',
-  'shadow',
-  'soak',
-  'ramp',
   'join',
   'rebuild', // release
   'packaging',
@@ -36,7 +25,6 @@ const fields = new Set([
   'server',
   'prepare',
   'enrich',
-  'fallback',
   'autoscale',
   'targetConcurrency', // serving
   'route',
@@ -49,22 +37,6 @@ const fields = new Set([
   'redact',
   'redaction',
   'retention', // prediction log
-  'monitor',
-  'monitors',
-  'alerts',
-  'alert',
-  'labelDelay',
-  'quality', // monitoring
-  'retire',
-  'retirement',
-  'removal',
-  'keep',
-  'keepLast',
-  'maxAge', // retirement
-  'slo',
-  'slos',
-  'serviceLevels',
-  'errorBudget', // service levels
   'overlays',
   'environments',
   's3',
@@ -76,7 +48,7 @@ const fields = new Set([
 
 const values: Record<string, readonly string[]> = {
   task: ['multiclass', 'classification', 'ranking', 'quantile', 'forecast'],
-  strategy: ['canary', 'shadow', 'join'],
+  strategy: ['join'],
   environment: ['image', 'docker', 'conda'],
 }
 

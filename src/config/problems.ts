@@ -1,17 +1,11 @@
 import type { z } from 'zod'
+import type { Finding } from './finding.ts'
 import { isPlannedField, isPlannedValue, plannedMessage } from './planned.ts'
 import { projectSchema } from './schema.ts'
 import { nameRule, variableRule } from './schema-fields.ts'
 import { exampleAt, fieldNamesAt, listFields } from './schema-tree.ts'
 import type { Path } from './schema-tree.ts'
 import { nearest, safeName } from './suggest.ts'
-
-/** What is wrong, before it is known where in the file that is. */
-export interface Finding {
-  path: Path
-  message: string
-  fix: string
-}
 
 type Issue = z.core.$ZodIssue
 
@@ -58,17 +52,25 @@ function findingsOf(issue: Issue, written: unknown): Finding[] {
 
 /**
  * A union complains once for each of its forms. Of these the one counts that the user seems to have meant: the only one
- * that takes this kind of value at all, or the one with the fewest complaints.
+ * that takes this kind of value at all, the one whose required fields are there, or that with the fewest complaints.
  */
 function insideUnion(issue: Extract<Issue, { code: 'invalid_union' }>, value: unknown): Issue[] {
   const own = { ...issue, code: 'custom', input: undefined } as Issue
+  const missingIn = (form: Issue[]) => form.filter((inner) => isMissing(inner, value)).length
+  const order = (a: Issue[], b: Issue[]) => missingIn(a) - missingIn(b) || a.length - b.length
   const meant = issue.errors
     .filter((form) => !form.some((inner) => inner.path.length === 0 && isWholeMismatch(inner, value)))
-    .sort((a, b) => a.length - b.length)
+    .sort(order)
   const [best, second] = meant
   if (best === undefined) return [own]
-  if (second !== undefined && second.length === best.length) return sharedUnknownKeys(issue, meant) ?? [own]
+  if (second !== undefined && order(best, second) === 0) return sharedUnknownKeys(issue, meant) ?? [own]
   return best.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }) as Issue)
+}
+
+function isMissing(inner: Issue, value: unknown): boolean {
+  return (
+    inner.code !== 'unrecognized_keys' && inner.path.length === 1 && valueAt(value, inner.path as Path) === undefined
+  )
 }
 
 function isWholeMismatch(inner: Issue, value: unknown): boolean {
@@ -96,10 +98,13 @@ function unknownField(path: Path, key: string): Finding {
   return { path: at, message: notAField, fix: `remove it, or use one of ${known.join(', ')}.` }
 }
 
+/** Paths of all fields; listed once, when the first advice is needed. */
+let allPaths: string[] | null = null
+const knownPaths = () => (allPaths ??= listFields(projectSchema).map((field) => field.path))
+
 /** Where a field of this name belongs, near the path where it was written. */
 function homeOf(key: string, path: Path): string | null {
-  const homes = listFields(projectSchema)
-    .map((field) => field.path)
+  const homes = knownPaths()
     .filter((candidate) => candidate.endsWith(`.${key}`) || candidate === key)
     .map((candidate) =>
       candidate

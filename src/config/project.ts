@@ -14,6 +14,7 @@ export interface Project {
   snapshotIgnore: string[]
   gateway: { host: string; port: number }
   storage: { minFreeBytes: number }
+  alerts: AlertsConfig
   models: ModelConfig[]
 }
 
@@ -42,7 +43,17 @@ export interface ModelConfig {
   release: ReleaseConfig
   serving: ServingConfig
   log: LogConfig
+  monitors: MonitorsConfig
+  retirement: RetirementConfig
+  serviceLevels: ServiceLevelConfig[]
 }
+
+/** Where alerts of every model go, besides `millrace alerts`. */
+export interface AlertsConfig {
+  webhooks: { url: string; minSeverity: Severity; timeoutMs: number }[]
+}
+
+export type Severity = 'info' | 'warning' | 'critical'
 
 /**
  * Files are Parquet or CSV by their ending, globs allowed. SQL is DuckDB's, run at the project's root over files and
@@ -50,14 +61,43 @@ export interface ModelConfig {
  */
 export type DataSource = { kind: 'file'; path: string } | { kind: 'sql'; sql: string }
 
-export type TriggerConfig = {
+/** `name` is unique within a model: the user's, else its kind and its place among those of its kind, `cron-1`. */
+export type TriggerConfig = NewDataTrigger | CronTrigger | AlarmTrigger
+
+export interface NewDataTrigger {
   kind: 'newData'
+  name: string
   /** Glob relative to `root`. */
   path: string
   /** A file counts once its size and time have not changed for so long. */
   settleMs: number
   /** Fires when at least so many files are new or changed since the last firing. */
   minFiles: number
+}
+
+export interface CronTrigger {
+  kind: 'cron'
+  name: string
+  /** Five fields as crontab(5) has them, in calendar time. */
+  cron: string
+  /** IANA name, `UTC` unless said. */
+  timeZone: string
+  /** What of the times that passed while Millrace was down or the trigger was paused: nothing, the last, or each. */
+  catchUp: 'none' | 'last' | 'all'
+  /** False: not while a run of the model is open; that time is skipped, and said. */
+  overlap: boolean
+}
+
+/** Trains when a monitor of this model raises its alarm. */
+export interface AlarmTrigger {
+  kind: 'alarm'
+  name: string
+  /** Names of monitors; empty: any. */
+  monitors: string[]
+  /** Calendar time after a firing in which it does not fire again. */
+  coolDownMs: number
+  /** At most so many in 24 hours of calendar time. */
+  perDay: number
 }
 
 export interface PipelineConfig {
@@ -112,6 +152,13 @@ export interface GateConfig {
   /** Fewer rows (or clusters) than this: inconclusive. */
   minRows: number
   minClusters: number
+  /** Spread of the last versions on the current holdout. */
+  stability: {
+    /** So many of the newest versions, the new one included, are measured on the current holdout. */
+    versions: number
+    /** Largest standard deviation of their mean losses, in units of the loss; null: told, never judged. */
+    maxSpread: number | null
+  }
 }
 
 export type LossName = 'logLoss' | 'brier' | 'squaredError' | 'absoluteError'
@@ -119,9 +166,147 @@ export type LossName = 'logLoss' | 'brier' | 'squaredError' | 'absoluteError'
 export interface ReleaseConfig {
   /** `better`: proven better than the champion; `staleAfter`: also when the champion is older; `always`; `manual`. */
   when: { kind: 'better' } | { kind: 'staleAfter'; ageMs: number } | { kind: 'always' } | { kind: 'manual' }
-  strategy: 'immediate'
+  /** `immediate`: all traffic at once; `canary`: by growing shares; `shadow`: copies first, then the canary. */
+  strategy: 'immediate' | 'canary' | 'shadow'
+  canary: CanaryConfig
+  shadow: ShadowConfig
   preflight: { goldenRows: number; tolerance: number; timeoutMs: number }
 }
+
+/** How the challenger is judged against the champion that serves beside it. Times are real time. */
+export interface CanaryConfig {
+  /** In order, growing, each below 100: after the last comes all traffic. */
+  steps: { weightPercent: number; soakMs: number }[]
+  /** Requests that the challenger must have answered within a step. */
+  minRequests: number
+  /** Labelled requests of the challenger over the whole canary before it may be promoted; 0: labels are not waited for. */
+  minLabels: number
+  /** Of the whole canary; then it is held and a person is asked. */
+  maxTimeMs: number
+  /** Chance of rolling back a challenger that is no worse, over the whole canary and all of its looks. */
+  alpha: number
+  margins: {
+    /** Relative: the challenger's error rate may be so many times the champion's, at least 1. */
+    errors: number
+    /** Relative, of p50 and p99, at least 1. */
+    latency: number
+    /** Largest population stability index of the predictions of the two arms. */
+    predictionShift: number
+    /** In units of the gate's loss. */
+    loss: number
+  }
+}
+
+export interface ShadowConfig {
+  /** Share of the live requests that are copied. */
+  sharePercent: number
+  soakMs: number
+  minRequests: number
+  minLabels: number
+  maxTimeMs: number
+}
+
+export type MonitorKind =
+  | 'drift' // PSI of an input against the baseline profile
+  | 'predictionDrift' // PSI of the predictions
+  | 'missing' // share of missing values of an input
+  | 'unseen' // share of values of an input that the baseline profile does not know
+  | 'predictedActual' // sum of predictions ÷ sum of labels
+  | 'quality' // mean loss on matured labels against the evaluation's
+  | 'traffic' // requests per window: too many, too few
+  | 'silence' // no request for so long
+  | 'modelAge' // since the champion was trained
+
+/** What a monitor does about its alarm besides telling. */
+export type MonitorResponse = 'tell' | 'retrain' | 'rollBack' | 'freeze'
+
+export interface MonitorsConfig {
+  /** Calendar time; windows follow each other without gaps or overlap, from midnight UTC. */
+  windowMs: number
+  /** Labels that come later than this after the prediction are not waited for (calendar). */
+  labelDelayMs: number
+  /** Those that are on. */
+  monitors: MonitorConfig[]
+}
+
+export interface MonitorConfig {
+  /** Unique within the model: its kind. */
+  name: MonitorKind
+  /**
+   * By kind: PSI; PSI; increase of the share; the share; largest ratio (and 1 ÷ it); increase of the mean loss;
+   * null; milliseconds; milliseconds.
+   */
+  limit: number | null
+  /** `traffic` only, requests per window; null: no bound. */
+  min: number | null
+  max: number | null
+  /** Rows (or labels) without which a window says nothing. */
+  minRows: number
+  /** Chance must be excluded at this level before an effect counts. */
+  alpha: number
+  /** Columns to watch; empty: every input. */
+  columns: string[]
+  severity: Severity
+  response: MonitorResponse
+  /** Bad windows in a row that raise the alarm, good ones in a row that clear it. */
+  raiseAfter: number
+  clearAfter: number
+  /** A line for whoever reads the alert. */
+  runbook: string | null
+}
+
+/** When a version goes. All times are calendar time. The in-use guard stands above all of it. */
+export interface RetirementConfig {
+  /** Of the versions that are out of service, so many of the newest stay whatever the other policies say. */
+  keepLast: number
+  /** null: age alone proposes nothing. */
+  maxAgeMs: number | null
+  /** A version that nobody called for so long, and for twice its longest gap between calls. */
+  idleMs: number | null
+  /** Propose what was superseded and is neither champion nor previous. */
+  superseded: boolean
+  /** Cold versions are deleted after this. */
+  deleteAfterMs: number
+  /** A version that was called by its number counts as used for so long. */
+  pinMs: number
+  outdated: {
+    /** Labelled window on which the versions in service are measured again. */
+    windowMs: number
+    minRows: number
+    /** Mean loss above that of a constant by more than this falls below the floor, in units of the gate's loss. */
+    margin: number
+  } | null
+}
+
+export type ServiceLevelName =
+  | 'triggerPunctuality'
+  | 'runSuccess'
+  | 'evaluationValidity'
+  | 'leadTime'
+  | 'availability'
+  | 'latency'
+  | 'logLag'
+  | 'monitorFreshness'
+  | 'modelAge'
+  | 'retirementSafety'
+
+export interface ServiceLevelConfig {
+  name: ServiceLevelName
+  /** Share of good events, 0 … 1. */
+  objective: number
+  /** What makes an event good, where it is a duration: at most so many ms. Null where it is yes or no. */
+  thresholdMs: number | null
+  windowMs: number
+  /** What a spent budget does: `tell`, or `freeze` automatic release. */
+  effect: 'tell' | 'freeze'
+}
+
+/** What an endpoint answers where no live version can, or while it is disabled. */
+export type FallbackConfig =
+  | { kind: 'error' }
+  | { kind: 'constant'; outputs: Record<string, number | string | boolean> }
+  /** `late-flight@3`; it is kept warm. */
+  | { kind: 'version'; version: string }
 
 export interface ServingConfig {
   replicas: number
@@ -130,6 +315,7 @@ export interface ServingConfig {
   drainMs: number
   /** Rows that one session run may take. */
   maxBatchRows: number
+  fallback: FallbackConfig
 }
 
 export interface LogConfig {

@@ -4,7 +4,7 @@ import type { Outcome } from './evaluate.ts'
 import { mapCode, positionInStack } from './locate-code.ts'
 import type { CodeMap } from './locate-code.ts'
 import type { Locate, Position } from './position.ts'
-import type { Finding } from './problems.ts'
+import type { Finding } from './finding.ts'
 
 /** A file's plain value with the places of its fields, or what kept it from having one. */
 export type ReadFile = { kind: 'value'; value: unknown; locate: Locate } | { kind: 'broken'; problems: Broken[] }

@@ -20,6 +20,21 @@ const refusals = (written: unknown): string[] => {
 }
 const modelRefusals = (model: object) => refusals({ name: 'p', models: { m: model } })
 
+const DAY_MS = 86_400_000
+const usual = {
+  min: null,
+  max: null,
+  minRows: 200,
+  alpha: 0.001,
+  columns: [],
+  severity: 'warning',
+  response: 'tell',
+  raiseAfter: 2,
+  clearAfter: 2,
+  runbook: null,
+}
+const month = { windowMs: 30 * DAY_MS, effect: 'tell' }
+
 describe('defaults', () => {
   it('asks for nothing but a name and a training command', () => {
     expect(modelOf({ train: 'python train.py' })).toEqual({
@@ -64,14 +79,67 @@ describe('defaults', () => {
         cluster: null,
         minRows: 200,
         minClusters: 10,
+        stability: { versions: 5, maxSpread: 0.02 },
       },
       release: {
         when: { kind: 'better' },
-        strategy: 'immediate',
+        strategy: 'canary',
+        canary: {
+          steps: [
+            { weightPercent: 10, soakMs: 600_000 },
+            { weightPercent: 50, soakMs: 600_000 },
+          ],
+          minRequests: 100,
+          minLabels: 0,
+          maxTimeMs: 86_400_000,
+          alpha: 0.01,
+          margins: { errors: 1, latency: 1.5, predictionShift: 0.25, loss: 0.005 },
+        },
+        shadow: { sharePercent: 100, soakMs: 600_000, minRequests: 100, minLabels: 0, maxTimeMs: 86_400_000 },
         preflight: { goldenRows: 100, tolerance: 0.00001, timeoutMs: 60_000 },
       },
-      serving: { replicas: 2, timeoutMs: 10_000, bodyLimitBytes: 16_000_000, drainMs: 30_000, maxBatchRows: 1_024 },
+      serving: {
+        replicas: 2,
+        timeoutMs: 10_000,
+        bodyLimitBytes: 16_000_000,
+        drainMs: 30_000,
+        maxBatchRows: 1_024,
+        fallback: { kind: 'error' },
+      },
       log: { mode: 'relaxed', samplePercent: 100 },
+      monitors: {
+        windowMs: DAY_MS,
+        labelDelayMs: DAY_MS,
+        monitors: [
+          { ...usual, name: 'drift', limit: 0.25 },
+          { ...usual, name: 'predictionDrift', limit: 0.25 },
+          { ...usual, name: 'missing', limit: 0.05 },
+          { ...usual, name: 'unseen', limit: 0.05 },
+          { ...usual, name: 'predictedActual', limit: 1.25 },
+          { ...usual, name: 'quality', limit: 0.05 },
+        ],
+      },
+      retirement: {
+        keepLast: 5,
+        maxAgeMs: null,
+        idleMs: 7 * DAY_MS,
+        superseded: true,
+        deleteAfterMs: 90 * DAY_MS,
+        pinMs: 30 * DAY_MS,
+        outdated: { windowMs: 7 * DAY_MS, minRows: 500, margin: 0 },
+      },
+      serviceLevels: [
+        { ...month, name: 'triggerPunctuality', objective: 0.95, thresholdMs: 300_000 },
+        { ...month, name: 'runSuccess', objective: 0.9, thresholdMs: null, effect: 'freeze' },
+        { ...month, name: 'evaluationValidity', objective: 0.9, thresholdMs: null, effect: 'freeze' },
+        { ...month, name: 'leadTime', objective: 0.9, thresholdMs: 3_600_000 },
+        { ...month, name: 'availability', objective: 0.995, thresholdMs: null },
+        { ...month, name: 'latency', objective: 0.99, thresholdMs: 200 },
+        { ...month, name: 'logLag', objective: 0.99, thresholdMs: 30_000 },
+        { ...month, name: 'monitorFreshness', objective: 0.95, thresholdMs: 21_600_000 },
+        { ...month, name: 'modelAge', objective: 0.95, thresholdMs: 90 * DAY_MS },
+        { ...month, name: 'retirementSafety', objective: 0.99, thresholdMs: null },
+      ],
     })
   })
 
@@ -245,18 +313,18 @@ describe('what one field refuses', () => {
     ],
     [
       'a planned field',
-      { train: 'x', monitors: {} },
-      'models.m.monitors: is planned, not available in this version. Fix: remove monitors; docs/reference/config.md lists what there is.',
+      { train: 'x', quarantine: {} },
+      'models.m.quarantine: is planned, not available in this version. Fix: remove quarantine; docs/reference/config.md lists what there is.',
     ],
     [
       'a planned trigger, without asking for another',
-      { train: 'x', on: { cron: '@daily' } },
-      'models.m.on.cron: is planned, not available in this version. Fix: remove cron; docs/reference/config.md lists what there is.',
+      { train: 'x', on: { backfill: '2020' } },
+      'models.m.on.backfill: is planned, not available in this version. Fix: remove backfill; docs/reference/config.md lists what there is.',
     ],
     [
       'a planned value',
-      { train: 'x', release: { strategy: 'canary' } },
-      `models.m.release.strategy: is planned, not available in this version. Fix: write for example strategy: 'immediate'.`,
+      { train: 'x', release: { strategy: 'join' } },
+      `models.m.release.strategy: is planned, not available in this version. Fix: write for example strategy: 'canary'.`,
     ],
     [
       'a planned environment',

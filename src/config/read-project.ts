@@ -1,7 +1,7 @@
 import { checkProject } from './check.ts'
 import { toProject } from './normalise.ts'
 import { findings } from './problems.ts'
-import type { Finding } from './problems.ts'
+import type { Finding } from './finding.ts'
 import type { Project } from './project.ts'
 import { projectSchema } from './schema.ts'
 import type { Path } from './schema-tree.ts'

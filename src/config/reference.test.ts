@@ -10,12 +10,24 @@ const rows = [...text.matchAll(/^\| `([\w.*]+)` \| (.+) \| (–|`[^|]*`) \| (.+)
   ([, field, type, written, example]) => ({ field: field!, type: type!, default: written!, example: example! }),
 )
 
-/** `train` takes the fields of a step, a step's environment those of the model's, and every metric the same bounds. */
+const columnMonitors = /^(models\.\*\.monitors)\.(drift|missing|unseen)\.(columns)$/
+const sampleMonitors =
+  /^(models\.\*\.monitors)\.(drift|missing|unseen|predictionDrift|predictedActual|quality)\.(minRows|alpha)$/
+const everyMonitor = /^(models\.\*\.monitors)\.(\w+)\.(then|severity|runbook|raiseAfter|clearAfter)$/
+
+/**
+ * `train` takes the fields of a step, a step's environment those of the model's, every metric the same bounds, every
+ * monitor and service level what is common to them.
+ */
 const documentedOnce = (path: string) =>
   path
     .replace(/^models\.\*\.train\./, 'models.*.steps.*.')
     .replace(/^(models\.\*)\.steps\.\*(\.environment\.)/, '$1$2')
     .replace(/^(models\.\*\.gate\.metrics)\.\w+\.(min|max)$/, '$1.*.$2')
+    .replace(columnMonitors, '$1.*.$3')
+    .replace(sampleMonitors, '$1.*.$3')
+    .replace(everyMonitor, '$1.*.$3')
+    .replace(/^(models\.\*\.slos)\.\w+\.(\w+)$/, '$1.*.$2')
 
 const fields = new Map(listFields(projectSchema).map((field) => [documentedOnce(field.path), field]))
 
@@ -38,7 +50,7 @@ describe('docs/reference/config.md', () => {
 
   it('says which fields are required', () => {
     // Of several forms of one value each requires its own fields, which the table does not repeat.
-    const plain = rows.filter((row) => !/environment\.|\.sql$|staleAfter$/.test(row.field))
+    const plain = rows.filter((row) => !/environment\.|\.sql$|staleAfter$|fallback\./.test(row.field))
     const stated = plain.filter((row) => /[,;] required$/.test(row.type)).map((row) => row.field)
     expect(stated).toEqual(plain.map((row) => row.field).filter((field) => fields.get(field)!.required))
   })

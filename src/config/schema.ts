@@ -12,10 +12,11 @@ import {
   text,
   variables,
 } from './schema-fields.ts'
+import { alerts, fallback, monitors, release, retirement, serviceLevels, stability, triggers } from './schema-loop.ts'
 
 /**
- * The fields a user may write, with their defaults and the bounds of each by itself. What concerns several fields is
- * checked in check.ts; the result becomes a `Project` in normalise.ts. Input types with comments for editors: input.ts.
+ * The fields a user may write, with their defaults and the bounds of each by itself; those that close the loop are in
+ * schema-loop.ts. What concerns several fields is checked in check.ts; the result becomes a `Project` in normalise.ts. Input types with comments for editors: input.ts.
  */
 
 /** Rows in a table: its file by ending, or a query. */
@@ -88,16 +89,6 @@ const stepOrCommand = z.union([command.transform((run) => step.parse({ run })), 
   error: 'must be a shell command such as "python train.py", or { run: "…" }',
 })
 
-const trigger = z.strictObject({
-  newData: text('a path or glob', 'data/weeks/*.parquet'),
-  atLeast: integer(1, 100_000, 2).prefault(1),
-  settle: duration('0s', '1d', '2s').prefault('5s'),
-})
-
-const triggers = z.union([trigger.transform((one) => [one]), z.array(trigger)], {
-  error: 'must be a trigger such as { newData: "data/*.parquet" }, or a list of them',
-})
-
 const bound = (example: number) =>
   z
     .strictObject(
@@ -136,23 +127,7 @@ const gate = z.strictObject({
   cluster: text('the name of a column', 'day').optional(),
   minRows: integer(2, Number.MAX_SAFE_INTEGER, 200).prefault(200),
   minClusters: integer(2, Number.MAX_SAFE_INTEGER, 10).prefault(10),
-})
-
-const when = z.union(
-  [oneOf('better', 'always', 'manual'), z.strictObject({ staleAfter: duration('1m', '520w', '7d') })],
-  { error: `must be 'better', 'always', 'manual' or { staleAfter: "7d" }` },
-)
-
-const release = z.strictObject({
-  when: when.prefault('better'),
-  strategy: oneOf('immediate').prefault('immediate'),
-  preflight: z
-    .strictObject({
-      rows: integer(1, 10_000, 100).prefault(100),
-      tolerance: number(0, 1, 0.00001).prefault(0.00001),
-      timeout: duration('1s', '1h', '60s').prefault('60s'),
-    })
-    .prefault({}),
+  stability: stability.prefault({}),
 })
 
 const serving = z.strictObject({
@@ -161,6 +136,7 @@ const serving = z.strictObject({
   maxBody: size('1kB', '1GiB', '16MB').prefault('16MB'),
   drain: duration('0s', '10m', '30s').prefault('30s'),
   maxBatchRows: integer(1, 1_000_000, 1_024).prefault(1_024),
+  fallback: fallback.prefault('error'),
 })
 
 const log = z.strictObject({
@@ -189,6 +165,9 @@ const model = z.strictObject({
   release: release.prefault({}),
   serving: serving.prefault({}),
   log: log.prefault({}),
+  monitors: monitors.prefault({}),
+  retirement: retirement.prefault({}),
+  slos: serviceLevels.prefault({}),
   endpoint: name('late-flight').optional(),
   importance: oneOf('critical', 'normal', 'low').prefault('normal'),
 })
@@ -204,6 +183,7 @@ export const projectSchema = z.strictObject({
     })
     .prefault({}),
   storage: z.strictObject({ minFree: size('0B', '1000TB', '200MB').prefault('200MB') }).prefault({}),
+  alerts: alerts.prefault({}),
   snapshotIgnore: z.array(text('a glob', 'notebooks/**'), { error: 'must be a list of globs' }).prefault([]),
 })
 

@@ -9,9 +9,16 @@ import type { Signature } from '../kernel/model/signature.ts'
 
 /** Nouns of the control plane with every field filled in; a test states what matters to it. */
 
-/** A checked project, as if read from a file in `root`; throws on what a user would be told. */
+/**
+ * A checked project, as if read from a file in `root`; throws on what a user would be told. Releases are immediate unless
+ * a model says otherwise, as most tests are about something else than canaries.
+ */
 export function projectOf(root: string, models: Record<string, ModelInput>, rest: Partial<ProjectInput> = {}): Project {
-  const read = readProject({ name: 'test', models, ...rest }, root)
+  const immediate = Object.entries(models).map(([name, model]) => [
+    name,
+    { ...model, release: { strategy: 'immediate', ...model.release } },
+  ])
+  const read = readProject({ name: 'test', models: Object.fromEntries(immediate), ...rest }, root)
   if (read.kind === 'refused') throw new Error(JSON.stringify(read.findings))
   return read.project
 }

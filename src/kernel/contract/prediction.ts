@@ -17,6 +17,10 @@ export interface PredictionRecord {
   /** Time from the last byte of the request to the answer, in ms. */
   latencyMs: number
   status: number
+  /** The trial that the request took part in. */
+  trial: string | null
+  /** Of a copy: the prediction id of the live answer, by which labels and the two answers are paired. */
+  shadowOf: string | null
   /** The Open Inference Protocol v2 JSON bodies as they went over the wire. */
   request: Uint8Array
   response: Uint8Array

@@ -26,6 +26,19 @@ export interface Database {
   sli: SliTable
   event: EventTable
   setting: SettingTable
+  trial: TrialTable
+  trial_count: TrialCountTable
+  trial_look: TrialLookTable
+  freeze: FreezeTable
+  histogram: HistogramTable
+  quality: QualityTable
+  monitor_state: MonitorStateTable
+  alert: AlertTable
+  notification: NotificationTable
+  retirement: RetirementTable
+  pin: PinTable
+  version_use: VersionUseTable
+  reevaluation: ReevaluationTable
 }
 
 /** bigint in SQL, number in JavaScript (safe up to 2^53). */
@@ -58,6 +71,13 @@ export interface TriggerStateTable {
   seen: Json<unknown>
   last_fired_at_ms: Ms | null
   why_not: string | null
+  kind: string | null
+  paused_at_ms: Ms | null
+  paused_why: string | null
+  /** Of a cron: the next time it fires, calendar. */
+  due_calendar_ms: Ms | null
+  /** Set at a resume until the trigger has acted on it: what came before is fired only where catching up is asked. */
+  resumed: NullableJson<{ calendarMs: number; catchUp: boolean }>
 }
 
 /** One row a firing; the key makes it happen once. */
@@ -244,6 +264,12 @@ export interface RouteTable {
   model: string
   members: Json<{ deploymentId: string; weightPercent: number }[]>
   updated_at_ms: Ms
+  /** Deployments that get copies of live requests; their answers are discarded. */
+  mirrors: ColumnType<{ deploymentId: string; sharePercent: number }[], string | undefined, string>
+  /** The trial that the split or the copies belong to. */
+  trial_id: ColumnType<string | null, string | null | undefined, string | null>
+  /** Set by `millrace disable`. */
+  disabled: ColumnType<{ why: string; by: string; sinceMs: number } | null, string | null | undefined, string | null>
 }
 
 /** Gateways' counts by minute, the raw material of the serving SLIs. */
@@ -267,6 +293,7 @@ export interface SliTable {
   good: boolean
   subject: string
   at_ms: Ms
+  calendar_ms: ColumnType<Ms | null, Ms | null | undefined, Ms | null>
 }
 
 export interface EventTable {
@@ -285,4 +312,196 @@ export interface EventTable {
 export interface SettingTable {
   key: string
   value: Json<unknown>
+}
+
+/** A shadow, or one step of a canary. Its id marks the requests that took part, in routes, reports and the lake. */
+export interface TrialTable {
+  seq: GeneratedAlways<number>
+  id: GeneratedAlways<string>
+  release_id: string
+  endpoint: string
+  /** `shadow` or `canary` */
+  kind: string
+  /** 0 for a shadow, then the canary's steps from 1. */
+  step: number
+  /** The challenger's share of the live traffic; of a shadow: of the requests that are copied. */
+  weight_percent: number
+  /** `running` or `ended` */
+  status: string
+  why: string | null
+  /** The last look, as the release stage's noun file says. */
+  look: NullableJson<unknown>
+  challenger_id: string
+  champion_id: string
+  started_at_ms: Ms
+  started_calendar_ms: Ms
+  ended_at_ms: Ms | null
+}
+
+/** What gateways counted of a trial, by the arm that was drawn, also where another one had to answer. */
+export interface TrialCountTable {
+  trial_id: string
+  version_id: string
+  requests: number
+  failed: number
+  interrupted: number
+  /** Counts by index of a fine latency bucket. */
+  latency: Json<Record<string, number>>
+}
+
+export interface TrialLookTable {
+  seq: GeneratedAlways<number>
+  trial_id: string
+  decision: string
+  why: string
+  figures: Json<unknown>
+  at_ms: Ms
+  calendar_ms: Ms
+}
+
+export interface FreezeTable {
+  seq: GeneratedAlways<number>
+  id: GeneratedAlways<string>
+  model: string
+  endpoint: string
+  /** `rollback`, `stability`, `alert`, `budget` or `person` */
+  kind: string
+  /** `active` or `ended` */
+  status: string
+  why: string
+  /** What would end it, for people. */
+  unfreezes: string
+  /** Of the version that lost, and of the model's configuration then: a change of either ends a freeze after a rollback. */
+  code_digest: string | null
+  config_digest: string | null
+  created_by: string
+  created_at_ms: Ms
+  created_calendar_ms: Ms
+  ended_at_ms: Ms | null
+  ended_by: string | null
+  ended_why: string | null
+}
+
+/** Rows served by a version in one calendar hour, counted over the bins of its baseline profile. */
+export interface HistogramTable {
+  version_id: string
+  origin: string
+  bucket_ms: Ms
+  rows: number
+  counts: Json<unknown>
+}
+
+/** By calendar day of the prediction. */
+export interface QualityTable {
+  version_id: string
+  bucket_ms: Ms
+  predictions: number
+  labelled: number
+  loss_sum: number
+  loss_squares: number
+  label_sum: number
+  score_sum: number
+}
+
+export interface MonitorStateTable {
+  model: string
+  monitor: string
+  /** A version or a column; empty where the monitor has one value. */
+  subject: string
+  evaluated_until_ms: Ms
+  bad_windows: number
+  good_windows: number
+  last: NullableJson<unknown>
+}
+
+export interface AlertTable {
+  seq: GeneratedAlways<number>
+  id: GeneratedAlways<string>
+  model: string
+  endpoint: string
+  version_id: string | null
+  /** The monitor's or the service level's name. */
+  source: string
+  subject: string
+  severity: string
+  status: string
+  why: string
+  figures: Json<unknown>
+  /** `tell`, `retrain`, `rollBack` or `freeze`, as declared. */
+  response: string
+  /** What was done about it; null: nothing yet. */
+  response_taken: string | null
+  opened_at_ms: Ms
+  opened_calendar_ms: Ms
+  resolved_at_ms: Ms | null
+  acknowledged_by: string | null
+  acknowledged_why: string | null
+  /** Epoch. */
+  silenced_until_ms: Ms | null
+  /** A line for whoever reads it. */
+  runbook: string | null
+  /** Counts alarms in the order in which they fired; null while the alert is pending. */
+  alarm_seq: number | null
+  fired_at_ms: Ms | null
+  fired_calendar_ms: Ms | null
+}
+
+export interface NotificationTable {
+  seq: GeneratedAlways<number>
+  alert_id: string
+  /** `firing` or `resolved` */
+  about: string
+  target: string
+  status: string
+  attempts: number
+  next_at_ms: Ms
+  why: string | null
+  created_at_ms: Ms
+  sent_at_ms: Ms | null
+}
+
+export interface RetirementTable {
+  version_id: string
+  model: string
+  status: string
+  policy: string
+  why: string
+  held_by: Json<string[]>
+  proposed_at_ms: Ms
+  status_at_ms: Ms
+  status_calendar_ms: Ms
+  by: string
+  /** Of `kept` by a person: calendar; null: for good. */
+  kept_until_calendar_ms: ColumnType<Ms | null, Ms | null | undefined, Ms | null>
+}
+
+export interface PinTable {
+  version_id: string
+  caller: string
+  first_calendar_ms: Ms
+  last_calendar_ms: Ms
+  requests: number
+}
+
+/** When a version was called, by whomever. */
+export interface VersionUseTable {
+  version_id: string
+  first_calendar_ms: Ms
+  last_calendar_ms: Ms
+  longest_gap_ms: Ms
+  requests: number
+}
+
+export interface ReevaluationTable {
+  seq: GeneratedAlways<number>
+  model: string
+  version_id: string
+  window_ms: Ms
+  rows: number
+  mean_loss: number | null
+  floor: number | null
+  verdict: string
+  why: string
+  data_passed: boolean
+  at_ms: Ms
 }

@@ -13,6 +13,10 @@ const keys = {
   release: ['id'],
   deployment: ['id'],
   replica: ['id'],
+  trial: ['id'],
+  freeze: ['id'],
+  alert: ['id'],
+  retirement: ['version_id'],
 } as const satisfies Partial<Record<keyof Database, readonly string[]>>
 
 export type StatefulTable = keyof typeof keys

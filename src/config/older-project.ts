@@ -1,0 +1,42 @@
+import { toStability } from './normalise-loop.ts'
+import { toProject } from './normalise.ts'
+import type { ModelConfig, Project, TriggerConfig } from './project.ts'
+import { projectSchema } from './schema.ts'
+
+/**
+ * A configuration that an earlier version of Millrace resolved and stored: what it did not know yet gets its default, so
+ * that models are watched and versions retire as if it had just been applied. What was said stays as it was.
+ */
+export function completeProject(stored: Project): Project {
+  return { ...stored, alerts: stored.alerts ?? { webhooks: [] }, models: stored.models.map(completeModel) }
+}
+
+function completeModel(stored: ModelConfig): ModelConfig {
+  const usual = usualModel(stored)
+  const gate = { ...stored.gate, stability: stored.gate.stability ?? toStability({ versions: 5 }, stored.gate.margin) }
+  return {
+    ...usual,
+    ...stored,
+    triggers: stored.triggers.map(withName),
+    gate,
+    release: { ...usual.release, ...stored.release },
+    serving: { ...usual.serving, ...stored.serving },
+  }
+}
+
+/** A model of the same kind of which nothing was said. */
+function usualModel({ name, task, importance, gate, release }: ModelConfig): ModelConfig {
+  const written = {
+    train: 'true',
+    ...(task === null ? {} : { task }),
+    importance,
+    gate: { loss: gate.loss, versusChampion: gate.comparison, ...(gate.margin > 0 ? { margin: gate.margin } : {}) },
+    ...(release.when.kind === 'manual' ? { release: { when: 'manual' } } : {}),
+  }
+  return toProject(projectSchema.parse({ name: 'usual', models: { [name]: written } }), '/').models[0]!
+}
+
+/** Names were given by their place among all triggers, of which there was one kind. */
+function withName(trigger: TriggerConfig, i: number): TriggerConfig {
+  return { ...trigger, name: trigger.name ?? `${trigger.kind}-${i + 1}` }
+}

@@ -15,6 +15,7 @@ const tasks = {
   test: ['node_modules/vitest/vitest.mjs', 'run', '--project', 'fast', '--project', 'slow'],
   'test:fast': ['node_modules/vitest/vitest.mjs', 'run', '--project', 'fast'],
   'test:crash': ['tests/crash/run.ts'],
+  'test:release': ['tests/release/run.ts'],
   bench: ['bench/run.ts'],
   build: ['scripts/build.ts'],
 }

@@ -29,6 +29,10 @@ export function routeOf(overrides: Partial<EndpointRoute> = {}): EndpointRoute {
     timeoutMs: 5_000,
     members: first === undefined ? [] : [{ deploymentId: first.deploymentId, weightPercent: 100 }],
     deployments,
+    trial: null,
+    mirrors: [],
+    disabled: null,
+    fallback: { kind: 'error' },
     ...overrides,
   }
 }

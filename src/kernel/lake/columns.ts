@@ -14,7 +14,12 @@ export const META_COLUMNS: readonly LakeColumn[] = [
   { name: 'caller', type: 'VARCHAR' },
   { name: 'latency_ms', type: 'DOUBLE' },
   { name: 'status', type: 'INTEGER' },
+  { name: 'trial', type: 'VARCHAR' },
+  { name: 'shadow_of', type: 'VARCHAR' },
 ]
+
+/** How many of them files had before there were trials: the last two are null for those. */
+const META_COLUMNS_BEFORE_TRIALS = META_COLUMNS.length - 2
 
 export const LABEL_FILE_COLUMNS: readonly LakeColumn[] = [
   { name: 'prediction_id', type: 'VARCHAR' },
@@ -67,6 +72,15 @@ export function columnsOf(signature: Signature): SchemaColumns {
   const digest = createHash('sha256').update(JSON.stringify(columns)).digest('hex').slice(0, 12)
   const has64BitIntegers = [...inputs, ...outputs].some(({ datatype }) => datatype === 'INT64' || datatype === 'UINT64')
   return { digest, columns, inputs, outputs, has64BitIntegers }
+}
+
+/**
+ * The META_COLUMNS that files of this schema hold: those written before there were trials lack the last two, and what
+ * has their names in them came from the model.
+ */
+export function metaColumnsOf(columns: readonly LakeColumn[]): readonly LakeColumn[] {
+  const isWhole = META_COLUMNS.every(({ name, type }, at) => columns[at]?.name === name && columns[at]?.type === type)
+  return isWhole ? META_COLUMNS : META_COLUMNS.slice(0, META_COLUMNS_BEFORE_TRIALS)
 }
 
 function tensorColumns(spec: TensorSpec, prefix: string, taken: Set<string>): TensorColumns {

@@ -61,3 +61,25 @@ describe('compaction', () => {
     expect(decideCompaction(many, 1)).toHaveLength(1)
   })
 })
+
+describe('compaction beside monitors', () => {
+  const at = (manifest: number) => file({ path: `data/x/${String(manifest).padStart(10, '0')}-ab.parquet` })
+
+  it('leaves predictions alone that monitors have not counted, and merges the others', () => {
+    const held = Array.from({ length: 20 }, (_, i) => at(i + 1))
+    expect(decideCompaction(held, 1e9, 8)).toEqual([])
+    expect(decideCompaction(held, 1e9, 9)).toEqual([held.slice(0, 9)])
+    expect(decideCompaction(held, 1e9)).toEqual([held])
+  })
+
+  it('knows of a merged file when its newest rows came', () => {
+    const merged = { ...at(40), arrived: 9 }
+    expect(decideCompaction([merged, ...files(8, { path: 'old' })], 1e9, 9)).toHaveLength(1)
+    expect(decideCompaction([merged, ...files(8, { path: 'old' })], 1e9, 8)).toEqual([])
+  })
+
+  it('does not wait with labels, which nobody counts by file', () => {
+    const labels = Array.from({ length: 9 }, (_, i) => ({ ...at(i + 1), table: 'labels' as const }))
+    expect(decideCompaction(labels, 1e9, 0)).toHaveLength(1)
+  })
+})

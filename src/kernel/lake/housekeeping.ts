@@ -4,7 +4,7 @@ import { MAX_FILES, decideCompaction } from './decide-compaction.ts'
 import type { DuckDBConnection } from './duckdb.ts'
 import { isMissing, syncDir, unlinkIfThere } from './durable-files.ts'
 import { newFilePath } from './ingest-batch.ts'
-import type { LakeFile, Manifest } from './manifest.ts'
+import { arrivedWith, type LakeFile, type Manifest } from './manifest.ts'
 import { parquetFiles } from './parquet-files.ts'
 import { copyToParquet } from './parquet-writer.ts'
 
@@ -15,8 +15,9 @@ export async function compact(
   manifest: Manifest,
   nowMs: number,
   maxBytes: number,
+  observed?: number,
 ): Promise<Manifest | null> {
-  const groups = decideCompaction(manifest.files, maxBytes)
+  const groups = decideCompaction(manifest.files, maxBytes, observed)
   if (groups.length === 0) return null
   const merged: LakeFile[] = []
   for (const group of groups) merged.push(await mergeFiles(connection, lakeDir, group, manifest.number + 1))
@@ -50,6 +51,7 @@ async function mergeFiles(
     bytes: (await stat(join(lakeDir, path))).size,
     minId: ids[0]!,
     maxId: ids.at(-1)!,
+    arrived: Math.max(...group.map(arrivedWith)),
   }
 }
 

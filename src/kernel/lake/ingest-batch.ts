@@ -25,7 +25,7 @@ export interface Refused {
 
 const DAY_MS = 86_400_000
 /** Text columns whose values repeat from row to row. */
-const REPEATING = new Set(['endpoint', 'model', 'version', 'origin', 'caller'])
+const REPEATING = new Set(['endpoint', 'model', 'version', 'origin', 'caller', 'trial'])
 
 interface Partition {
   file: Omit<LakeFile, 'path' | 'rows' | 'bytes'>
@@ -185,7 +185,7 @@ export async function newFilePath(
 function metaColumns(
   record: PredictionRecord,
   rows: number,
-): (number[] | { same: string | number | ReturnType<typeof timestampOf> })[] {
+): (number[] | { same: string | number | null | ReturnType<typeof timestampOf> })[] {
   return [
     { same: record.predictionId },
     Array.from({ length: rows }, (_, row) => row),
@@ -197,6 +197,8 @@ function metaColumns(
     { same: record.caller },
     { same: record.latencyMs },
     { same: record.status },
+    { same: record.trial },
+    { same: record.shadowOf },
   ]
 }
 

@@ -43,6 +43,8 @@ export interface IngestInput {
   graceMs?: number
   keepManifests?: number
   compactMaxBytes?: number
+  /** Predictions that came with a later manifest are not merged yet: monitors have not counted them. */
+  observedManifest?: number
   /** A gone gateway's counters are kept in its spool for so long, then in the manifest. */
   retireMs?: number
 }
@@ -87,6 +89,7 @@ const DEFAULTS = {
   graceMs: 10 * 60_000,
   keepManifests: 20,
   compactMaxBytes: 512 * 1024 * 1024,
+  observedManifest: Number.POSITIVE_INFINITY,
   retireMs: 60 * 60_000,
   memoryLimitMb: 512,
   threads: 2,
@@ -271,8 +274,9 @@ class Ingest {
   }
 
   private async keepHouse(): Promise<void> {
-    const { lakeDir, graceMs, compactMaxBytes, keepManifests } = this.input
-    const merged = await compact(this.connection, lakeDir, this.manifest, this.nowMs(), compactMaxBytes)
+    const { lakeDir, graceMs, compactMaxBytes, observedManifest, keepManifests } = this.input
+    const nowMs = this.nowMs()
+    const merged = await compact(this.connection, lakeDir, this.manifest, nowMs, compactMaxBytes, observedManifest)
     if (merged !== null) {
       await this.reached('files merged')
       this.report.compactedFiles = merged.removed.length - this.manifest.removed.length

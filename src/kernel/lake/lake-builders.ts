@@ -39,6 +39,8 @@ export function prediction(facts: Partial<PredictionRecord> = {}, distances: num
     atMs,
     latencyMs: 1.5,
     status: 200,
+    trial: null,
+    shadowOf: null,
     request: body('inputs', [
       { name: 'distance', datatype: 'FP32', shape: [distances.length, 1], data: distances },
       { name: 'origin_airport', datatype: 'BYTES', shape: [distances.length, 1], data: distances.map((d) => `A${d}`) },

@@ -43,6 +43,11 @@ export interface LakeFile {
   /** Smallest and largest prediction id, so that a join opens only files that may match. */
   minId: string
   maxId: string
+  /**
+   * Of a merged file: number of the manifest with which the newest of its rows came. Else the path begins with it,
+   * see arrivedWith.
+   */
+  arrived?: number
 }
 
 export interface LakeColumn {
@@ -102,6 +107,11 @@ export const EMPTY_MANIFEST: Manifest = {
   sweptAtMs: 0,
 }
 
+/** Number of the manifest with which the (newest) rows of a file came into the lake. */
+export function arrivedWith(file: LakeFile): number {
+  return file.arrived ?? Number(/(?:^|\/)(\d{10,})-[^/]*$/.exec(file.path)?.[1] ?? 0)
+}
+
 const READ_TRIES = 5
 
 /** The newest manifest, or one by its number. @throws LakeManifestError if it can't be read or was pruned */
@@ -155,7 +165,8 @@ export function manifestName(number: number): string {
   return `${String(number).padStart(10, '0')}.json`
 }
 
-async function newestNumber(lakeDir: string): Promise<number> {
+/** Number of the newest manifest, without reading it; 0 for the empty lake. */
+export async function newestNumber(lakeDir: string): Promise<number> {
   const names = await readDirOrNothing(manifestsDir(lakeDir))
   return names.reduce((newest, name) => Math.max(newest, numberOf(name) ?? 0), 0)
 }

@@ -23,6 +23,8 @@ const anyPrediction: fc.Arbitrary<PredictionRecord> = fc.record({
   atMs: number,
   latencyMs: number,
   status: fc.integer({ min: 0, max: 65_535 }),
+  trial: fc.option(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 })),
+  shadowOf: fc.option(fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 })),
   request: fc.uint8Array({ maxLength: 300 }),
   response: fc.uint8Array({ maxLength: 300 }),
 })
@@ -55,6 +57,13 @@ function decodeAll(bytes: Buffer): { records: SegmentRecord[]; end: number } {
 }
 
 describe('the spool format', () => {
+  it('reads a prediction of before there were trials: one that takes part in none is written as it was then', () => {
+    const record = prediction({ predictionId: 'p', response: Buffer.from('{}') })
+    const frame = encodeFrame(record)
+    expect(frame.subarray(-6)).toEqual(Buffer.from([2, 0, 0, 0, 0x7b, 0x7d]))
+    expect(decodeBody(frame.subarray(FRAME_HEAD_BYTES))).toMatchObject({ trial: null, shadowOf: null })
+  })
+
   it('gives back every record as it was written', () => {
     fc.assert(
       fc.property(fc.array(anyRecord, { maxLength: 12 }), (records) => {

@@ -14,6 +14,7 @@ import type { LogCounters } from './log-counters.ts'
  *   schema   2 : JSON SchemaRecord, before the first prediction of its version in this segment
  *   prediction 3 : f64 atMs | f64 latencyMs | u16 status | u8 origin | text × 5 (id, endpoint, model, version, caller)
  *                | u32 n, n request bytes | u32 n, n response bytes
+ *                | text × 2 (trial, shadowOf; empty for none), left out where both are none, as before they existed
  *   label    4 : f64 atMs | u32 row | text id | u8 type (0 number, 1 text, 2 boolean) | f64, text or u8
  *   footer   5 : u32 predictions | u32 labels
  *   text       = u32 length | UTF-8
@@ -25,7 +26,7 @@ export const MAX_BODY_BYTES = 256 * 1024 * 1024
 const KIND = { header: 1, schema: 2, prediction: 3, label: 4, footer: 5 } as const
 const KIND_NAMES = [undefined, 'header', 'schema', 'prediction', 'label', 'footer'] as const
 const ORIGINS: readonly Origin[] = ['live', 'shadow', 'preflight', 'fallback', 'ui']
-const FIXED_PREDICTION_BYTES = 1 + 8 + 8 + 2 + 1 + 7 * 4
+const FIXED_PREDICTION_BYTES = 1 + 8 + 8 + 2 + 1 + 9 * 4
 const FIXED_LABEL_BYTES = 1 + 8 + 4 + 4 + 1 + 8
 
 /** Which spool a segment belongs to. `stream` is new at each start of a gateway: the ingest's watermark is per stream. */
@@ -52,9 +53,11 @@ export const FOOTER_FRAME_BYTES = FRAME_HEAD_BYTES + 1 + 4 + 4
 /** Room that the frame may take at most; UTF-8 needs up to three bytes per UTF-16 unit. */
 export function frameBytesMax(record: PredictionRecord | LabelRecord): number {
   if (record.kind === 'prediction') {
-    const { predictionId, endpoint, model, version, caller } = record
+    const { predictionId, endpoint, model, version, caller, trial, shadowOf } = record
     const units = predictionId.length + endpoint.length + model.length + version.length + caller.length
-    return FRAME_HEAD_BYTES + FIXED_PREDICTION_BYTES + 3 * units + record.request.length + record.response.length
+    const trialUnits = (trial?.length ?? 0) + (shadowOf?.length ?? 0)
+    const bodyBytes = record.request.length + record.response.length
+    return FRAME_HEAD_BYTES + FIXED_PREDICTION_BYTES + 3 * (units + trialUnits) + bodyBytes
   }
   const labelUnits = typeof record.label === 'string' ? record.label.length : 0
   return FRAME_HEAD_BYTES + FIXED_LABEL_BYTES + 3 * (record.predictionId.length + labelUnits)
@@ -166,7 +169,10 @@ function writePrediction(target: Buffer, at: number, record: PredictionRecord): 
   end = writeText(target, end, record.version)
   end = writeText(target, end, record.caller)
   end = writeBytes(target, end, record.request)
-  return writeBytes(target, end, record.response)
+  end = writeBytes(target, end, record.response)
+  if (record.trial === null && record.shadowOf === null) return end
+  end = writeText(target, end, record.trial ?? '')
+  return writeText(target, end, record.shadowOf ?? '')
 }
 
 function writeLabel(target: Buffer, at: number, record: LabelRecord): number {
@@ -213,8 +219,10 @@ function readPrediction(reader: BodyReader): PredictionRecord {
   const caller = reader.text()
   const request = reader.bytes()
   const response = reader.bytes()
+  const trial = reader.atEnd ? null : reader.text() || null
+  const shadowOf = reader.atEnd ? null : reader.text() || null
   const facts = { kind: 'prediction', predictionId, endpoint, model, version, origin, caller } as const
-  return reader.whole({ ...facts, atMs, latencyMs, status, request, response })
+  return reader.whole({ ...facts, atMs, latencyMs, status, trial, shadowOf, request, response })
 }
 
 function readLabel(reader: BodyReader): LabelRecord {
@@ -239,6 +247,10 @@ class BodyReader {
 
   constructor(body: Buffer) {
     this.body = body
+  }
+
+  get atEnd(): boolean {
+    return this.at === this.body.length
   }
 
   u8(): number {

@@ -1,5 +1,5 @@
 import type { Origin } from '../contract/prediction.ts'
-import { LABEL_FILE_COLUMNS, META_COLUMNS } from './columns.ts'
+import { LABEL_FILE_COLUMNS, META_COLUMNS, metaColumnsOf } from './columns.ts'
 import type { DuckDBConnection } from './duckdb.ts'
 import { quoteName, quoteText } from './duckdb.ts'
 import type { LakeColumn, LakeFile, Manifest } from './manifest.ts'
@@ -23,7 +23,7 @@ const OWN_VIEWS = ['labels', 'predictions', 'predictions_all']
  * - `labels`: the latest label of each prediction row (by `labelled_at`, then by arrival): `prediction_id`, `row`,
  *   `label`, `label_text`, `labelled_at`
  * - `predictions`: one row per prediction and batch row, all models, joined with their labels; origin `live`
- * - `predictions_all`: the same for every origin
+ * - `predictions_all`: the same for every origin; a copy (`shadow_of`) has the labels of the live prediction
  * - one view per model under its name, e.g. `"late-flight"`, as `predictions` but with its own columns only
  *
  * `label` is a DOUBLE (booleans are 1 and 0) where at least half of the labels so far are numbers, else it is text;
@@ -82,7 +82,7 @@ function labelsSql(lakeDir: string, manifest: Manifest): string {
 function joinLabels(predictions: string, numeric: boolean): string {
   const label = numeric ? 'l.label_number' : 'l.label_text'
   return `SELECT p.*, ${label} AS label, l.label_text, l.labelled_at FROM (${predictions}) p
-    LEFT JOIN labels l ON l.prediction_id = p.prediction_id AND l."row" = p."row"`
+    LEFT JOIN labels l ON l.prediction_id = coalesce(p.shadow_of, p.prediction_id) AND l."row" = p."row"`
 }
 
 /** Each schema is read by itself, newest first, and brought to common types; columns that a version lacks are null. */
@@ -92,17 +92,48 @@ function predictionsSql(lakeDir: string, manifest: Manifest, files: LakeFile[]):
     columns: manifest.schemas[schema] ?? [],
     from: parquetFiles(lakeDir, same.toReversed()),
   }))
-  const types = unifyTypes(groups.map((group) => group.columns))
-  return groups
+  const shown = groups.map(({ columns, from }) => ({ columns: shownColumns(columns), from }))
+  const types = unifyTypes(shown.map((group) => group.columns))
+  return shown
     .map(({ columns, from }) => `SELECT ${columnList(columns, types)} FROM ${from}`)
     .join(' UNION ALL BY NAME ')
 }
 
-function columnList(columns: readonly LakeColumn[], types: Map<string, string>): string {
+interface ShownColumn extends LakeColumn {
+  /** SQL over the file's columns. */
+  from: string
+}
+
+/** META_COLUMNS, then the model's: also for files that were written before some of the former existed. */
+function shownColumns(columns: readonly LakeColumn[]): ShownColumn[] {
+  const held = metaColumnsOf(columns)
+  const meta = META_COLUMNS.map(({ name, type }, at) => ({
+    name,
+    type,
+    from: at < held.length ? quoteName(name) : `NULL::${type}`,
+  }))
+  const own = columns.slice(held.length)
+  const taken = new Set([...META_COLUMNS, ...own].map(({ name }) => name.toLowerCase()))
+  return [
+    ...meta,
+    ...own.map((column) => ({ ...column, name: freeOf(column.name, taken), from: quoteName(column.name) })),
+  ]
+}
+
+/** A model's column from before META_COLUMNS took its name is shown as a newer one of the same name would be. */
+function freeOf(wanted: string, taken: Set<string>): string {
+  if (!META_COLUMNS.some(({ name }) => name === wanted.toLowerCase())) return wanted
+  let name = `input_${wanted}`
+  for (let n = 2; taken.has(name.toLowerCase()); n++) name = `input_${wanted}_${n}`
+  taken.add(name.toLowerCase())
+  return name
+}
+
+function columnList(columns: readonly ShownColumn[], types: Map<string, string>): string {
   return columns
-    .map(({ name }) => {
+    .map(({ name, from }) => {
       const type = types.get(name.toLowerCase())
-      return type === undefined ? quoteName(name) : `CAST(${quoteName(name)} AS ${type}) AS ${quoteName(name)}`
+      return `${type === undefined ? from : `CAST(${from} AS ${type})`} AS ${quoteName(name)}`
     })
     .join(', ')
 }

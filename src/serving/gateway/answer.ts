@@ -6,6 +6,8 @@ export interface Answer {
   /** Names and values in turn. */
   headers: string[]
   body: Buffer
+  /** What follows once it is on its way. */
+  afterSent?: () => void
 }
 
 export function jsonAnswer(status: number, value: unknown, headers: string[] = []): Answer {

@@ -223,7 +223,9 @@ export class DataPort {
           cancellation,
         }),
       )
-      if (answer !== null) this.#send(response, answer)
+      if (answer === null) return
+      this.#send(response, answer)
+      answer.afterSent?.()
     } finally {
       releaseBody(body.bytes, this.#budget)
     }

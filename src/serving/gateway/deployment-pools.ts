@@ -42,6 +42,11 @@ export class DeploymentPools {
     return this.#pools.get(deploymentId)?.replicas.answers ?? false
   }
 
+  /** Whether the routes in use have it. */
+  lists(deploymentId: string): boolean {
+    return this.#pools.get(deploymentId)?.listed ?? false
+  }
+
   /** Counts a request in. Synchronous with the choice, so that no report can miss it. */
   enter(deploymentId: string): DeploymentPool {
     const pool = this.#pools.get(deploymentId) ?? this.#add(deploymentId)

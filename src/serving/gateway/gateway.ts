@@ -1,11 +1,16 @@
 import { join } from 'node:path'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import type { Signature } from '../../kernel/model/signature.ts'
 import { AdminPort } from './admin-port.ts'
+import { fallbackSignature } from './constant-answer.ts'
 import { DataPort, dataPortLimits } from './data-port.ts'
 import type { DataPortLimits } from './data-port.ts'
 import { DeploymentPools } from './deployment-pools.ts'
 import { Inference } from './inference.ts'
+import { mirrorLimits, Mirrors } from './mirrors.ts'
+import type { MirrorLimits } from './mirrors.ts'
+import { PredictionKeeper } from './prediction-keeper.ts'
 import type { PredictionLog } from './prediction-log.ts'
 import { poolLimits } from './replica-pool.ts'
 import type { PoolLimits } from './replica-pool.ts'
@@ -40,7 +45,7 @@ export interface GatewayParts {
   log: PredictionLog
   tell: Tell
   openUpstream?: OpenUpstream
-  limits?: { port?: Partial<DataPortLimits>; pool?: Partial<PoolLimits> }
+  limits?: { port?: Partial<DataPortLimits>; pool?: Partial<PoolLimits>; mirror?: Partial<MirrorLimits> }
 }
 
 export interface Gateway {
@@ -76,6 +81,7 @@ type Rooms = ReturnType<typeof assemble>
 /** In this order: no new request, no new routes, nothing more to log, so the last report says how it ended. */
 async function drain(rooms: Rooms, log: PredictionLog, limits: DrainLimits): Promise<void> {
   await rooms.dataPort.drain(limits.idleMs, limits.limitMs)
+  await rooms.mirrors.close()
   rooms.link.stop()
   await rooms.routes.settled()
   await log.close()
@@ -99,7 +105,11 @@ function assemble(options: GatewayOptions, parts: GatewayParts) {
     tell,
   })
   const table = () => routes.table
-  const inference = new Inference({ table, pools, log, traffic, clock, random: parts.random, tell })
+  const { random } = parts
+  const keeper = new PredictionKeeper({ log, clock, random, tell })
+  const limitsOfCopies = { ...mirrorLimits, ...parts.limits?.mirror }
+  const mirrors = new Mirrors({ pools, keeper, traffic, clock, random, tell, limits: limitsOfCopies })
+  const inference = new Inference({ table, pools, keeper, mirrors, traffic, clock, random })
   const dataPort = new DataPort({
     table,
     hasRoutes: () => routes.hasRoutes,
@@ -125,7 +135,7 @@ function assemble(options: GatewayOptions, parts: GatewayParts) {
   const reporter = new Reporter(control, observe, traffic, tell)
   const link = new RouteLink(control, (snapshot) => routes.offer(snapshot), tell)
   const adminPort = new AdminPort(options.socketPath, { id: gatewayId, token, pid: process.pid })
-  return { pools, routes, dataPort, adminPort, reporter, link }
+  return { pools, routes, dataPort, mirrors, adminPort, reporter, link }
 }
 
 function assemblePools({ openUpstream, limits, tell }: GatewayParts): DeploymentPools {
@@ -137,11 +147,16 @@ function assemblePools({ openUpstream, limits, tell }: GatewayParts): Deployment
 
 /** The log needs to know how a version's bodies are to be read before it takes the first of them. */
 function declareSchemas(table: RoutingTable, log: PredictionLog, tell: Tell): void {
-  for (const { model, deployments } of table.snapshot.endpoints) {
-    for (const { version, signature } of deployments) {
-      log.append({ kind: 'schema', model, version, signature }, 'relaxed').catch((error: unknown) => {
-        tell('error', 'a schema could not be declared to the log', { model, version, error: messageOf(error) })
-      })
-    }
+  const declare = (model: string, version: string, signature: Signature): void => {
+    log.append({ kind: 'schema', model, version, signature }, 'relaxed').catch((error: unknown) => {
+      tell('error', 'a schema could not be declared to the log', { model, version, error: messageOf(error) })
+    })
+  }
+  for (const { model, deployments, fallback, endpoint } of table.snapshot.endpoints) {
+    for (const { version, signature } of deployments) declare(model, version, signature)
+    const entry = table.byName.get(endpoint)
+    const signature = entry === undefined ? null : fallbackSignature(entry)
+    // A constant is no version's prediction.
+    if (fallback.kind === 'constant' && signature !== null) declare(model, '', signature)
   }
 }

@@ -1,59 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { parsePredictionId } from '../../kernel/contract/prediction-id.ts'
 import type { EndpointRoute } from '../../kernel/contract/routing.ts'
-import { fakeClock } from '../../testing/fake-clock.ts'
-import {
-  answerOf,
-  deploymentOf,
-  fakeLog,
-  fakeReplicas,
-  inferBody,
-  routeOf,
-  snapshotOf,
-} from '../../testing/gateway-fakes.ts'
-import type { Answer } from './answer.ts'
+import { answerOf, deploymentOf, inferBody, routeOf } from '../../testing/gateway-fakes.ts'
+import { header, inferenceLab, textOf } from '../../testing/inference-lab.ts'
 import { Cancellation } from './cancellation.ts'
-import { DeploymentPools } from './deployment-pools.ts'
-import { Inference } from './inference.ts'
-import type { InferCall } from './inference.ts'
-import { poolLimits } from './replica-pool.ts'
-import { buildTable } from './routing-table.ts'
-import { Traffic } from './traffic.ts'
 
-function given(...endpoints: EndpointRoute[]) {
-  const replicas = fakeReplicas()
-  const log = fakeLog()
-  const traffic = new Traffic()
-  const clock = fakeClock()
-  const draws: number[] = []
-  const pools = new DeploymentPools(replicas.open, poolLimits, () => undefined)
-  let table = buildTable(snapshotOf(1, endpoints))
-  pools.apply(table.deployments)
-  const inference = new Inference({
-    table: () => table,
-    pools,
-    log,
-    traffic,
-    clock,
-    random: () => draws.shift() ?? 0,
-    tell: () => undefined,
-  })
-  const infer = (overrides: Partial<InferCall> = {}): Promise<Answer | null> =>
-    inference.infer({
-      name: 'late-flights',
-      version: null,
-      headers: { 'content-type': 'application/json', cookie: 'secret' },
-      body: inferBody,
-      caller: 'anonymous',
-      cancellation: new Cancellation(),
-      ...overrides,
-    })
-  const route = (...next: EndpointRoute[]): void => {
-    table = buildTable(snapshotOf(2, next))
-    pools.apply(table.deployments)
-  }
-  return { replicas, log, traffic, clock, draws, pools, infer, route }
-}
+const given = (...endpoints: EndpointRoute[]) => inferenceLab(endpoints)
 
 const twoReplicas = deploymentOf({
   deploymentId: 'deployment-1',
@@ -62,15 +14,6 @@ const twoReplicas = deploymentOf({
     { replicaId: 'b', socketPath: '/b' },
   ],
 })
-
-function header(answer: Answer | null, name: string): string | undefined {
-  const at = answer?.headers.indexOf(name) ?? -1
-  return at < 0 ? undefined : answer?.headers[at + 1]
-}
-
-function textOf(answer: Answer | null): string {
-  return answer?.body.toString() ?? ''
-}
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => vi.useRealTimers())

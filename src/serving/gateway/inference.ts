@@ -1,43 +1,24 @@
-import type { IncomingHttpHeaders } from 'node:http'
-import type { Clock } from '../../kernel/clock.ts'
-import { newPredictionId } from '../../kernel/contract/prediction-id.ts'
-import type { PredictionRecord } from '../../kernel/contract/prediction.ts'
-import type { EndpointRoute, RoutedDeployment } from '../../kernel/contract/routing.ts'
-import { messageOf } from '../../kernel/errors.ts'
 import { errorAnswer, retryAnswer } from './answer.ts'
 import type { Answer } from './answer.ts'
-import type { Cancellation } from './cancellation.ts'
-import type { DeploymentPools } from './deployment-pools.ts'
-import { forward, newForwardBudget } from './forward.ts'
-import type { ForwardBudget, ForwardOutcome } from './forward.ts'
+import { fallBack } from './fallback.ts'
+import type { FellBack } from './fallback.ts'
+import type { ForwardOutcome } from './forward.ts'
 import { findModel } from './metadata.ts'
-import type { PredictionLog } from './prediction-log.ts'
-import { chooseDeployment } from './routing-table.ts'
+import type { Mirrors } from './mirrors.ts'
+import { failureAnswer, isLeftUnanswered, noVersion, OneRequest, passOn } from './one-request.ts'
+import type { Account, InferCall, RequestParts } from './one-request.ts'
+import { chooseDeployment, chooseOther, drawMember } from './routing-table.ts'
 import type { RoutingTable, TableEndpoint } from './routing-table.ts'
-import type { Tell } from './tell.ts'
-import type { Traffic } from './traffic.ts'
-import type { UpstreamAnswer, UpstreamRequest } from './upstream/upstream.ts'
+import type { RoutedDeployment } from '../../kernel/contract/routing.ts'
+import type { UpstreamAnswer } from './upstream/upstream.ts'
 
-export interface InferenceParts {
+export type { InferCall } from './one-request.ts'
+
+export interface InferenceParts extends RequestParts {
   table: () => RoutingTable
-  pools: DeploymentPools
-  log: PredictionLog
-  traffic: Traffic
-  clock: Clock
-  /** Uniform in [0, 1): draws the member of a split, and which requests are logged. */
+  mirrors: Pick<Mirrors, 'offer'>
+  /** Uniform in [0, 1): draws the member of a split. */
   random: () => number
-  tell: Tell
-}
-
-export interface InferCall {
-  /** The endpoint's or the model's name, as the client wrote it. */
-  name: string
-  version: string | null
-  headers: IncomingHttpHeaders
-  /** Whole and unpacked. */
-  body: Buffer
-  caller: string
-  cancellation: Cancellation
 }
 
 /** A snapshot may change under a request, and again: more often than this it isn't followed. */
@@ -46,12 +27,24 @@ const ROUTINGS_MAX = 4
 interface Choice {
   kind: 'chosen'
   entry: TableEndpoint
+  /** Who is asked. */
   deployment: RoutedDeployment
+  /** Whom the weights named; in a trial the request is on its account, whoever answers. */
+  drawn: RoutedDeployment
+  /** The trial that the request takes part in; null also where the client named the version. */
+  trial: string | null
+  pinned: boolean
 }
 
+type Routing =
+  | Choice
+  | { kind: 'nobody'; entry: TableEndpoint }
+  | { kind: 'disabled'; entry: TableEndpoint }
+  | { kind: 'answer'; answer: Answer }
+
 /**
- * One inference, from the choice of a deployment to the answer with its id: choose → forward → log → answer.
- * Knows nothing of HTTP but status and headers, so that other fronts and upstreams can share it.
+ * One inference, from the choice of a deployment to the answer with its id: choose → forward → log → answer, and where
+ * nobody can, the fallback. Knows nothing of HTTP but status and headers, so that other fronts and upstreams can share it.
  */
 export class Inference {
   readonly #parts: InferenceParts
@@ -62,192 +55,152 @@ export class Inference {
 
   /** @returns null when the client left before its answer */
   async infer(call: InferCall): Promise<Answer | null> {
-    const startedMs = this.#parts.clock.monotonicMs()
+    const request = new OneRequest(call, this.#parts)
     const found = findModel(this.#parts.table(), call.name, call.version)
     if (found.kind === 'answer') return found.answer
     const deadline = setTimeout(() => call.cancellation.cancel('deadline'), found.entry.route.timeoutMs)
     try {
-      return await this.#follow(call, startedMs)
+      return await this.#follow(request)
     } finally {
       clearTimeout(deadline)
     }
   }
 
   /** A deployment that goes away under the request is no failure: the routes of that moment say who answers instead. */
-  async #follow(call: InferCall, startedMs: number): Promise<Answer | null> {
-    const budget = newForwardBudget()
+  async #follow(request: OneRequest): Promise<Answer | null> {
+    let choice: Routing = this.#choose(request.call)
     for (let routing = 1; ; routing++) {
-      const choice = this.#choose(call)
       if (choice.kind === 'answer') return choice.answer
-      if (choice.kind === 'nobody') return this.#refuse(choice.entry.route, startedMs)
-      const outcome = await this.#ask(choice, call, budget)
-      if (routing < ROUTINGS_MAX && this.#otherMayAnswer(choice, call, outcome)) continue
-      return this.#conclude(choice, call, outcome, startedMs)
+      if (choice.kind === 'disabled') return await answerDisabled(choice.entry, request)
+      if (choice.kind === 'nobody') return await answerNobody(choice.entry, request)
+      const outcome = await request.ask(choice.entry.route, choice.deployment)
+      const next: Choice | null = routing < ROUTINGS_MAX ? this.#chooseAnother(choice, request.call, outcome) : null
+      if (next === null) return await this.#conclude(choice, request, outcome)
+      choice = next
     }
   }
 
-  #choose(call: InferCall): Choice | { kind: 'nobody'; entry: TableEndpoint } | { kind: 'answer'; answer: Answer } {
+  #choose(call: InferCall): Routing {
     const { table, pools, random } = this.#parts
     const found = findModel(table(), call.name, call.version)
     if (found.kind === 'answer') return found
-    const { entry } = found
-    const deployment = found.pinned ?? chooseDeployment(entry, random(), (id) => pools.answers(id))
-    return deployment === null ? { kind: 'nobody', entry } : { kind: 'chosen', entry, deployment }
+    const { entry, pinned } = found
+    const { disabled, trial } = entry.route
+    if (disabled !== null) return { kind: 'disabled', entry }
+    if (pinned !== null) return { kind: 'chosen', entry, deployment: pinned, drawn: pinned, trial: null, pinned: true }
+    const draw = random()
+    const answers = (id: string): boolean => pools.answers(id)
+    const able = chooseDeployment(entry, draw, answers)
+    const drawn = trial === null ? able : drawMember(entry, draw)
+    if (able === null || drawn === null) return { kind: 'nobody', entry }
+    const deployment = answers(drawn.deploymentId) ? drawn : able
+    return { kind: 'chosen', entry, deployment, drawn, trial, pinned: false }
   }
 
-  async #ask({ entry, deployment }: Choice, call: InferCall, budget: ForwardBudget): Promise<ForwardOutcome> {
-    const { pools } = this.#parts
-    const pool = pools.enter(deployment.deploymentId)
-    try {
-      return await forward(pool.replicas, upstreamRequest(entry.route, deployment, call), call.cancellation, budget)
-    } finally {
-      pools.leave(pool)
-    }
-  }
-
-  #otherMayAnswer({ deployment }: Choice, call: InferCall, outcome: ForwardOutcome): boolean {
-    if (outcome.kind !== 'unavailable' && outcome.kind !== 'died') return false
+  /** Who else may answer what this deployment could not. Null: nobody, or it answered. */
+  #chooseAnother(failed: Choice, call: InferCall, outcome: ForwardOutcome): Choice | null {
+    if (!isLeftUnanswered(outcome)) return null
     const next = this.#choose(call)
-    return next.kind === 'chosen' && next.deployment.deploymentId !== deployment.deploymentId
+    if (next.kind !== 'chosen') return null
+    const deployment = this.#otherThan(failed.deployment, next)
+    if (deployment === null) return null
+    // A member that the routes have taken away, or another trial: the request begins anew, on nobody's account.
+    const isSameTrial = failed.trial !== null && next.trial === failed.trial && isMember(next.entry, failed.drawn)
+    return { ...next, deployment, drawn: isSameTrial ? failed.drawn : next.drawn }
   }
 
-  async #conclude(choice: Choice, call: InferCall, outcome: ForwardOutcome, startedMs: number): Promise<Answer | null> {
-    const latencyMs = this.#parts.clock.monotonicMs() - startedMs
-    const answer =
-      outcome.kind === 'answer'
-        ? await this.#keep(choice, call, outcome.answer, latencyMs)
-        : failure(choice.entry.route, outcome)
-    const { endpoint, model } = choice.entry.route
-    this.#count(endpoint, model, choice.deployment.version, answer?.status ?? null, startedMs)
+  #otherThan({ deploymentId }: RoutedDeployment, next: Choice): RoutedDeployment | null {
+    if (next.deployment.deploymentId !== deploymentId) return next.deployment
+    if (next.pinned) return null
+    const { pools, random } = this.#parts
+    return chooseOther(next.entry, deploymentId, random(), (id) => pools.answers(id))
+  }
+
+  async #conclude(choice: Choice, request: OneRequest, outcome: ForwardOutcome): Promise<Answer | null> {
+    if (outcome.kind === 'answer') return await this.#answer(choice, request, outcome.answer)
+    const failed = failureAnswer(choice.entry.route, outcome)
+    if (failed === null || choice.pinned || !isLeftUnanswered(outcome)) {
+      const isOurs = outcome.kind === 'cancelled' && outcome.reason === 'shutdown'
+      countLive(choice, request, failed?.status ?? null, isOurs)
+      return failed
+    }
+    // A client that named a version wants that one: only others get what stands in for it.
+    const entry = this.#currentEntry(request.call) ?? choice.entry
+    const { answer, rescued } = endOf(await fallBack(entry, request, failed))
+    request.count({ ...accountOf(choice), status: failed.status, rescued })
     return answer
   }
 
-  #refuse({ endpoint, model }: EndpointRoute, startedMs: number): Answer {
-    this.#count(endpoint, model, '', 503, startedMs)
-    return retryAnswer(`Endpoint '${endpoint}' has no live version now.`)
-  }
-
-  #count(endpoint: string, model: string, version: string, status: number | null, startedMs: number): void {
-    const { clock, traffic } = this.#parts
-    traffic.count({ endpoint, model, version, status, latencyMs: clock.monotonicMs() - startedMs }, clock.epochMs())
-  }
-
-  /** An answered prediction gets an id and goes into the log; errors of the model server pass through as they are. */
-  async #keep(choice: Choice, call: InferCall, answered: UpstreamAnswer, latencyMs: number): Promise<Answer | null> {
+  async #answer(choice: Choice, request: OneRequest, answered: UpstreamAnswer): Promise<Answer | null> {
     const { entry, deployment } = choice
     const passed = passOn(entry.route, deployment, answered)
-    if (answered.status >= 300) return passed
-    const atMs = this.#parts.clock.calendarMs()
-    const predictionId = newPredictionId(atMs)
-    passed.headers.push('millrace-prediction-id', predictionId)
-    if (!this.#isLogged(entry.route)) {
-      this.#parts.log.countSampledOut()
+    if (answered.status >= 300) {
+      countLive(choice, request, answered.status, false)
       return passed
     }
-    const record: PredictionRecord = {
-      kind: 'prediction',
-      predictionId,
-      endpoint: entry.route.endpoint,
-      model: entry.route.model,
-      version: deployment.version,
-      origin: 'live',
-      caller: call.caller,
-      atMs,
-      latencyMs,
-      status: answered.status,
-      request: call.body,
-      response: answered.body,
-    }
-    if (entry.route.logMode === 'durable') return this.#logDurably(record, passed, call.cancellation, entry.route)
-    this.#logRelaxed(record)
-    return passed
+    const trial = isOnItsAccount(choice) ? choice.trial : null
+    const facts = { version: deployment.version, origin: 'live', trial } as const
+    const { answer, kept } = await request.give(entry.route, answered, passed, facts)
+    const isGiven = kept.verdict.kind === 'give'
+    countLive(choice, request, answer?.status ?? null, !isGiven)
+    const isCopied = entry.mirrors.length > 0 && !choice.pinned && isOnItsAccount(choice)
+    if (answer === null || !isGiven || !isCopied || !(await kept.logged)) return answer
+    const { caller, headers, body } = request.call
+    const live = { entry, trial, predictionId: kept.predictionId, caller, headers, body }
+    return { ...answer, afterSent: () => this.#parts.mirrors.offer({ ...live, answerBytes: answered.body.length }) }
   }
 
-  #isLogged({ logMode, logSamplePercent }: EndpointRoute): boolean {
-    if (logMode === 'off') return false
-    return logSamplePercent >= 100 || this.#parts.random() * 100 < logSamplePercent
-  }
-
-  #logRelaxed(record: PredictionRecord): void {
-    const { log, tell } = this.#parts
-    log.append(record, 'relaxed').catch((error: unknown) => {
-      tell('error', 'a prediction could not be logged', { predictionId: record.predictionId, error: messageOf(error) })
-    })
-  }
-
-  /** Answered only once it is on disk. An answer that can't be kept is not given: it would be a prediction without a trace. */
-  async #logDurably(
-    record: PredictionRecord,
-    answer: Answer,
-    cancellation: Cancellation,
-    route: EndpointRoute,
-  ): Promise<Answer | null> {
-    const gaveUp = new Promise<'gave-up'>((resolve) => cancellation.onCancel(() => resolve('gave-up')))
-    try {
-      const done = await Promise.race([this.#parts.log.append(record, 'durable'), gaveUp])
-      if (done === 'logged') return answer
-      if (done === 'gave-up') return failure(route, { kind: 'cancelled', reason: cancellation.reason ?? 'deadline' })
-      return retryAnswer(
-        `The prediction log of endpoint '${route.endpoint}' dropped the record, and its log mode is durable.`,
-      )
-    } catch (error) {
-      this.#parts.tell('error', 'a prediction was refused because it could not be logged', { error: messageOf(error) })
-      return retryAnswer(`Endpoint '${route.endpoint}' logs durably, and the log can't take it: ${messageOf(error)}`)
-    } finally {
-      cancellation.onCancel(null)
-    }
+  #currentEntry(call: InferCall): TableEndpoint | null {
+    const found = findModel(this.#parts.table(), call.name, call.version)
+    return found.kind === 'found' ? found.entry : null
   }
 }
 
-/** Headers that mean something to the model server; the others are the connection's or the client's own business. */
-const FORWARDED = ['content-type', 'inference-header-content-length', 'traceparent', 'tracestate'] as const
-
-function upstreamRequest(route: EndpointRoute, deployment: RoutedDeployment, call: InferCall): UpstreamRequest {
-  let headerLines = ''
-  for (const name of FORWARDED) {
-    const value = call.headers[name]
-    if (typeof value === 'string') headerLines += `${name}: ${value}\r\n`
-  }
-  const path = `/v2/models/${encodeURIComponent(route.model)}/versions/${encodeURIComponent(deployment.version)}/infer`
-  return { method: 'POST', path, headerLines, body: call.body }
+/** Every request gets the fallback, also one that names a version. Without one it is in no other count. */
+async function answerDisabled(entry: TableEndpoint, request: OneRequest): Promise<Answer | null> {
+  const { endpoint, disabled } = entry.route
+  request.countPin(entry.route)
+  const refusal = errorAnswer(503, `Endpoint '${endpoint}' is disabled: ${disabled?.why ?? 'no reason was given'}.`)
+  const fellBack = await fallBack(entry, request, refusal)
+  if (fellBack.kind === 'none') request.count({ ...noVersion(entry.route), origin: 'fallback', status: refusal.status })
+  return endOf(fellBack).answer
 }
 
-const RETURNED = ['content-type', 'inference-header-content-length', 'content-encoding'] as const
-
-function passOn(route: EndpointRoute, deployment: RoutedDeployment, answered: UpstreamAnswer): Answer {
-  const headers = [
-    'millrace-endpoint',
-    headerText(route.endpoint),
-    'millrace-model-version',
-    headerText(deployment.version),
-  ]
-  for (const name of RETURNED) {
-    const value = answered.headers.get(name)
-    if (value !== undefined) headers.push(name, value)
-  }
-  return { status: answered.status, headers, body: answered.body }
+async function answerNobody(entry: TableEndpoint, request: OneRequest): Promise<Answer | null> {
+  const refusal = retryAnswer(`Endpoint '${entry.route.endpoint}' has no live version now.`)
+  const { answer, rescued } = endOf(await fallBack(entry, request, refusal))
+  request.count({ ...noVersion(entry.route), status: refusal.status, rescued })
+  return answer
 }
 
-/** Names may hold any letters, headers may not. */
-function headerText(text: string): string {
-  return /^[\x21-\x7e]*$/.test(text) ? text : encodeURIComponent(text)
+/**
+ * @param status - of the answer; null: the client left
+ * @param isOurs - the gateway itself is at fault, or its log: no word about the version, so the request is in no trial
+ */
+function countLive(choice: Choice, request: OneRequest, status: number | null, isOurs: boolean): void {
+  const account = accountOf(choice)
+  if (account.trial === null || isOurs) return request.count({ ...account, trial: null, status })
+  if (isOnItsAccount(choice)) return request.count({ ...account, status })
+  // It had to be answered by another one, which is a failure of the one that was drawn, whatever came of it.
+  request.count({ ...account, status: 503, rescued: status !== null && status < 500 })
 }
 
-function failure(
-  { endpoint, timeoutMs }: EndpointRoute,
-  outcome: Exclude<ForwardOutcome, { kind: 'answer' }>,
-): Answer | null {
-  switch (outcome.kind) {
-    case 'unavailable':
-      return retryAnswer(`Endpoint '${endpoint}' can't answer now: ${outcome.why}.`)
-    case 'died':
-      return errorAnswer(
-        502,
-        `Endpoint '${endpoint}' lost every replica that took this request; the last: ${outcome.why}`,
-      )
-    case 'cancelled':
-      if (outcome.reason === 'client-gone') return null
-      if (outcome.reason === 'shutdown') return retryAnswer('The gateway is shutting down.')
-      return errorAnswer(504, `Endpoint '${endpoint}' did not answer within ${timeoutMs} ms.`)
-  }
+/** In a trial on the account of the version that was drawn, else on that of the one that was asked last. */
+function accountOf({ entry, deployment, drawn, trial }: Choice): Account & { trial: string | null } {
+  const { endpoint, model } = entry.route
+  return { endpoint, model, version: trial === null ? deployment.version : drawn.version, trial }
+}
+
+/** Of a trial: whether the version that was drawn is the one that was asked. Without a trial it always is. */
+function isOnItsAccount({ deployment, drawn, trial }: Choice): boolean {
+  return trial === null || deployment.deploymentId === drawn.deploymentId
+}
+
+function isMember(entry: TableEndpoint, { deploymentId }: RoutedDeployment): boolean {
+  return entry.choices.some((choice) => choice.deployment.deploymentId === deploymentId)
+}
+
+function endOf(fellBack: FellBack): { answer: Answer | null; rescued: boolean } {
+  if (fellBack.kind === 'none') return { answer: fellBack.refusal, rescued: false }
+  return { answer: fellBack.answer, rescued: fellBack.answer !== null && fellBack.answer.status < 500 }
 }

@@ -58,7 +58,10 @@ function tensorMetadata({ name, datatype, shape }: TensorSpec): Pick<TensorSpec,
   return { name, datatype, shape }
 }
 
-/** GET /v2/models/M/ready. @param answers - whether a deployment has a replica that may be asked now */
+/**
+ * GET /v2/models/M/ready: whether an infer request would be answered, be it by the fallback.
+ * @param answers - whether a deployment has a replica that may be asked now
+ */
 export function modelReadiness(
   table: RoutingTable,
   name: string,
@@ -68,6 +71,12 @@ export function modelReadiness(
   const found = findModel(table, name, version)
   if (found.kind === 'answer') return found.answer
   const asked = found.pinned === null ? found.entry.choices.map((choice) => choice.deployment) : [found.pinned]
-  if (asked.some((deployment) => answers(deployment.deploymentId))) return jsonAnswer(200, { name, ready: true })
+  const { disabled, fallback } = found.entry.route
+  const isLive = disabled === null && asked.some((deployment) => answers(deployment.deploymentId))
+  const fallsBack = disabled !== null || found.pinned === null
+  const stepsIn =
+    fallback.kind === 'constant' || (found.entry.fallback !== null && answers(found.entry.fallback.deploymentId))
+  if (isLive || (fallsBack && stepsIn)) return jsonAnswer(200, { name, ready: true })
+  if (disabled !== null) return errorAnswer(503, `Model '${name}' is disabled: ${disabled.why}`)
   return retryAnswer(`Model '${name}' has no replica that is ready.`)
 }

@@ -47,9 +47,27 @@ describe('a snapshot from outside', () => {
     [broken((e) => (e['timeoutMs'] = 'long')), "'endpoints[0].timeoutMs' must be a number"],
     [broken((e) => (e['members'] = [{ deploymentId: 'x', weightPercent: 100 }])), 'unknown deployment'],
     [broken((e) => (e['members'] = [{ deploymentId: 'deployment-1', weightPercent: 101 }])), 'outside 0–100'],
+    [broken((e) => (e['trial'] = 7)), "'endpoints[0].trial' must be text or null"],
+    [broken((e) => (e['trial'] = '')), "'endpoints[0].trial' must be text or null"],
+    [broken((e) => (e['mirrors'] = {})), "'endpoints[0].mirrors' must be a list"],
+    [broken((e) => (e['mirrors'] = [{ deploymentId: 'x', sharePercent: 101 }])), 'share outside 0–100'],
+    [broken((e) => (e['disabled'] = true)), "'endpoints[0].disabled' must be an object or null"],
+    [broken((e) => (e['disabled'] = {})), "'endpoints[0].disabled.why' must be text"],
+    [broken((e) => (e['fallback'] = { kind: 'shrug' })), 'must be error, constant or version'],
+    [broken((e) => (e['fallback'] = { kind: 'version' })), "'endpoints[0].fallback.deploymentId' must be text"],
+    [broken((e) => (e['fallback'] = { kind: 'constant', outputs: { y: [1] } })), "'endpoints[0].fallback.outputs'"],
     [broken((e) => (e['deployments'] = [{ deploymentId: 'd', version: '1' }])), 'signature'],
   ])('is refused with the field: %s', (text, why) => {
     expect(() => parseSnapshot(text, 'a test')).toThrow(why)
+  })
+})
+
+describe('a snapshot of a release before there were trials', () => {
+  it('has none, and an error for its fallback', () => {
+    const snapshot = structuredClone(snapshotOf(1))
+    const endpoint = snapshot.endpoints[0] as unknown as Record<string, unknown>
+    for (const name of ['trial', 'mirrors', 'disabled', 'fallback']) delete endpoint[name]
+    expect(parseSnapshot(JSON.stringify(snapshot), 'a test')).toEqual(snapshotOf(1))
   })
 })
 

@@ -36,6 +36,39 @@ export function parseSnapshot(text: string, source: string): RoutingSnapshot {
       requireThat(known.has(member['deploymentId']), `'${at}' gives traffic to an unknown deployment`)
       requireThat(isWeight(member['weightPercent']), `'${at}' has a weight outside 0–100`)
     }
+    checkTrial(endpoint, at)
+    checkFallback(endpoint, at)
+  }
+
+  /** A file of an earlier release has none of these fields: then there is no trial. */
+  function checkTrial(endpoint: Fields, at: string): void {
+    endpoint['trial'] ??= null
+    endpoint['mirrors'] ??= []
+    endpoint['disabled'] ??= null
+    const { trial, disabled } = endpoint
+    requireThat(trial === null || (typeof trial === 'string' && trial !== ''), `'${at}.trial' must be text or null`)
+    requireThat(disabled === null || isFields(disabled), `'${at}.disabled' must be an object or null`)
+    if (isFields(disabled)) requireStrings(disabled, ['why'], `${at}.disabled`)
+    for (const mirror of listOf(endpoint, 'mirrors', `${at}.mirrors`)) {
+      requireStrings(mirror, ['deploymentId'], `${at}.mirrors`)
+      requireThat(isWeight(mirror['sharePercent']), `'${at}' has a mirror with a share outside 0–100`)
+    }
+  }
+
+  function checkFallback(endpoint: Fields, at: string): void {
+    const fallback = (endpoint['fallback'] ??= { kind: 'error' })
+    const kind = isFields(fallback) ? fallback['kind'] : null
+    requireThat(
+      kind === 'error' || kind === 'constant' || kind === 'version',
+      `'${at}.fallback.kind' must be error, constant or version`,
+    )
+    if (kind === 'version') requireStrings(fallback as Fields, ['deploymentId'], `${at}.fallback`)
+    if (kind !== 'constant') return
+    const { outputs } = fallback as Fields
+    requireThat(
+      isFields(outputs) && Object.values(outputs).every((value) => isConstant(value)),
+      `'${at}.fallback.outputs' must be numbers, texts, true or false by output`,
+    )
   }
 
   function checkDeployment(deployment: Fields, at: string): void {
@@ -78,6 +111,10 @@ function parseJson(text: string, fail: (why: string) => never): Fields {
 
 function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isConstant(value: unknown): boolean {
+  return typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)
 }
 
 function isCount(value: unknown): boolean {

@@ -14,6 +14,15 @@ export interface TableEndpoint {
   /** Members with traffic, weights in tenths of a percent. */
   choices: readonly WeightedDeployment[]
   byVersion: ReadonlyMap<string, RoutedDeployment>
+  /** Who gets copies of live requests. */
+  mirrors: readonly Mirror[]
+  /** Where the fallback is a version: its deployment, null while that isn't deployed. */
+  fallback: RoutedDeployment | null
+}
+
+export interface Mirror {
+  deployment: RoutedDeployment
+  sharePercent: number
 }
 
 export interface WeightedDeployment {
@@ -57,7 +66,12 @@ function tableEndpoint(route: EndpointRoute): TableEndpoint {
     const weightTenths = Math.round(member.weightPercent * 10)
     if (deployment !== undefined && weightTenths > 0) choices.push({ deployment, weightTenths })
   }
-  return { route, choices, byVersion: versionsOf(route, choices) }
+  const mirrors = route.mirrors.flatMap(({ deploymentId, sharePercent }): Mirror[] => {
+    const deployment = byId.get(deploymentId)
+    return deployment === undefined || sharePercent <= 0 ? [] : [{ deployment, sharePercent }]
+  })
+  const fallback = route.fallback.kind === 'version' ? (byId.get(route.fallback.deploymentId) ?? null) : null
+  return { route, choices, byVersion: versionsOf(route, choices), mirrors, fallback }
 }
 
 /** Where a version is deployed twice (one replaces the other), the one with traffic is meant, else one with replicas. */
@@ -86,6 +100,33 @@ export function chooseDeployment(
   answers: (deploymentId: string) => boolean,
 ): RoutedDeployment | null {
   const { choices } = entry
+  return chooseAmong(choices, draw, answers)
+}
+
+/**
+ * As the weights alone say, whether it answers or not: in a trial it is on its account what becomes of the request.
+ * @param draw - uniform in [0, 1)
+ */
+export function drawMember(entry: TableEndpoint, draw: number): RoutedDeployment | null {
+  return drawByWeight(entry.choices, draw)
+}
+
+/** One that has not just failed the request: by weight, preferring those that answer; null where there is no other. */
+export function chooseOther(
+  entry: TableEndpoint,
+  failedId: string,
+  draw: number,
+  answers: (deploymentId: string) => boolean,
+): RoutedDeployment | null {
+  const others = entry.choices.filter((choice) => choice.deployment.deploymentId !== failedId)
+  return chooseAmong(others, draw, answers)
+}
+
+function chooseAmong(
+  choices: readonly WeightedDeployment[],
+  draw: number,
+  answers: (deploymentId: string) => boolean,
+): RoutedDeployment | null {
   if (choices.length === 1) return (choices[0] as WeightedDeployment).deployment
   const able = choices.filter((choice) => answers(choice.deployment.deploymentId))
   return drawByWeight(able.length === 0 ? choices : able, draw)

@@ -1,12 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { LATENCY_BOUNDS_MS } from '../../kernel/contract/routing.ts'
-import { Traffic, latencyBucket } from './traffic.ts'
+import { OTHER_CALLERS, Traffic, latencyBucket } from './traffic.ts'
 import type { Served } from './traffic.ts'
 
 const served = (overrides: Partial<Served> = {}): Served => ({
   endpoint: 'e',
   model: 'm',
   version: '1',
+  origin: 'live',
+  trial: null,
+  rescued: false,
+  pinnedBy: null,
   status: 200,
   latencyMs: 3,
   ...overrides,
@@ -48,6 +52,49 @@ describe('traffic', () => {
     traffic.acknowledge(first.seq)
     traffic.count(served(), 4)
     expect(traffic.batch().traffic[0]?.firstAnswerAtMs).toBeNull()
+  })
+
+  it('takes no first answer from a shadow or a fallback', () => {
+    const traffic = new Traffic()
+    traffic.count(served({ origin: 'shadow' }), 1)
+    traffic.count(served({ origin: 'fallback' }), 2)
+    traffic.count(served(), 3)
+    expect(traffic.batch().traffic.map((row) => [row.origin, row.firstAnswerAtMs])).toEqual([
+      ['shadow', null],
+      ['fallback', null],
+      ['live', 3],
+    ])
+  })
+
+  it('has a row for each version, origin and trial', () => {
+    const traffic = new Traffic()
+    for (const version of ['1', '2'])
+      for (const origin of ['live', 'shadow', 'fallback'] as const)
+        for (const trial of [null, 'trial-1', 'trial-2'])
+          for (let n = 0; n < 2; n++) traffic.count(served({ version, origin, trial }), 1)
+    const rows = traffic.batch().traffic
+    expect(rows).toHaveLength(18)
+    expect(rows.map((row) => row.requests)).toEqual(rows.map(() => 2))
+  })
+
+  it('names a bounded number of callers that name a version, and counts all', () => {
+    const traffic = new Traffic()
+    for (let i = 0; i < 150; i++) traffic.count(served({ pinnedBy: `caller-${i}` }), 1)
+    traffic.count(served({ pinnedBy: 'caller-0' }), 1)
+    traffic.count(served({ pinnedBy: 'x'.repeat(5_000) }), 1)
+    const pinned = traffic.batch().traffic[0]?.pinned ?? []
+    expect(pinned).toHaveLength(100)
+    expect(pinned[0]).toEqual({ caller: 'caller-0', requests: 2 })
+    expect(pinned.at(-1)).toEqual({ caller: OTHER_CALLERS, requests: 52 })
+  })
+
+  it('keeps copies that were dropped apart from those that were sent', () => {
+    const traffic = new Traffic()
+    const account = { endpoint: 'e', model: 'm', version: '1', origin: 'shadow', trial: 'trial-1' } as const
+    traffic.countDropped(account)
+    traffic.count(served(account), 1)
+    traffic.countDropped(account)
+    expect(traffic.batch().traffic).toMatchObject([{ requests: 1, failed: 0, dropped: 2 }])
   })
 
   it('puts each latency under its first bound that is not exceeded', () => {

@@ -1,14 +1,24 @@
-import { LATENCY_BOUNDS_MS } from '../../kernel/contract/routing.ts'
+import { fineLatencyBucket, LATENCY_BOUNDS_MS } from '../../kernel/contract/routing.ts'
 import type { TrafficReport } from '../../kernel/contract/routing.ts'
 
-/** One request that reached an endpoint, however it ended. */
-export interface Served {
+/** Whose account something goes to: one row of a report. */
+export interface Account {
   endpoint: string
   model: string
-  /** Empty where no deployment could be chosen: the endpoint had none. */
+  /** In a trial the version that was drawn. Empty where none was chosen: the endpoint had none, or is disabled. */
   version: string
-  /** HTTP status of the answer; null when the client left before it. */
+  origin: TrafficReport['origin']
+  trial: string | null
+}
+
+/** One request that reached an endpoint, a copy of one, or an answer of the fallback, however it ended. */
+export interface Served extends Account {
+  /** HTTP status that this version has to answer for; null when the client left before it. */
   status: number | null
+  /** The client got an answer all the same, from another version or the fallback. */
+  rescued: boolean
+  /** Who sent a request that names its version; null where it names none. */
+  pinnedBy: string | null
   latencyMs: number
 }
 
@@ -18,13 +28,17 @@ export interface TrafficBatch {
   traffic: TrafficReport[]
 }
 
-/** More versions than this between two acknowledged reports are not counted but in `uncounted`. */
+/** More rows than this between two acknowledged reports are not counted but in `uncounted`. */
 const ROWS_MAX = 10_000
+/** Callers that a row names; the requests of more are counted together under OTHER_CALLERS. */
+const CALLERS_MAX = 100
+const CALLER_TEXT_MAX = 200
+export const OTHER_CALLERS = '(others)'
 
 /**
  * Counts what was served until the control plane has it. One batch is on its way at a time and stays as it is until
- * it is acknowledged; what happens meanwhile goes into the next. The size depends on the number of versions that are
- * called, not on time: hours without a control plane cost no memory.
+ * it is acknowledged; what happens meanwhile goes into the next. The size depends on the number of versions and trials,
+ * not on time: hours without a control plane, from which new ones come, cost no memory.
  */
 export class Traffic {
   readonly #rows = new Map<string, TrafficReport>()
@@ -35,24 +49,35 @@ export class Traffic {
   uncounted = 0
 
   count(served: Served, epochMs: number): void {
-    const key = `${served.endpoint}\0${served.model}\0${served.version}`
-    const row = this.#rows.get(key) ?? this.#addRow(key, served)
+    const row = this.#row(served)
     if (row === null) {
       this.uncounted += 1
       return
     }
     row.requests += 1
+    if (served.pinnedBy !== null) addPin(row, served.pinnedBy)
     if (served.status === null) {
       row.interrupted += 1
       return
     }
     if (served.status >= 500) row.failed += 1
-    const bucket = latencyBucket(served.latencyMs)
-    row.latencyCounts[bucket] = (row.latencyCounts[bucket] ?? 0) + 1
-    if (served.status < 300 && !this.#answered.has(key)) {
-      this.#answered.add(key)
-      row.firstAnswerAtMs = epochMs
-    }
+    if (served.rescued) row.rescued = (row.rescued ?? 0) + 1
+    addLatency(row, served)
+    if (served.status < 300 && served.origin === 'live') this.#noteFirst(row, epochMs)
+  }
+
+  /** A request that names this version and was answered by something else: it is among no requests of this row. */
+  countPin(account: Account, caller: string): void {
+    const row = this.#row(account)
+    if (row === null) this.uncounted += 1
+    else addPin(row, caller)
+  }
+
+  /** A copy that was not sent, or not waited for: no word about the version. */
+  countDropped(account: Account): void {
+    const row = this.#row(account)
+    if (row === null) this.uncounted += 1
+    else row.dropped = (row.dropped ?? 0) + 1
   }
 
   /** The batch to send: the unacknowledged one again, else everything new. */
@@ -68,17 +93,58 @@ export class Traffic {
     if (this.#onItsWay?.seq === seq) this.#onItsWay = null
   }
 
-  #addRow(key: string, { endpoint, model, version }: Served): TrafficReport | null {
+  #row(account: Account): TrafficReport | null {
+    const { endpoint, model, version, origin, trial } = account
+    const key = `${endpoint}\0${model}\0${version}\0${origin}\0${trial ?? ''}`
+    const known = this.#rows.get(key)
+    if (known !== undefined) return known
     if (this.#rows.size >= ROWS_MAX) return null
-    const row = emptyRow(endpoint, model, version)
+    const row = emptyRow(account)
     this.#rows.set(key, row)
     return row
   }
+
+  #noteFirst(row: TrafficReport, epochMs: number): void {
+    const key = `${row.endpoint}\0${row.model}\0${row.version}`
+    if (this.#answered.has(key)) return
+    this.#answered.add(key)
+    row.firstAnswerAtMs = epochMs
+  }
 }
 
-function emptyRow(endpoint: string, model: string, version: string): TrafficReport {
-  const latencyCounts = Array.from({ length: LATENCY_BOUNDS_MS.length + 1 }, () => 0)
-  return { endpoint, model, version, requests: 0, failed: 0, interrupted: 0, latencyCounts, firstAnswerAtMs: null }
+function emptyRow({ endpoint, model, version, origin, trial }: Account): TrafficReport {
+  return {
+    endpoint,
+    model,
+    version,
+    origin,
+    trial,
+    pinned: [],
+    requests: 0,
+    failed: 0,
+    interrupted: 0,
+    latencyCounts: Array.from({ length: LATENCY_BOUNDS_MS.length + 1 }, () => 0),
+    fineLatency: {},
+    firstAnswerAtMs: null,
+  }
+}
+
+function addPin(row: TrafficReport, caller: string): void {
+  const shown = caller.length > CALLER_TEXT_MAX ? `${caller.slice(0, CALLER_TEXT_MAX)}…` : caller
+  const known = row.pinned.find((pin) => pin.caller === shown)
+  if (known !== undefined) known.requests += 1
+  else if (row.pinned.length < CALLERS_MAX - 1 || shown === OTHER_CALLERS)
+    row.pinned.push({ caller: shown, requests: 1 })
+  else addPin(row, OTHER_CALLERS)
+}
+
+/** Fine only for comparing: a request that another version answered in the end says nothing of this one's speed. */
+function addLatency(row: TrafficReport, { latencyMs, rescued, trial }: Served): void {
+  const bucket = latencyBucket(latencyMs)
+  row.latencyCounts[bucket] = (row.latencyCounts[bucket] ?? 0) + 1
+  if (trial === null || rescued) return
+  const fine = fineLatencyBucket(latencyMs)
+  row.fineLatency[fine] = (row.fineLatency[fine] ?? 0) + 1
 }
 
 /** Index of the first bound that is not exceeded; the number of bounds for everything above the last. */

@@ -39,7 +39,7 @@ const schema: SchemaRecord = { kind: 'schema', model: 'm', version: '1', signatu
 function prediction(): PredictionRecord {
   const facts = { kind: 'prediction', endpoint: 'm', model: 'm', version: '1', origin: 'live', caller: 'c' } as const
   const request = Buffer.from(JSON.stringify({ inputs: [{ name: 'x', shape: [1], data: ['y'.repeat(20_000)] }] }))
-  const times = { atMs: Date.now(), latencyMs: 1, status: 200 }
+  const times = { atMs: Date.now(), latencyMs: 1, status: 200, trial: null, shadowOf: null }
   return {
     ...facts,
     ...times,

@@ -20,7 +20,7 @@ async function client(): Promise<never> {
     const predictionId = newPredictionId(Date.now())
     const request = Buffer.from(`{"inputs":[{"name":"x","shape":[1],"data":[${Math.random()}]}]}`)
     const facts = { endpoint: 'm', model: 'm', version: '1', origin: 'live', caller: instance } as const
-    const times = { atMs: Date.now(), latencyMs: 1, status: 200 }
+    const times = { atMs: Date.now(), latencyMs: 1, status: 200, trial: null, shadowOf: null }
     const response = Buffer.from('{"outputs":[]}')
     await spool.append({ kind: 'prediction', predictionId, ...facts, ...times, request, response }, 'durable')
     await spool.append({ kind: 'label', predictionId, row: 0, label: true, atMs: Date.now() }, 'durable')

@@ -53,7 +53,7 @@ function schema(version = '1'): SchemaRecord {
 
 function prediction(version = '1', bytes = 10): PredictionRecord {
   const facts = { kind: 'prediction', endpoint: 'e', model: 'm', version, origin: 'live', caller: 'c' } as const
-  const times = { atMs: 1, latencyMs: 1, status: 200 }
+  const times = { atMs: 1, latencyMs: 1, status: 200, trial: null, shadowOf: null }
   return {
     ...facts,
     ...times,

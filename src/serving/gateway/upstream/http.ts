@@ -134,6 +134,7 @@ class Connection {
 
   exchange(request: UpstreamRequest): Promise<UpstreamAnswer> {
     if (this.#closed !== null) return Promise.reject(this.#closed)
+    this.#parser.bodyLimitBytes = request.answerLimitBytes ?? this.#limits.answerLimitBytes
     this.#socket.write(encode(request))
     return new Promise((resolve, reject) => (this.#waiting = { resolve, reject }))
   }

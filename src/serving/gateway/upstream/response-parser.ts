@@ -20,7 +20,8 @@ export interface ParsedResponse extends UpstreamAnswer {
  * @see RFC 9112, sections 4, 6 and 7
  */
 export class ResponseParser {
-  readonly #bodyLimitBytes: number
+  /** May change between two responses. */
+  bodyLimitBytes: number
   #state: 'head' | 'length' | 'chunk-size' | 'chunk-data' | 'trailer' | 'until-end' = 'head'
   #waiting: Buffer = EMPTY
   #head: { status: number; headers: Map<string, string>; keepAlive: boolean } | null = null
@@ -29,7 +30,7 @@ export class ResponseParser {
   #missing = 0
 
   constructor(bodyLimitBytes: number) {
-    this.#bodyLimitBytes = bodyLimitBytes
+    this.bodyLimitBytes = bodyLimitBytes
   }
 
   /**
@@ -163,7 +164,7 @@ export class ResponseParser {
   }
 
   #limited(bytes: number): number {
-    if (bytes > this.#bodyLimitBytes) throw garbled(`answered with more than ${this.#bodyLimitBytes} bytes`)
+    if (bytes > this.bodyLimitBytes) throw garbled(`answered with more than ${this.bodyLimitBytes} bytes`)
     return bytes
   }
 }

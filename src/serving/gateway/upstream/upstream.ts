@@ -23,6 +23,8 @@ export interface UpstreamRequest {
   /** Complete header lines, each ended by CRLF; no Host, Content-Length or Connection among them. */
   headerLines: string
   body: Buffer
+  /** Where less is bearable than usual: a larger answer is refused as `garbled`. */
+  answerLimitBytes?: number
 }
 
 export interface UpstreamAnswer {

@@ -1,0 +1,160 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Clock } from '../../kernel/clock.ts'
+import type { EndpointRoute, RoutedDeployment } from '../../kernel/contract/routing.ts'
+import { errorAnswer, retryAnswer } from './answer.ts'
+import type { Answer } from './answer.ts'
+import type { Cancellation } from './cancellation.ts'
+import type { DeploymentPools } from './deployment-pools.ts'
+import { forward, newForwardBudget } from './forward.ts'
+import type { ForwardBudget, ForwardOutcome } from './forward.ts'
+import type { Kept, Prediction, PredictionKeeper } from './prediction-keeper.ts'
+import type { Served, Traffic } from './traffic.ts'
+import { upstreamRequest } from './upstream-request.ts'
+import type { UpstreamAnswer } from './upstream/upstream.ts'
+
+export interface InferCall {
+  /** The endpoint's or the model's name, as the client wrote it. */
+  name: string
+  version: string | null
+  headers: IncomingHttpHeaders
+  /** Whole and unpacked. */
+  body: Buffer
+  caller: string
+  cancellation: Cancellation
+}
+
+export interface RequestParts {
+  pools: DeploymentPools
+  keeper: PredictionKeeper
+  traffic: Traffic
+  clock: Clock
+}
+
+/** What is counted where nothing else is said: a live request, in no trial. */
+export type Account = Pick<Served, 'endpoint' | 'model' | 'version'> & Partial<Pick<Served, 'origin' | 'trial'>>
+
+export interface Given {
+  /** Null: the client left. */
+  answer: Answer | null
+  kept: Kept
+}
+
+/** One request on its way: what it may still spend, and the acts that all ways of answering it share. */
+export class OneRequest {
+  readonly call: InferCall
+  readonly budget: ForwardBudget = newForwardBudget()
+  /** Deployments that could not answer it. */
+  readonly failed = new Set<string>()
+  readonly #parts: RequestParts
+  readonly #startedMs: number
+
+  constructor(call: InferCall, parts: RequestParts) {
+    this.call = call
+    this.#parts = parts
+    this.#startedMs = parts.clock.monotonicMs()
+  }
+
+  async ask(route: EndpointRoute, deployment: RoutedDeployment): Promise<ForwardOutcome> {
+    const { pools } = this.#parts
+    const { cancellation } = this.call
+    const pool = pools.enter(deployment.deploymentId)
+    try {
+      const sent = upstreamRequest(route, deployment, this.call)
+      const outcome = await forward(pool.replicas, sent, cancellation, this.budget)
+      if (isLeftUnanswered(outcome)) this.failed.add(deployment.deploymentId)
+      return outcome
+    } finally {
+      pools.leave(pool)
+    }
+  }
+
+  /**
+   * An answered prediction gets an id and goes into the log; errors of the model server pass through as they are.
+   * @param passed - gets the id
+   */
+  async give(
+    route: EndpointRoute,
+    { status, body }: UpstreamAnswer,
+    passed: Answer,
+    facts: Pick<Prediction, 'version' | 'origin' | 'trial'>,
+  ): Promise<Given> {
+    const { caller, cancellation, body: request } = this.call
+    const prediction = { ...facts, shadowOf: null, caller, latencyMs: this.#ageMs(), status, request, response: body }
+    const kept = await this.#parts.keeper.keep(route, prediction, cancellation)
+    if (kept.verdict.kind === 'refuse') return { kept, answer: kept.verdict.answer }
+    if (kept.verdict.kind === 'given-up') {
+      const reason = cancellation.reason ?? 'deadline'
+      return { kept, answer: failureAnswer(route, { kind: 'cancelled', reason }) }
+    }
+    passed.headers.push('millrace-prediction-id', kept.predictionId)
+    return { kept, answer: passed }
+  }
+
+  count(served: Account & Pick<Served, 'status'> & Partial<Served>): void {
+    const { clock, traffic } = this.#parts
+    const isNamed = (served.origin ?? 'live') === 'live' && this.call.version === served.version
+    const pinnedBy = isNamed ? this.call.caller : null
+    const defaults = { origin: 'live' as const, trial: null, rescued: false }
+    traffic.count({ ...defaults, ...served, pinnedBy, latencyMs: this.#ageMs() }, clock.epochMs())
+  }
+
+  /** Who names a version needs it, also while something else answers. */
+  countPin({ endpoint, model }: EndpointRoute): void {
+    const { version, caller } = this.call
+    if (version !== null)
+      this.#parts.traffic.countPin({ endpoint, model, version, origin: 'live', trial: null }, caller)
+  }
+
+  #ageMs(): number {
+    return this.#parts.clock.monotonicMs() - this.#startedMs
+  }
+}
+
+/** The account of requests, or answers, that are no version's. */
+export function noVersion({ endpoint, model }: EndpointRoute): Account {
+  return { endpoint, model, version: '' }
+}
+
+export function isLeftUnanswered(
+  outcome: ForwardOutcome,
+): outcome is ForwardOutcome & { kind: 'unavailable' | 'died' } {
+  return outcome.kind === 'unavailable' || outcome.kind === 'died'
+}
+
+const RETURNED = ['content-type', 'inference-header-content-length', 'content-encoding'] as const
+
+/** @param deployment - null: no version answered */
+export function passOn(route: EndpointRoute, deployment: RoutedDeployment | null, answered: UpstreamAnswer): Answer {
+  const headers = ['millrace-endpoint', headerText(route.endpoint)]
+  if (deployment !== null) headers.push('millrace-model-version', headerText(deployment.version))
+  for (const name of RETURNED) {
+    const value = answered.headers.get(name)
+    if (value !== undefined) headers.push(name, value)
+  }
+  return { status: answered.status, headers, body: answered.body }
+}
+
+/** Names may hold any letters, headers may not. */
+function headerText(text: string): string {
+  return /^[\x21-\x7e]*$/.test(text) ? text : encodeURIComponent(text)
+}
+
+/** @returns null when the client left */
+export function failureAnswer(
+  { endpoint, timeoutMs }: EndpointRoute,
+  outcome: Exclude<ForwardOutcome, { kind: 'answer' }>,
+): Answer | null {
+  switch (outcome.kind) {
+    case 'unavailable':
+      return retryAnswer(`Endpoint '${endpoint}' can't answer now: ${outcome.why}.`)
+    case 'died':
+      return errorAnswer(
+        502,
+        `Endpoint '${endpoint}' lost every replica that took this request; the last: ${outcome.why}`,
+      )
+    case 'cancelled':
+      if (outcome.reason === 'client-gone') return null
+      if (outcome.reason === 'shutdown') return retryAnswer('The gateway is shutting down.')
+      return errorAnswer(504, `Endpoint '${endpoint}' did not answer within ${timeoutMs} ms.`)
+  }
+}

@@ -152,18 +152,64 @@ describe('too few rows or clusters', () => {
   })
 })
 
-describe('the spread across versions', () => {
-  const past = [0.44, 0.45, 0.46, 0.45].map((meanLoss, i) => ({ version: `late@${i}`, meanLoss }))
+describe('the spread of the last versions', () => {
+  const of = (...losses: number[]): EvaluationFigures => ({
+    ...figures(),
+    stability: {
+      rows: 1000,
+      isSample: false,
+      versions: losses.map((meanLoss, i) => ({ version: `late@${i + 1}`, meanLoss })),
+      leftOut: [],
+    },
+  })
+  const judged = (maxSpread: number | null, ...losses: number[]) =>
+    decide({ figures: of(...losses), config: { stability: { versions: 5, maxSpread } } })
 
-  it('is looked at from four versions on', () => {
-    expect(checkOf(decide({ history: past.slice(1) }), 'spread').verdict).toBe('skipped')
-    expect(checkOf(decide({ history: past }), 'spread').verdict).toBe('passed')
+  it('is judged from three versions on', () => {
+    expect(checkOf(judged(0.01, 0.44, 0.45), 'stability')).toMatchObject({
+      verdict: 'skipped',
+      why: '1 earlier versions that passed can be measured: from 2 on their spread is judged.',
+    })
+    expect(checkOf(judged(0.01, 0.44, 0.45, 0.445), 'stability').verdict).toBe('passed')
   })
 
-  it('warns of a version far worse than the last ones, without deciding', () => {
-    const result = decide({ figures: { ...figures(), meanLoss: 0.6 }, history: past })
-    expect(checkOf(result, 'spread').verdict).toBe('warning')
+  it('passes versions that are alike, with the numbers', () => {
+    const found = checkOf(judged(0.02, 0.45, 0.455, 0.452, 0.456, 0.45), 'stability')
+    expect(found).toMatchObject({ verdict: 'passed', figures: { versions: 5, rows: 1000, maxSpread: 0.02 } })
+    expect(found.why).toMatch(
+      /^The last versions are alike: logLoss of late@1 … late@5 on 1000 rows spreads by 0\.00\d+ \(/,
+    )
+  })
+
+  it('fails a trainer whose models are proven to be unlike, and with it the version', () => {
+    const result = judged(0.005, 0.45, 0.6, 0.42, 0.65, 0.44)
+    expect(checkOf(result, 'stability')).toMatchObject({ verdict: 'failed' })
+    expect(result.verdict).toBe('failed')
+    expect(result.why).toContain('gate.stability.maxSpread is 0.005')
+  })
+
+  it('is in doubt where only the estimate is too wide', () => {
+    const result = judged(0.01, 0.45, 0.47, 0.45, 0.47, 0.452)
+    expect(checkOf(result, 'stability').verdict).toBe('inconclusive')
+    expect(result.verdict).toBe('inconclusive')
+  })
+
+  it('does not take a model that is far better than stale ones for instability, nor those that follow it', () => {
+    expect(checkOf(judged(0.005, 0.66, 0.655, 0.66, 0.657, 0.45), 'stability').verdict).toBe('passed')
+    expect(checkOf(judged(0.005, 0.66, 0.655, 0.657, 0.45, 0.452), 'stability').verdict).toBe('passed')
+  })
+
+  it('is told and not judged without a limit', () => {
+    const result = judged(null, 0.45, 0.6, 0.42, 0.65, 0.44)
+    expect(checkOf(result, 'stability')).toMatchObject({ verdict: 'skipped', figures: { versions: 5 } })
     expect(result.verdict).toBe('passed')
+  })
+
+  it('names versions that could not be measured', () => {
+    const some = of(0.45, 0.451, 0.452)
+    some.stability!.leftOut.push({ version: 'late@0', why: 'its file is gone' })
+    const { why } = checkOf(decide({ figures: some }), 'stability')
+    expect(why).toContain('late@0 could not be measured: its file is gone')
   })
 })
 
@@ -231,7 +277,7 @@ function duel(
     model: { ...known, scores: noisy(setting.noise) },
     champion: { ...known, version: 'late@3', scores: noisy(setting.championNoise) },
   })
-  return decideGate({ config: gate, figures: { ...measured, holdoutDigest: 'sha256:0' }, history: [] })
+  return decideGate({ config: gate, figures: { ...measured, holdoutDigest: 'sha256:0' } })
 }
 
 function shareOf(rounds: number, holds: (random: Random, seed: number) => boolean): number {
@@ -241,12 +287,8 @@ function shareOf(rounds: number, holds: (random: Random, seed: number) => boolea
   return count / rounds
 }
 
-function decide(given: {
-  config?: Partial<GateConfig>
-  figures?: EvaluationFigures
-  history?: { version: string; meanLoss: number }[]
-}): GateResult {
-  return decideGate({ config: config(given.config), figures: given.figures ?? figures(), history: given.history ?? [] })
+function decide(given: { config?: Partial<GateConfig>; figures?: EvaluationFigures }): GateResult {
+  return decideGate({ config: config(given.config), figures: given.figures ?? figures() })
 }
 
 function checkOf(result: GateResult, name: string): GateCheck {
@@ -264,6 +306,7 @@ function config(change: Partial<GateConfig> = {}): GateConfig {
     cluster: null,
     minRows: 200,
     minClusters: 20,
+    stability: { versions: 5, maxSpread: null },
     ...change,
   }
 }

@@ -1,5 +1,6 @@
 import type { GateConfig } from '../../config/project.ts'
 import type { BcaInterval } from '../../kernel/stats/bootstrap.ts'
+import { spreadAroundImprovement } from '../../kernel/stats/improvement.ts'
 import { normalQuantile } from '../../kernel/stats/normal.ts'
 import type { ChampionFigures, EvaluationFigures } from './evaluation.ts'
 import { verdictOf } from './gate.ts'
@@ -12,8 +13,6 @@ export type { CheckVerdict, GateCheck, GateResult, Verdict } from './gate.ts'
 export interface GateQuestion {
   config: GateConfig
   figures: EvaluationFigures
-  /** Evaluations of earlier versions of this model, newest first, for the spread across runs. */
-  history: readonly { version: string; meanLoss: number }[]
 }
 
 /**
@@ -21,7 +20,7 @@ export interface GateQuestion {
  * interval lies on the good side (`passed`), on the bad side (`failed`), or on both (`inconclusive`, with an estimate
  * of the rows that would decide it). So a version worse than the margin passes with probability `alpha` at most.
  */
-export function decideGate({ config, figures, history }: GateQuestion): GateResult {
+export function decideGate({ config, figures }: GateQuestion): GateResult {
   const size = [rowsCheck(config, figures), ...clustersCheck(config, figures)]
   const enough = size.every(({ verdict }) => verdict === 'passed')
   const measured = [
@@ -35,7 +34,7 @@ export function decideGate({ config, figures, history }: GateQuestion): GateResu
     ...(enough ? measured : measured.map(withheld)),
     ...signatureCheck(figures),
     ...aucCheck(figures.champion),
-    spreadCheck(figures, history),
+    stabilityCheck(config, figures),
   ]
   const verdict = verdictOf(checks)
   const provenBetter = enough && figures.champion !== null && isProvenBetter(config, figures.champion.gain)
@@ -212,33 +211,53 @@ function aucCheck(champion: ChampionFigures | null): GateCheck[] {
   ]
 }
 
-const SPREAD_MIN = 4
-const SPREAD_LAST = 10
-const SPREAD_LIMIT = 3
+/** Two versions tell nothing of a spread. */
+const STABILITY_MIN = 3
 
-/** A version far off its predecessors deserves a look, whatever the comparison says; holdouts differ, so no more. */
-function spreadCheck({ meanLoss, lossName }: EvaluationFigures, history: GateQuestion['history']): GateCheck {
-  const past = history
-    .slice(0, SPREAD_LAST)
-    .map((entry) => entry.meanLoss)
-    .filter(Number.isFinite)
-  if (past.length < SPREAD_MIN) {
-    const why = `${past.length} earlier evaluations: from ${SPREAD_MIN} on their spread is looked at.`
-    return check('spread', 'skipped', why, { versions: past.length })
+/**
+ * The last versions on the same rows. With so few of them, only what is proven counts: too wide a spread fails where
+ * chance is excluded, is in doubt where the estimate alone is too wide, and passes else.
+ */
+function stabilityCheck({ stability: { maxSpread }, alpha }: GateConfig, figures: EvaluationFigures): GateCheck {
+  const { versions = [], leftOut = [], rows = 0, isSample = false } = figures.stability ?? {}
+  const aside = leftOut.map(({ version, why }) => `; ${version} could not be measured: ${why}`).join('')
+  if (versions.length < STABILITY_MIN) {
+    const why = `${versions.length - 1} earlier versions that passed can be measured: from ${STABILITY_MIN - 1} on their spread is judged${aside}.`
+    return check('stability', 'skipped', why, { versions: versions.length })
   }
-  const mean = past.reduce((total, value) => total + value, 0) / past.length
-  const squares = past.reduce((total, value) => total + (value - mean) ** 2, 0)
-  const standardDeviation = Math.sqrt(squares / (past.length - 1))
-  const off = meanLoss - mean
-  const far = off > SPREAD_LIMIT * standardDeviation
-  const told = `${lossName} ${show(meanLoss)}; the last ${past.length} versions had ${show(mean)} ± ${show(standardDeviation)}`
-  const figures = { versions: past.length, mean, standardDeviation, meanLoss }
-  return check(
-    'spread',
-    far ? 'warning' : 'passed',
-    far ? `Far worse than its predecessors: ${told}.` : `${told}.`,
-    figures,
+  const { deviation, lower, upper, plain } = spreadAroundImprovement(
+    versions.map(({ meanLoss }) => meanLoss),
+    alpha,
   )
+  const on = `${isSample ? 'a sample of ' : ''}${rows} rows`
+  const of = `${figures.lossName} of ${versions[0]!.version} … ${versions.at(-1)!.version} on ${on}`
+  const told = `${of} spreads by ${show(deviation!)} (${show(lower!)} … ${show(upper!)}, each bound at ${show(100 * alpha)}%) around what improves`
+  const numbers = {
+    versions: versions.length,
+    rows,
+    spread: deviation,
+    lower,
+    upper,
+    standardDeviation: plain,
+    maxSpread,
+  }
+  if (maxSpread === null)
+    return check(
+      'stability',
+      'skipped',
+      `Told, not judged, as gate.stability.maxSpread is not set: ${told}${aside}.`,
+      numbers,
+    )
+  const compared = `${told}; gate.stability.maxSpread is ${show(maxSpread)}${aside}.`
+  if (lower! > maxSpread) return check('stability', 'failed', `The last versions are not alike: ${compared}`, numbers)
+  if (deviation! > maxSpread)
+    return check(
+      'stability',
+      'inconclusive',
+      `The last versions may not be alike; another one decides it: ${compared}`,
+      numbers,
+    )
+  return check('stability', 'passed', `The last versions are alike: ${compared}`, numbers)
 }
 
 function summary(verdict: GateResult['verdict'], checks: readonly GateCheck[]): string {

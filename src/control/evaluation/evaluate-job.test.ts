@@ -58,7 +58,7 @@ describe('an evaluation', () => {
     expect(progress).toEqual(progress.toSorted((a, b) => a - b))
     expect(progress.at(-1)).toBe(1)
     expect(JSON.parse(JSON.stringify(output))).toEqual(output)
-    expect(decideGate({ config: gate(), figures: output, history: [] }).verdict).toBe('passed')
+    expect(decideGate({ config: gate(), figures: output }).verdict).toBe('passed')
   })
 
   it('gives the same figures and the same holdout, byte for byte, when run again', async () => {
@@ -82,8 +82,56 @@ describe('an evaluation', () => {
     expect(output.champion!.meanLoss).toBeCloseTo(Number(row![2]), 10)
     expect(Number(row![3])).toBe(3000)
     expect(output.champion!.aucDifference!.difference).toBeGreaterThan(0)
-    const verdict = decideGate({ config: gate(), figures: output, history: [] })
+    const verdict = decideGate({ config: gate(), figures: output })
     expect(verdict).toMatchObject({ verdict: 'passed', provenBetter: true })
+  })
+
+  it('measures the last versions on the same rows, the champion among them, and leaves out what no longer fits', async () => {
+    const { champion: other } = otherChampion()
+    const before = (version: string, file: string) => ({
+      version,
+      modelPath: at(file),
+      features: null,
+      scoreOutput: null,
+    })
+    const champion = before('late@2', 'weak.onnx')
+    const predecessors = [before('late@1', 'good.onnx'), champion, { ...other!, version: 'late@3' }]
+    const predecessorsLeftOut = [{ version: 'late@0', why: 'its file is gone' }]
+    const output = await runEvaluateJob(job({ champion, predecessors, predecessorsLeftOut }), ignore)
+    expect(output.stability).toMatchObject({ rows: 3000, isSample: false })
+    expect(output.stability!.versions.map(({ version }) => version)).toEqual(['late@1', 'late@2', 'late@4'])
+    const [good, weak, newest] = output.stability!.versions.map(({ meanLoss }) => meanLoss)
+    expect([good, weak, newest]).toEqual([
+      expect.closeTo(output.meanLoss, 12),
+      expect.closeTo(output.champion!.meanLoss, 12),
+      expect.closeTo(output.meanLoss, 12),
+    ])
+    expect(output.stability!.leftOut).toEqual([
+      predecessorsLeftOut[0],
+      { version: 'late@3', why: expect.stringContaining("late@3 needs column 'c'") as string },
+    ])
+  })
+
+  it('measures the last versions on a sample of a large holdout, the same one every time', async () => {
+    writeFileSync(at('large.csv'), flightsCsv(15_000, 2))
+    const predecessors = [
+      { version: 'late@1', modelPath: at('good.onnx'), features: null, scoreOutput: null },
+      { version: 'late@2', modelPath: at('weak.onnx'), features: null, scoreOutput: null },
+    ]
+    const large = {
+      holdout: { kind: 'file', path: 'large.csv' },
+      predecessors,
+      gate: gate({ resamples: 200 }),
+    } as const
+    const { stability, meanLoss } = await runEvaluateJob(job({ ...large, predecessors }), ignore)
+    expect(stability).toMatchObject({ rows: 10_000, isSample: true })
+    const [first, weak, newest] = stability!.versions
+    // The same model on the same rows.
+    expect(first!.meanLoss).toBeCloseTo(newest!.meanLoss, 12)
+    expect(Math.abs(newest!.meanLoss - meanLoss)).toBeLessThan(0.02)
+    expect(weak!.meanLoss).toBeGreaterThan(newest!.meanLoss + 0.1)
+    const again = await runEvaluateJob(job({ ...large, predecessors }), ignore)
+    expect(again.stability).toEqual(stability)
   })
 
   it('keeps label, score and losses of each row in the order of the holdout', async () => {
@@ -402,10 +450,13 @@ function flightsCsv(rows: number, seed: number): string {
 
 function job(change: Partial<EvaluateJobInput> = {}): EvaluateJobInput {
   return {
+    version: 'late@4',
     modelPath: at('good.onnx'),
     features: null,
     scoreOutput: null,
     champion: null,
+    predecessors: [],
+    predecessorsLeftOut: [],
     task: 'binary',
     label: 'late',
     positive: null,
@@ -440,6 +491,7 @@ function gate(change: Partial<GateConfig> = {}): GateConfig {
     cluster: null,
     minRows: 200,
     minClusters: 20,
+    stability: { versions: 5, maxSpread: null },
     ...change,
   }
 }

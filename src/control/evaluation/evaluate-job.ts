@@ -5,6 +5,7 @@ import { dirname } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { DataSource, GateConfig } from '../../config/project.ts'
 import { systemClock } from '../../kernel/clock.ts'
+import { reasonOf } from '../../kernel/errors.ts'
 import { openDuckDB } from '../../kernel/lake/duckdb.ts'
 import type { DuckDBConnection } from '../../kernel/lake/duckdb.ts'
 import { createLakeViews } from '../../kernel/lake/views.ts'
@@ -13,19 +14,21 @@ import type { OnnxModel } from '../../kernel/model/onnx-model.ts'
 import type { ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
 import { numericProfile } from './baseline-profile.ts'
 import type { BaselineProfile } from './baseline-profile.ts'
-import type { EvaluationFigures } from './evaluation.ts'
+import type { EvaluationFigures, StabilityFigures } from './evaluation.ts'
 import { featuresOf, nameColumns } from './features.ts'
 import { measure } from './figures.ts'
 import type { Measurement, ScoredModel } from './figures.ts'
 import { goldenPicker } from './golden-rows.ts'
 import type { GoldenPicker } from './golden-rows.ts'
+import { rowLosses } from './losses.ts'
 import { writeLosses } from './losses-file.ts'
 import { modelRunner } from './model-runner.ts'
 import type { ModelRunner } from './model-runner.ts'
+import { AsideScores, stabilityFigures, stabilityRows } from './predecessors.ts'
 import { profileColumns } from './profile-source.ts'
 import { readHoldoutClusters, readHoldoutLabels, scoreHoldout } from './score-holdout.ts'
 import type { Holdout } from './score-holdout.ts'
-import { columnsOf, materialise, parquet, requireColumns, setAsOf } from './source.ts'
+import { columnsOf, materialise, parquet, readableColumn, requireColumns, setAsOf } from './source.ts'
 
 /**
  * Measures a model on its holdout, in a short-lived process of its own:
@@ -34,12 +37,18 @@ import { columnsOf, materialise, parquet, requireColumns, setAsOf } from './sour
  *           → losses, metrics, BCa intervals → losses file, golden rows, baseline profile
  */
 export interface EvaluateJobInput {
+  /** Of the model: `late-flight@4` */
+  version: string
   modelPath: string
   /** Columns of a single `[N, K]` input; null: the file's own, else the holdout's in order. */
   features: string[] | null
   /** `name` or `name[index]`; null: guessed. */
   scoreOutput: string | null
   champion: ChampionInput | null
+  /** Earlier versions for the spread across runs, oldest first; the champion may be one of them. */
+  predecessors: ChampionInput[]
+  /** Those that are not there to be measured. */
+  predecessorsLeftOut: { version: string; why: string }[]
   task: Task
   label: string
   positive: string | null
@@ -115,6 +124,7 @@ async function evaluate(
 
   report(0.7, `comparing on ${holdout.rows} rows with ${input.gate.resamples} resamples`)
   const { figures, losses } = measure({ ...input, ...scored, labels, clusters })
+  const stability = measureStability(input, scored, labels.values)
   const compareMs = lap()
 
   report(0.85, 'keeping losses, golden rows and the baseline profile')
@@ -127,6 +137,7 @@ async function evaluate(
   report(1, 'done')
   return {
     ...figures,
+    stability,
     holdoutDigest,
     goldenRows: goldenFile.rows.length,
     goldenWhy: goldenFile.why,
@@ -150,7 +161,7 @@ async function scoreBoth(
   holdout: Holdout,
   golden: GoldenPicker,
   report: ReportProgress,
-): Promise<Pick<Measurement, 'model' | 'champion'>> {
+): Promise<Scored> {
   const models: OnnxModel[] = []
   try {
     return await scoreOpened(connection, input, holdout, golden, report, models)
@@ -167,20 +178,74 @@ async function scoreOpened(
   golden: GoldenPicker,
   report: ReportProgress,
   opened: OnnxModel[],
-): Promise<Pick<Measurement, 'model' | 'champion'>> {
+): Promise<Scored> {
   const { champion } = input
   const model = await openRunner(opened, input, holdout, { ...input, who: 'the model' })
   const rival =
     champion && (await openRunner(opened, input, holdout, { ...champion, who: `the champion ${champion.version}` }))
+  const sample = stabilityRows(holdout.rows, input.seed)
+  const before = await openPredecessors(opened, input, holdout)
+  const aside = new AsideScores(sample, before.runners)
   const [scores, rivalScores] = await scoreHoldout(connection, holdout, {
     runners: rival ? [model, rival] : [model],
+    aside,
     onBlock: (block) => golden.offer(block),
     onProgress: (rows) => report(0.15 + 0.5 * (rows / holdout.rows), `scored ${rows} of ${holdout.rows} rows`),
   })
   return {
     model: scoredModel(model, scores!),
     champion: champion && rival ? { ...scoredModel(rival, rivalScores!), version: champion.version } : null,
+    sample,
+    aside: aside.results(),
+    leftOut: before.leftOut,
   }
+}
+
+/** What was scored, on which rows besides, and who could not be opened. */
+interface Scored extends Pick<Measurement, 'model' | 'champion'> {
+  sample: Uint32Array
+  aside: ReturnType<AsideScores['results']>
+  leftOut: StabilityFigures['leftOut']
+}
+
+/** The champion is scored anyway. One that no longer fits the holdout is left out: it must not block its successors. */
+async function openPredecessors(
+  opened: OnnxModel[],
+  input: EvaluateJobInput,
+  holdout: Holdout,
+): Promise<{ runners: { version: string; runner: ModelRunner }[]; leftOut: StabilityFigures['leftOut'] }> {
+  const runners: { version: string; runner: ModelRunner }[] = []
+  const leftOut = [...input.predecessorsLeftOut]
+  for (const before of input.predecessors.filter(({ version }) => version !== input.champion?.version)) {
+    try {
+      const runner = await openRunner(opened, input, holdout, { ...before, who: before.version })
+      const columns = featuresOf(runner.signature).map((name) => holdout.columns.find((c) => c.name === name)!)
+      for (const column of columns) readableColumn(column, 'holdout')
+      runners.push({ version: before.version, runner })
+    } catch (error) {
+      leftOut.push({ version: before.version, why: reasonOf(error) })
+    }
+  }
+  return { runners, leftOut }
+}
+
+function measureStability(input: EvaluateJobInput, scored: Scored, labels: Float64Array): StabilityFigures {
+  const { model, champion, sample, aside, leftOut } = scored
+  const at = (values: Float64Array) => Float64Array.from(sample, (row) => values[row]!)
+  const [known, wanted] = [at(labels), input.predecessors.map(({ version }) => version)]
+  const lossOf = (scores: Float64Array) => {
+    const losses = rowLosses(input.gate.loss, scores, known)
+    return losses.reduce((total, loss) => total + loss, 0) / losses.length
+  }
+  const isBefore = champion !== null && wanted.includes(champion.version)
+  const results = isBefore ? [...aside, { version: champion.version, scores: at(champion.scores) }] : aside
+  return stabilityFigures(
+    { measured: sample.length, all: labels.length },
+    { version: input.version, meanLoss: lossOf(at(model.scores)) },
+    results.toSorted((a, b) => wanted.indexOf(a.version) - wanted.indexOf(b.version)),
+    lossOf,
+    leftOut,
+  )
 }
 
 function scoredModel({ signature, scoreOutput }: ModelRunner, scores: Float64Array): ScoredModel {

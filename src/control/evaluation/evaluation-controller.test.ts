@@ -133,6 +133,30 @@ describeEachStore('the evaluation controller', (open: () => Promise<Store>) => {
     expect(await status(second)).toBe('passed')
   })
 
+  it('measures with it those of the last versions that were good enough to serve, without backfills', async () => {
+    const { store, clock } = lab.context
+    const next = async (score: number) => {
+      answer = (input) => Promise.resolve(figuresOf(input, score))
+      const id = await lab.version('m')
+      await looked()
+      await store.transaction((tx) => setDisposition(tx, clock, id, 'spare', 'test'))
+      return id
+    }
+    for (const score of [0.9, 0.3, 0.9, 0.9, 0.3, 0.9]) await next(score)
+    const runId = await lab.train('m', { triggerKind: 'backfill' })
+    await db().updateTable('version').set({ run_id: runId }).where('id', '=', 'm@4').execute()
+    const gone = (await findVersion(db(), 'm@6'))!
+    await db()
+      .updateTable('version')
+      .set({ model_digest: `sha256:${'0'.repeat(64)}` })
+      .where('id', '=', gone.id)
+      .execute()
+    await next(0.9)
+    // Of the four before it without the backfill (2, 3, 5 and 6), 2 and 5 have failed and 6 is not on disk.
+    expect(jobs.at(-1)).toMatchObject({ version: 'm@7', predecessors: [{ version: 'm@3' }] })
+    expect(jobs.at(-1)!.predecessorsLeftOut).toMatchObject([{ version: 'm@6' }])
+  })
+
   it('waits while a version of the model is being released', async () => {
     const { store, clock } = lab.context
     const [first, second] = [await lab.version('m'), await lab.version('m')]

@@ -7,14 +7,21 @@ import type { Signature } from '../../kernel/model/signature.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { appendEvent, compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
-import { versionMachine, type Version, type VersionEvent } from '../registry/version.ts'
+import { mayBeReleased, versionMachine, type Version, type VersionEvent } from '../registry/version.ts'
 import { setSignature } from '../registry/version-requests.ts'
-import { championOf, findVersion, undecidedVersions, versionsByStatus } from '../registry/version-store.ts'
+import {
+  championOf,
+  findVersion,
+  undecidedVersions,
+  versionsBefore,
+  versionsByStatus,
+} from '../registry/version-store.ts'
 import { openReleases } from '../release/release-store.ts'
+import { beginUse } from '../retirement/retirement-requests.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
 import { decideGate } from './decide-gate.ts'
-import type { EvaluateJobInput, EvaluateJobOutput } from './evaluate-job.ts'
-import { evaluationMachine, evaluationOf, openEvaluations, type Evaluation } from './evaluation-store.ts'
+import type { ChampionInput, EvaluateJobInput, EvaluateJobOutput } from './evaluate-job.ts'
+import { evaluationMachine, openEvaluations, type Evaluation } from './evaluation-store.ts'
 import { NoLongerDeclaredError } from './errors.ts'
 import { featuresOf } from './features.ts'
 import type { GateResult } from './gate.ts'
@@ -148,8 +155,10 @@ export class EvaluationController {
     const champion = await championOf(store.db, model.name)
     const compared = champion?.id === version.id ? null : champion
     const attempt = evaluation.attempts + 1
-    const started = await store.transaction((tx) =>
-      compareAndSet(tx, {
+    const started = await store.transaction(async (tx) => {
+      for (const { id } of [version, ...(compared === null ? [] : [compared])])
+        await beginUse(tx, clock, { versionId: id, what: evaluation.id, by: 'millrace' })
+      return compareAndSet(tx, {
         table: 'evaluation',
         key: [evaluation.id],
         from: 'queued',
@@ -158,8 +167,8 @@ export class EvaluationController {
         ...this.#times(),
         set: { attempts: attempt, champion_id: compared?.id ?? null },
         detail: { version: version.id },
-      }),
-    )
+      })
+    })
     if (!started) return
     await mkdir(join(dataDir, 'tmp'), { recursive: true })
     const dir = await mkdtemp(join(dataDir, 'tmp', 'evaluation-'))
@@ -192,18 +201,12 @@ export class EvaluationController {
   ): Promise<EvaluateJobInput> {
     const { artifacts, clock, dataDir } = this.#context
     return {
+      version: version.id,
       modelPath: await artifacts.verifiedPath(version.modelDigest),
       features: model.features,
       scoreOutput: model.scoreOutput,
-      champion:
-        champion === null
-          ? null
-          : {
-              version: champion.id,
-              modelPath: await artifacts.verifiedPath(champion.modelDigest),
-              features: champion.signature === null ? model.features : featuresOf(champion.signature),
-              scoreOutput: champion.scoreOutput,
-            },
+      champion: champion === null ? null : await this.#measurable(champion, model),
+      ...(await this.#predecessors(version, model)),
       task: model.task!,
       label: model.label!,
       positive: model.positive,
@@ -222,6 +225,36 @@ export class EvaluationController {
     }
   }
 
+  async #measurable(version: Version, model: ModelConfig): Promise<ChampionInput> {
+    return {
+      version: version.id,
+      modelPath: await this.#context.artifacts.verifiedPath(version.modelDigest),
+      features: version.signature === null ? model.features : featuresOf(version.signature),
+      scoreOutput: version.scoreOutput,
+    }
+  }
+
+  /**
+   * Of the last versions those that were good enough to serve: a failed experiment says nothing of the spread that users
+   * would see, and must not block what comes after it. A backfilled one is made as of the past.
+   */
+  async #predecessors(
+    version: Version,
+    model: ModelConfig,
+  ): Promise<Pick<EvaluateJobInput, 'predecessors' | 'predecessorsLeftOut'>> {
+    const last = await versionsBefore(this.#context.store.db, version, model.gate.stability.versions - 1)
+    const predecessors: ChampionInput[] = []
+    const predecessorsLeftOut: EvaluateJobInput['predecessorsLeftOut'] = []
+    for (const before of last.filter(mayBeReleased).toReversed()) {
+      try {
+        predecessors.push(await this.#measurable(before, model))
+      } catch (error) {
+        predecessorsLeftOut.push({ version: before.id, why: reasonOf(error) })
+      }
+    }
+    return { predecessors, predecessorsLeftOut }
+  }
+
   /** Figures, verdict and status in one transaction, after the artifacts they point at are on disk. */
   async #finish(
     version: Version,
@@ -237,7 +270,7 @@ export class EvaluationController {
         async (path) => (await artifacts.putFile(path)).digest,
       ),
     )
-    const result = decideGate({ config: model.gate, figures, history: await this.#history(model.name) })
+    const result = decideGate({ config: model.gate, figures })
     const endedAtMs = clock.epochMs()
     await store.transaction(async (tx) => {
       const moved = await compareAndSet(tx, {
@@ -349,27 +382,10 @@ export class EvaluationController {
       model: version.model,
       subject: evaluation.id,
       atMs: this.#context.clock.epochMs(),
+      calendarMs: this.#context.clock.calendarMs(),
     } as const
     await recordSli(tx, { ...about, indicator: 'evaluationValid', value: good ? 1 : 0, good })
     if (good) await recordSli(tx, { ...about, indicator: 'evaluationDurationMs', value: tookMs, good })
-  }
-
-  /** Mean losses of the last versions, for the spread across runs. */
-  async #history(model: string): Promise<{ version: string; meanLoss: number }[]> {
-    const { db } = this.#context.store
-    const rows = await db
-      .selectFrom('version')
-      .select('id')
-      .where('model', '=', model)
-      .orderBy('seq', 'desc')
-      .limit(10)
-      .execute()
-    const found: { version: string; meanLoss: number }[] = []
-    for (const { id } of rows) {
-      const figures = (await evaluationOf(db, id))?.figures
-      if (figures) found.push({ version: id, meanLoss: figures.meanLoss })
-    }
-    return found
   }
 
   #moveVersion(tx: Transaction<Database>, version: Version, event: VersionEvent, why: string): Promise<boolean> {

@@ -19,6 +19,8 @@ export interface EvaluationFigures {
   meanLoss: number
   constant: ConstantFigures
   champion: ChampionFigures | null
+  /** The last versions on these rows; absent in evaluations of versions before 0.2. */
+  stability?: StabilityFigures
   /** `sha256:…` of the holdout as Parquet. */
   holdoutDigest: string
 }
@@ -40,4 +42,16 @@ export interface ChampionFigures {
   gain: BcaInterval
   /** Model's AUC − champion's, by DeLong; null for regression and with fewer than two rows of a class. */
   aucDifference: AucDifference | null
+}
+
+/** What the spread across runs is judged by. */
+export interface StabilityFigures {
+  /** Rows that every version was measured on. */
+  rows: number
+  /** Fewer than the holdout has: drawn by the evaluation's seed. */
+  isSample: boolean
+  /** Mean of the per-row loss on these rows, oldest version first, the new one last. */
+  versions: { version: string; meanLoss: number }[]
+  /** Those that could not be measured. */
+  leftOut: { version: string; why: string }[]
 }

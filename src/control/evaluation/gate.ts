@@ -5,7 +5,7 @@ export type Verdict = 'passed' | 'failed' | 'inconclusive' | 'error'
 export type CheckVerdict = Verdict | 'warning' | 'skipped'
 
 export interface GateCheck {
-  /** `metrics`, `rows`, `clusters`, `threshold:<metric>`, `signature`, `beats-constant`, `champion`, `auc-difference`, `spread` */
+  /** `metrics`, `rows`, `clusters`, `threshold:<metric>`, `signature`, `beats-constant`, `champion`, `auc-difference`, `stability` */
   name: string
   verdict: CheckVerdict
   /** One sentence with the numbers. */

@@ -5,6 +5,7 @@ import type { LabelQuestion, Labels } from './labels.ts'
 import type { Block, ModelRunner, RunBlock } from './model-runner.ts'
 import { readableColumn, readBlocks, readColumn, requireColumns } from './source.ts'
 import type { SourceColumn } from './source.ts'
+import type { AsideScores } from './predecessors.ts'
 import { featuresOf } from './features.ts'
 
 /** The materialised holdout. */
@@ -38,6 +39,8 @@ export async function readHoldoutClusters(
 
 export interface ScoringOptions {
   runners: readonly ModelRunner[]
+  /** See some of the rows only, and may fail without harm to the others. */
+  aside: AsideScores | null
   /** Sees what the first runner took in and gave, in row order. */
   onBlock: (block: RunBlock) => void
   onProgress: (rows: number) => void
@@ -50,9 +53,10 @@ export interface ScoringOptions {
 export async function scoreHoldout(
   connection: DuckDBConnection,
   holdout: Holdout,
-  { runners, onBlock, onProgress }: ScoringOptions,
+  { runners, aside, onBlock, onProgress }: ScoringOptions,
 ): Promise<Float64Array[]> {
-  const names = [...new Set(runners.flatMap(({ signature }) => featuresOf(signature)))]
+  const all = [...runners, ...(aside?.runners ?? [])]
+  const names = [...new Set(all.flatMap(({ signature }) => featuresOf(signature)))]
   const columns = names.map((name) => holdout.columns.find((column) => column.name === name)!)
   const expressions = columns.map((column) => readableColumn(column, 'holdout'))
   const scores = runners.map(() => new Float64Array(holdout.rows))
@@ -66,6 +70,7 @@ export async function scoreHoldout(
         if (i === 0) onBlock(run)
       }
     }
+    await aside?.score(block, rows, firstRow)
     firstRow += rows
     onProgress(firstRow)
   }

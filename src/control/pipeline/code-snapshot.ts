@@ -4,6 +4,7 @@ import { dirname, join, matchesGlob, relative, resolve } from 'node:path'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import { staysInside } from '../../kernel/artifacts/tree.ts'
 import { messageOf, MillraceError } from '../../kernel/errors.ts'
+import { isMissing } from '../../kernel/runtime/system-error.ts'
 
 /** Larger files are data, not code: they are linked where a step runs, and not kept. */
 const CODE_FILE_MAX_BYTES = 5 * 1024 * 1024
@@ -69,7 +70,7 @@ export async function checkOutCode(
   const { entries } = await artifacts.readTree(code.digest)
   await linkLeftOut(code, target, entries.length >= SNAPSHOT_MAX_FILES)
   const packages = nearestNodeModules(code.root)
-  if (packages !== null && (await isMissing(join(target, 'node_modules'))))
+  if (packages !== null && (await isNotThere(join(target, 'node_modules'))))
     await symlink(packages, join(target, 'node_modules'))
 }
 
@@ -80,7 +81,7 @@ async function linkLeftOut(source: CodeSource, target: string, all: boolean): Pr
       if (entry.name === '.git' || entry.name === '.millrace') continue
       const [path, there] = [join(from, entry.name), join(to, entry.name)]
       if (path === resolve(source.dataDir)) continue
-      const missing = await isMissing(there)
+      const missing = await isNotThere(there)
       if (missing && (all || entry.isDirectory() || isLeftOut(source, path) || (await isData(source.root, path))))
         await symlink(path, there)
       else if (!missing && entry.isDirectory() && (await lstat(there)).isDirectory()) await walk(path, there)
@@ -130,8 +131,14 @@ async function isData(root: string, path: string): Promise<boolean> {
   return !found.isFile() || found.size > CODE_FILE_MAX_BYTES
 }
 
-async function isMissing(path: string): Promise<boolean> {
-  return (await lstat(path).catch(() => null)) === null
+async function isNotThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path)
+    return false
+  } catch (error) {
+    if (isMissing(error)) return true
+    throw error
+  }
 }
 
 function nearestNodeModules(root: string): string | null {

@@ -16,7 +16,16 @@ import {
 } from './decide-next-steps.ts'
 import { launchAttempt, tidyAttempt, type StepRuntime } from './run-attempt.ts'
 import { RunRecords } from './run-records.ts'
-import { attemptMachine, runMachine, stepMachine, type Attempt, type AttemptEvent, type Run, type Step } from './run.ts'
+import {
+  attemptMachine,
+  inTurn,
+  runMachine,
+  stepMachine,
+  type Attempt,
+  type AttemptEvent,
+  type Run,
+  type Step,
+} from './run.ts'
 import { attemptsOf, attemptsOfSteps, countOpenAttempts, findRun, openRuns } from './run-store.ts'
 import { RunSteps } from './run-steps.ts'
 import { collectOutput, failureFile, lastLine, reportedMetrics, type StepOutput } from './step-output.ts'
@@ -60,7 +69,7 @@ export class RunController {
     this.#placesFree = this.#placesMax - (await countOpenAttempts(db))
     let againInMs = IDLE_LOOK_MS
     const turns = new Map<string, string>()
-    for (const run of runs) {
+    for (const run of inTurn(runs)) {
       // One run of a model at a time, in the order of asking.
       const before = turns.get(run.model)
       if (before === undefined) turns.set(run.model, run.id)

@@ -124,8 +124,11 @@ export class RunRecords {
   }
 
   async #recordSlis(tx: Transaction<Database>, run: Run, good: boolean): Promise<void> {
+    // A hundred runs on the past say nothing about how well the present is served.
+    if (run.triggerKind === 'backfill') return
     const atMs = this.#nowMs()
-    const about = { phase: 'pipeline', model: run.model, subject: run.id, atMs } as const
+    const calendarMs = this.#context.clock.calendarMs()
+    const about = { phase: 'pipeline', model: run.model, subject: run.id, atMs, calendarMs } as const
     await recordSli(tx, { ...about, indicator: 'runSuccess', value: good ? 1 : 0, good })
     await recordSli(tx, { ...about, indicator: 'runDurationMs', value: atMs - (run.startedAtMs ?? atMs), good })
   }

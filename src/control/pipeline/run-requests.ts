@@ -4,10 +4,13 @@ import type { Clock } from '../../kernel/clock.ts'
 import { appendEvent } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 
+/** What asked for a run. Backfills run after all others, and what they make is never released by itself. */
+export type TriggerKind = 'manual' | 'newData' | 'cron' | 'alarm' | 'backfill'
+
 export interface RunRequest {
   model: ModelConfig
   revisionId: number
-  triggerKind: 'manual' | 'newData'
+  triggerKind: TriggerKind
   triggerWhy: string
   asOfMs: number
   params?: Record<string, string | number | boolean>

@@ -118,3 +118,9 @@ export interface StepPlace {
   nodeModules: string | null
   record: { kind: string; digest: string | null; reproducible: boolean }
 }
+
+/** As they take their turn: what runs already, then in the order of asking, backfills last. @param runs - oldest first */
+export function inTurn<R extends Pick<Run, 'status' | 'triggerKind'>>(runs: R[]): R[] {
+  const rank = (run: R) => (run.status === 'running' ? 0 : run.triggerKind === 'backfill' ? 2 : 1)
+  return runs.toSorted((a, b) => rank(a) - rank(b))
+}

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { createReadStream, type Stats } from 'node:fs'
 import { glob, mkdir, readdir, stat } from 'node:fs/promises'
 import { isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { MillraceError } from '../../kernel/errors.ts'
+import { isMissing } from '../../kernel/runtime/system-error.ts'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import type { Run, Step } from './run.ts'
 
@@ -77,7 +78,7 @@ async function fileInput(step: Step, name: string, path: string, tools: InputToo
 
 /** A file of that very name, all files below a folder, or what a glob matches; sorted. */
 async function filesOf(pattern: string): Promise<string[]> {
-  const literal = await stat(pattern).catch(() => null)
+  const literal = await factsOf(pattern)
   const roots = literal === null ? await Array.fromAsync(glob(pattern)) : [pattern]
   const files: string[] = []
   for (const path of roots) {
@@ -109,11 +110,21 @@ async function stepInput(
   const declared = source.file === null ? `steps.${source.step}` : `steps.${source.step}/${source.file}`
   if (digest === null || digest === undefined) throw new InputMissingError(step.spec.name, name, declared)
   const folder = join(dir, source.step)
-  const there = await stat(folder).catch(() => null)
+  const there = await factsOf(folder)
   if (there === null) await tools.artifacts.materialiseDir(digest, folder)
   const path = source.file === null ? folder : resolve(folder, source.file)
   if (path !== folder && !path.startsWith(folder + sep)) throw new InputMissingError(step.spec.name, name, declared)
-  const found = await stat(path).catch(() => null)
+  const found = await factsOf(path)
   if (found === null) throw new InputMissingError(step.spec.name, name, declared)
   return { name, kind: 'step', source: declared, path, digest, files: 1, sizeBytes: found.isFile() ? found.size : 0 }
+}
+
+/** null where nothing is there. Any other trouble (no permission, a broken disk) is told. */
+async function factsOf(path: string): Promise<Stats | null> {
+  try {
+    return await stat(path)
+  } catch (error) {
+    if (isMissing(error)) return null
+    throw error
+  }
 }

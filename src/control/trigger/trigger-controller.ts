@@ -1,225 +1,137 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { glob, stat } from 'node:fs/promises'
-import { isAbsolute, join, relative, resolve } from 'node:path'
-import { isDeepStrictEqual } from 'node:util'
+import { sql } from 'kysely'
 import type { ModelConfig, TriggerConfig } from '../../config/project.ts'
-import { messageOf } from '../../kernel/errors.ts'
-import { appendEvent } from '../../kernel/store/state-machine.ts'
-import { snapshotCode } from '../pipeline/code-snapshot.ts'
-import { requestRun } from '../pipeline/run-requests.ts'
-import { recordSli } from '../service-level/sli-requests.ts'
+import { messageOf, unreachable } from '../../kernel/errors.ts'
 import type { ControlContext } from '../control-context.ts'
-import { decideExamined, decideNewData, type FoundFile, type SeenFile } from './decide-new-data.ts'
+import { AlarmLook } from './alarm-trigger.ts'
+import { BackfillLook, isOpenBackfill } from './backfill-look.ts'
+import { CronLook } from './cron-trigger.ts'
+import { NewDataLook } from './new-data-trigger.ts'
+import type { Looked, TriggerView } from './trigger-look.ts'
+import { stateKey, triggerStates, type TriggerState } from './trigger-store.ts'
 
-export interface TriggerView {
-  model: string
-  name: string
-  kind: TriggerConfig['kind']
-  state: 'watching' | 'settling' | 'waiting' | 'blocked'
-  why: string
-}
+export type { TriggerView } from './trigger-look.ts'
 
-type Seen = Record<string, SeenFile>
-
-/** Watches for new data and asks for runs, each firing once, also across restarts. */
+/** Looks at every trigger and backfill, and asks for runs, each firing once, also across restarts. */
 export class TriggerController {
   readonly #context: ControlContext
-  /** Files by absolute path, as they were at the last look. */
-  #files = new Map<string, FoundFile>()
-  #views = new Map<string, TriggerView>()
-  /** What the store holds; nobody else writes it. */
-  readonly #seen = new Map<string, Seen>()
+  readonly #newData: NewDataLook
+  readonly #cron: CronLook
+  readonly #alarm: AlarmLook
+  readonly #backfills: BackfillLook
+  #views: TriggerView[] = []
 
   constructor(context: ControlContext) {
     this.#context = context
+    this.#newData = new NewDataLook(context)
+    this.#cron = new CronLook(context)
+    this.#alarm = new AlarmLook(context)
+    this.#backfills = new BackfillLook(context)
   }
 
   /** @returns when to look again, in ms */
   async look(): Promise<number> {
-    const applied = this.#context.project()
-    const look: Look = { files: new Map(), views: new Map() }
+    const models = this.#context.project()?.project.models ?? []
+    const { db } = this.#context.store
+    let states = await triggerStates(db)
+    for (const model of models) if (await this.#adoptRenamed(model, states)) states = await triggerStates(db)
+    const views: TriggerView[] = []
     let againInMs = LOOK_MS
-    for (const model of applied?.project.models ?? []) {
-      for (const [i, trigger] of model.triggers.entries()) {
-        const againAtMs = await this.#lookAt(look, model, trigger, `${trigger.kind}-${i + 1}`)
-        if (againAtMs !== null) againInMs = Math.min(againInMs, Math.max(20, againAtMs - this.#context.clock.epochMs()))
+    const see = async (about: Pick<TriggerView, 'model' | 'name' | 'kind'>, look: () => Promise<Looked>) => {
+      const looked = await this.#lookSafely(about, states.get(stateKey(about.model, about.name)) ?? null, look)
+      views.push({ ...about, state: looked.state, why: looked.why, nextMs: looked.nextMs ?? null })
+      againInMs = Math.min(againInMs, Math.max(SOON_MS, looked.againInMs ?? LOOK_MS))
+    }
+    for (const model of models) {
+      for (const trigger of model.triggers) {
+        const state = states.get(stateKey(model.name, trigger.name)) ?? null
+        await see({ model: model.name, name: trigger.name, kind: trigger.kind }, () =>
+          this.#look(model, trigger, state),
+        )
       }
     }
-    this.#files = look.files
-    this.#views = look.views
+    for (const state of [...states.values()].filter(isOpenBackfill)) {
+      const model = models.find(({ name }) => name === state.model) ?? null
+      await see({ model: state.model, name: state.name, kind: 'backfill' }, () =>
+        this.#backfills.look(model, state, states.values()),
+      )
+    }
+    this.#newData.endLook()
+    this.#views = views
     return againInMs
   }
 
   views(): TriggerView[] {
-    return [...this.#views.values()]
+    return this.#views
   }
 
-  async #lookAt(look: Look, model: ModelConfig, trigger: TriggerConfig, name: string): Promise<number | null> {
-    const key = `${model.name}/${name}`
-    const show = (state: TriggerView['state'], why: string) =>
-      look.views.set(key, { model: model.name, name, kind: trigger.kind, state, why })
+  /** A trigger that can't be looked at says so, and keeps no other from firing. */
+  async #lookSafely(
+    about: { model: string; name: string },
+    state: TriggerState | null,
+    look: () => Promise<Looked>,
+  ): Promise<Looked> {
+    if (state?.paused) return { state: 'paused', why: state.paused.why }
+    if (this.#context.diskLow()) return { state: 'blocked', why: 'free disk space is below the watermark' }
     try {
-      const { root } = this.#context.project()!.project
-      const found = await this.#find(look, root, trigger.path)
-      if (this.#context.diskLow()) {
-        show('blocked', 'free disk space is below the watermark')
-        return null
-      }
-      const seen = await this.#seenBy(model.name, name)
-      const decision = decideNewData(found, seen, trigger, this.#context.clock.epochMs())
-      if (decision.kind === 'wait') {
-        show(decision.state, decision.why)
-        return decision.againAtMs
-      }
-      show('settling', `looking into ${decision.paths.length} changed files`)
-      const now = await digests(root, decision.paths)
-      const examined = decideExamined(now, seen, trigger.minFiles)
-      if (examined.kind === 'fire') {
-        const dueAtMs = Math.max(...found.map((f) => f.stableSinceMs)) + trigger.settleMs
-        await this.#fire(model, name, { ...examined, before: seen }, dueAtMs)
-        show('watching', `fired: ${examined.why}`)
-      } else {
-        if (!isDeepStrictEqual(examined.seen, seen)) await this.#remember(model.name, name, examined.seen)
-        if (examined.kind === 'tooFew') show('waiting', examined.why)
-        else show('watching', 'nothing new: files were only touched')
-      }
+      const looked = await look()
+      if (state?.resumed) await this.#hasResumed(state)
+      return looked
     } catch (error) {
-      show('blocked', messageOf(error))
-      this.#seen.delete(key)
-      this.#context.log.warn({ model: model.name, trigger: name, err: error }, 'a trigger could not look for data')
+      this.#newData.forget(stateKey(about.model, about.name))
+      this.#context.log.warn({ ...about, trigger: about.name, err: error }, 'a trigger could not be looked at')
+      return { state: 'blocked', why: messageOf(error) }
     }
-    return null
   }
 
-  async #find(look: Look, root: string, path: string): Promise<FoundFile[]> {
-    const pattern = isAbsolute(path) ? path : join(root, path)
-    const found: FoundFile[] = []
-    for await (const file of glob(pattern)) {
-      const facts = await stat(file).catch(() => null)
-      if (facts === null || !facts.isFile()) continue
-      const before = this.#files.get(file)
-      const same = before?.sizeBytes === facts.size && before.mtimeMs === facts.mtimeMs
-      const stableSinceMs = same ? before.stableSinceMs : this.#context.clock.epochMs()
-      const entry = { path: relative(root, file), sizeBytes: facts.size, mtimeMs: facts.mtimeMs, stableSinceMs }
-      look.files.set(file, entry)
-      found.push(entry)
+  #look(model: ModelConfig, trigger: TriggerConfig, state: TriggerState | null): Promise<Looked> {
+    switch (trigger.kind) {
+      case 'newData':
+        return this.#newData.look(model, trigger, state)
+      case 'cron':
+        return this.#cron.look(model, trigger, state)
+      case 'alarm':
+        return this.#alarm.look(model, trigger, state)
+      default:
+        return unreachable(trigger)
     }
-    return found
   }
 
-  async #seenBy(model: string, name: string): Promise<Seen> {
-    const key = `${model}/${name}`
-    const known = this.#seen.get(key)
-    if (known !== undefined) return known
-    const { db } = this.#context.store
-    const row = await db
-      .selectFrom('trigger_state')
-      .select('seen')
+  /** One look is enough to settle what was missed. Another pause and resume meanwhile has its own. */
+  async #hasResumed({ model, name, resumed }: TriggerState): Promise<void> {
+    await this.#context.store.db
+      .updateTable('trigger_state')
+      .set({ resumed: null })
       .where('model', '=', model)
       .where('trigger_name', '=', name)
-      .executeTakeFirst()
-    const seen = (row?.seen ?? {}) as Seen
-    this.#seen.set(key, seen)
-    return seen
-  }
-
-  async #remember(model: string, name: string, seen: Seen): Promise<void> {
-    const text = JSON.stringify(seen)
-    await this.#context.store.db
-      .insertInto('trigger_state')
-      .values({ model, trigger_name: name, seen: text })
-      .onConflict((conflict) => conflict.columns(['model', 'trigger_name']).doUpdateSet({ seen: text }))
+      .where(sql`resumed ->> 'calendarMs'`, '=', String(resumed!.calendarMs))
       .execute()
-    this.#seen.set(`${model}/${name}`, seen)
   }
 
-  /** The firing, its run and what was seen are one transaction: it happens once or not at all. */
-  async #fire(
-    model: ModelConfig,
-    name: string,
-    firing: { why: string; before: Seen; seen: Seen },
-    dueAtMs: number,
-  ): Promise<void> {
-    const { store, clock, artifacts, dataDir } = this.#context
-    const { revisionId, project } = this.#context.project()!
-    const code = await snapshotCode({ root: project.root, ignore: project.snapshotIgnore, dataDir }, artifacts)
-    const nowMs = clock.epochMs()
-    const calendarMs = Math.round(clock.calendarMs())
-    const key = { model: model.name, trigger_name: name }
-    const seen = JSON.stringify(firing.seen)
-    await store.transaction(async (tx) => {
-      const mine = tx.selectFrom('trigger_state').select('seen').where('model', '=', model.name)
-      const state = await mine.where('trigger_name', '=', name).executeTakeFirst()
-      if (!isDeepStrictEqual(state?.seen ?? {}, firing.before)) return
-      const runId = await requestRun(tx, clock, {
-        model,
-        revisionId,
-        triggerKind: 'newData',
-        triggerWhy: firing.why,
-        asOfMs: calendarMs,
-        codeDigest: code.digest,
+  /** A trigger that was given a name keeps what it had seen under `newData-1`: else all of it would be new again. */
+  async #adoptRenamed(model: ModelConfig, states: Map<string, TriggerState>): Promise<boolean> {
+    let adopted = false
+    const places = model.triggers.filter(({ kind }) => kind === 'newData').map(({ name }) => name)
+    const declared = new Set(model.triggers.map(({ name }) => name))
+    for (const [i, name] of places.entries()) {
+      const old = `newData-${i + 1}`
+      const isRenamed = states.has(stateKey(model.name, old)) && !states.has(stateKey(model.name, name))
+      if (!isRenamed || declared.has(old)) continue
+      await this.#context.store.transaction(async (tx) => {
+        for (const table of ['trigger_state', 'trigger_firing'] as const) {
+          await tx
+            .updateTable(table)
+            .set({ trigger_name: name })
+            .where('model', '=', model.name)
+            .where('trigger_name', '=', old)
+            .execute()
+        }
       })
-      const { fired } = await tx
-        .selectFrom('trigger_firing')
-        .select((eb) => eb.fn.countAll().as('fired'))
-        .where('model', '=', model.name)
-        .where('trigger_name', '=', name)
-        .executeTakeFirstOrThrow()
-      const firing_key = String(Number(fired) + 1)
-      await tx
-        .insertInto('trigger_firing')
-        .values({ ...key, firing_key, run_id: runId, at_ms: nowMs, calendar_ms: calendarMs, why: firing.why })
-        .execute()
-      await appendEvent(tx, {
-        entity: 'trigger',
-        entityId: `${model.name}/${name}`,
-        from: null,
-        to: 'fired',
-        cause: firing.why,
-        atMs: nowMs,
-        calendarMs,
-        detail: { run: runId, model: model.name },
-      })
-      await recordSli(tx, {
-        phase: 'trigger',
-        indicator: 'triggerDelayMs',
-        model: model.name,
-        value: Math.max(0, nowMs - dueAtMs),
-        good: true,
-        subject: runId,
-        atMs: nowMs,
-      })
-      await tx
-        .insertInto('trigger_state')
-        .values({ ...key, seen, last_fired_at_ms: calendarMs })
-        .onConflict((conflict) =>
-          conflict.columns(['model', 'trigger_name']).doUpdateSet({ seen, last_fired_at_ms: calendarMs }),
-        )
-        .execute()
-    })
-    this.#seen.delete(`${model.name}/${name}`)
-    this.#context.wake('run')
+      this.#newData.forget(stateKey(model.name, name))
+      adopted = true
+    }
+    return adopted
   }
 }
 
 const LOOK_MS = 1_000
-
-/** What one look finds; it replaces what the last one found. */
-interface Look {
-  files: Map<string, FoundFile>
-  views: Map<string, TriggerView>
-}
-
-async function digests(root: string, paths: string[]): Promise<Seen> {
-  const result: Seen = {}
-  for (const path of paths) {
-    // Paths outside the root are relative to it, with `..`.
-    const file = resolve(root, path)
-    const { size, mtimeMs } = await stat(file)
-    const hash = createHash('sha256')
-    for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer)
-    result[path] = { sizeBytes: size, mtimeMs, digest: `sha256:${hash.digest('hex')}` }
-  }
-  return result
-}
+const SOON_MS = 20

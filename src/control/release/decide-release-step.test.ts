@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { deploymentOf, releaseOf } from '../../testing/control-builders.ts'
+import type { Look, TrialPlan } from './trial.ts'
+import type { TrialRow } from './trial-store.ts'
 import { decideReleaseStep, type ReleaseView } from './decide-release-step.ts'
 import { releaseMachine, type ReleaseStatus } from './release.ts'
 
@@ -103,6 +105,94 @@ it('a preflight that lost its replica is run again on another one, until the tim
   expect(decide('preflight', { readyReplicas: 1, waitedMs: 60_001 }).kind).toBe('fail')
 })
 
+const plan: TrialPlan = {
+  strategy: 'canary',
+  canary: {
+    steps: [
+      { weightPercent: 10, soakMs: 0 },
+      { weightPercent: 50, soakMs: 0 },
+    ],
+    minRequests: 1,
+    minLabels: 0,
+    maxTimeMs: 1_000,
+    alpha: 0.01,
+    margins: { errors: 1, latency: 1.5, predictionShift: 0.25, loss: 0 },
+  },
+  shadow: { sharePercent: 100, soakMs: 0, minRequests: 1, minLabels: 0, maxTimeMs: 1_000 },
+  loggedPercent: 100,
+  labels: false,
+}
+
+describe('a release that is ready to switch', () => {
+  const ready = { readyReplicas: 2, champion: { versionId: 'm@0' } }
+
+  it.each<[string, Partial<ReleaseView>, string]>([
+    ['begins with its canary', {}, 'beginTrial'],
+    ['begins with its shadow', { plan: { ...plan, strategy: 'shadow' } }, 'beginTrial'],
+    ['flips where it is so declared', { plan: { ...plan, strategy: 'immediate' } }, 'flip'],
+    ['flips where nobody serves whom it could be compared with', { champion: null }, 'flip'],
+    ['flips where its own version serves', { champion: { versionId: 'm@1' } }, 'flip'],
+    ['waits until the configuration was read', { plan: null }, 'hold'],
+    ['ends where the model has left the configuration', { configured: false }, 'cancel'],
+  ])('%s', (_what, changed, kind) => {
+    expect(decide('switching', { ...ready, plan, ...changed }).kind).toBe(kind)
+  })
+
+  it('flips at once if it is a rollback, also during a trial', () => {
+    const release = releaseOf({ id: 'release-2', kind: 'rollback', status: 'switching' })
+    expect(decide('switching', { ...ready, plan, release }).kind).toBe('flip')
+  })
+
+  it('with only some replicas in time is tried with these', () => {
+    const late = { ...ready, plan, readyReplicas: 1, waitedMs: 60_001 }
+    expect(decide('switching', late)).toMatchObject({ kind: 'beginTrial', next: { kind: 'canary', step: 1 } })
+  })
+})
+
+describe('a release that is tried', () => {
+  it.each<[ReleaseStatus, 'shadow' | 'canary', Look['decision'], string]>([
+    ['shadowing', 'shadow', 'wait', 'hold'],
+    ['shadowing', 'shadow', 'next', 'beginTrial'],
+    ['shadowing', 'shadow', 'hold', 'ask'],
+    ['shadowing', 'shadow', 'rollBack', 'fail'],
+    ['held', 'shadow', 'rollBack', 'fail'],
+    ['canary', 'canary', 'wait', 'hold'],
+    ['canary', 'canary', 'next', 'beginTrial'],
+    ['canary', 'canary', 'promote', 'flip'],
+    ['canary', 'canary', 'hold', 'ask'],
+    ['canary', 'canary', 'rollBack', 'rollBack'],
+    ['held', 'canary', 'wait', 'hold'],
+    ['held', 'canary', 'hold', 'hold'],
+    ['held', 'canary', 'next', 'beginTrial'],
+    ['held', 'canary', 'promote', 'flip'],
+    ['held', 'canary', 'rollBack', 'rollBack'],
+  ])('%s in a %s, the look says %s: %s', (status, kind, decision, step) => {
+    expect(decide(status, { plan, trial: trialOf(kind, decision) }).kind).toBe(step)
+  })
+
+  it.each<[string, Partial<ReleaseView>, string]>([
+    ['is rejected', { rejected: 'rejected by ann: no' }, 'cancel'],
+    ['has left the configuration', { configured: false }, 'cancel'],
+    ['has lost its trial', { trial: null }, 'cancel'],
+    ['has lost its deployment', { deployment: deploymentOf({ status: 'draining' }) }, 'rollBack'],
+    ['is looked at before the configuration was read', { plan: null }, 'hold'],
+  ])('that %s', (_what, changed, kind) => {
+    expect(decide('canary', { plan, trial: trialOf('canary', 'promote'), ...changed }).kind).toBe(kind)
+  })
+
+  it('gives way to a newer rollback, and not to a newer release', () => {
+    const trial = trialOf('canary', 'wait')
+    const newer = releaseOf({ id: 'release-3', status: 'queued' })
+    expect(decide('canary', { plan, trial }, [newer]).kind).toBe('hold')
+    expect(decide('canary', { plan, trial }, [{ ...newer, kind: 'rollback' }]).kind).toBe('cancel')
+  })
+})
+
+function trialOf(kind: 'shadow' | 'canary', decision: Look['decision']): ReleaseView['trial'] {
+  const row = { kind, step: kind === 'shadow' ? 0 : 1, weightPercent: 10 } as TrialRow
+  return { row, look: { decision, why: 'test' } as Look }
+}
+
 function decide(status: ReleaseStatus, overrides: Partial<ReleaseView> = {}, others: ReleaseView['open'] = []) {
   const release = overrides.release ?? releaseOf({ id: 'release-2', status, deploymentId: 'deployment-1' })
   return decideReleaseStep({
@@ -116,6 +206,10 @@ function decide(status: ReleaseStatus, overrides: Partial<ReleaseView> = {}, oth
     waitedMs: 0,
     timeoutMs: 60_000,
     diskLow: false,
+    configured: true,
+    plan: null,
+    champion: null,
+    trial: null,
     ...overrides,
   })
 }

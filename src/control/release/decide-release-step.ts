@@ -1,15 +1,21 @@
+import { unreachable } from '../../kernel/errors.ts'
 import type { Deployment, Release } from './release.ts'
 import { releaseMachine } from './release.ts'
+import { firstTrial, trialAfter, type Look, type NextTrial, type TrialPlan } from './trial.ts'
+import type { TrialRow } from './trial-store.ts'
 
 export type ReleaseStep =
   | { kind: 'hold'; why: string }
   | { kind: 'supersede'; why: string }
-  | { kind: 'cancel'; why: string } // overruled by a person, before it had the traffic
+  | { kind: 'cancel'; why: string } // overruled by a person, before it had all of the traffic
   | { kind: 'deploy' } // make a deployment and wait for its replicas
   | { kind: 'useWarm'; deploymentId: string; why: string } // its deployment is already up and has been proven
   | { kind: 'startPreflight' }
   | { kind: 'passPreflight'; why: string }
   | { kind: 'flip'; why: string }
+  | { kind: 'beginTrial'; next: NextTrial; why: string } // the first shadow or canary step, or the one after
+  | { kind: 'ask'; why: string } // time is up without enough evidence: held, and a person is asked
+  | { kind: 'rollBack'; why: string } // harm proven in the canary
   | { kind: 'fail'; why: string }
 
 export interface ReleaseView {
@@ -29,6 +35,14 @@ export interface ReleaseView {
   waitedMs: number
   timeoutMs: number
   diskLow: boolean
+  /** False once the model has left the configuration. */
+  configured: boolean
+  /** Null: nothing is known of how it is to be released. */
+  plan: TrialPlan | null
+  /** Who has the traffic besides this release's own version; null: nobody that could be gone back to. */
+  champion: { versionId: string } | null
+  /** What is compared now, with the look just taken at it. */
+  trial: { row: TrialRow; look: Look } | null
 }
 
 /** The next step of one release. Pure: all that is known is in `view`. */
@@ -48,6 +62,10 @@ export function decideReleaseStep(view: ReleaseView): ReleaseStep {
       return decidePreflight(view)
     case 'switching':
       return decideSwitching(view)
+    case 'shadowing':
+    case 'canary':
+    case 'held':
+      return decideTrial(view)
     case 'released':
     case 'rolled-back':
     case 'failed':
@@ -99,14 +117,57 @@ function decideSwitching(view: ReleaseView): ReleaseStep {
     return { kind: 'fail', why: view.deployment?.why ?? 'its deployment is gone' }
   const { readyReplicas, deployment } = view
   if (readyReplicas >= deployment.replicasWanted)
-    return { kind: 'flip', why: `${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
+    return begin(view, `${readyReplicas} of ${deployment.replicasWanted} replicas are ready`)
   if (view.release.kind === 'rollback' && readyReplicas > 0)
     return { kind: 'flip', why: `rollback: ${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
   if (!isLate(view)) return { kind: 'hold', why: `${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }
   if (readyReplicas > 0)
-    return { kind: 'flip', why: `only ${readyReplicas} of ${deployment.replicasWanted} replicas were ready in time` }
+    return begin(view, `only ${readyReplicas} of ${deployment.replicasWanted} replicas were ready in time`)
   return { kind: 'fail', why: 'its replicas were lost before the route flipped' }
 }
+
+/** All traffic at once where there is nothing to compare with, or it is so declared; else the first trial. */
+function begin(view: ReleaseView, why: string): ReleaseStep {
+  const { release, champion, plan } = view
+  if (release.kind === 'rollback' || champion === null || champion.versionId === release.versionId)
+    return { kind: 'flip', why }
+  if (!view.configured) return { kind: 'cancel', why: leftConfiguration(release) }
+  if (plan === null) return { kind: 'hold', why: 'the configuration has not been read yet' }
+  const next = firstTrial(plan)
+  return next === null ? { kind: 'flip', why } : { kind: 'beginTrial', next, why }
+}
+
+/** What the look at a trial decided, as a step of the release. */
+function decideTrial(view: ReleaseView): ReleaseStep {
+  const { release, trial, deployment } = view
+  if (!view.configured) return { kind: 'cancel', why: leftConfiguration(release) }
+  if (view.plan === null) return { kind: 'hold', why: 'the configuration has not been read yet' }
+  // Its trial ended without it: nothing to judge by, and nobody to ask.
+  if (trial === null) return { kind: 'cancel', why: 'its trial is gone' }
+  const shadow = trial.row.kind === 'shadow'
+  const harm = (why: string): ReleaseStep => ({ kind: shadow ? 'fail' : 'rollBack', why })
+  if (deployment === null || ['failed', 'draining', 'stopped'].includes(deployment.status))
+    return harm(deployment?.why ?? 'its deployment is gone')
+  const { look } = trial
+  switch (look.decision) {
+    case 'wait':
+      return { kind: 'hold', why: look.why }
+    case 'hold':
+      return release.status === 'held' ? { kind: 'hold', why: look.why } : { kind: 'ask', why: look.why }
+    case 'rollBack':
+      return harm(look.why)
+    case 'next': {
+      const next = trialAfter(view.plan, trial.row)
+      return next === null ? { kind: 'flip', why: look.why } : { kind: 'beginTrial', next, why: look.why }
+    }
+    case 'promote':
+      return { kind: 'flip', why: look.why }
+    default:
+      return unreachable(look.decision)
+  }
+}
+
+const leftConfiguration = (release: Release) => `${release.model} has left the configuration`
 
 const order = (release: Release) => Number(release.id.split('-')[1])
 

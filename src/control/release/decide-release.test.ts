@@ -60,6 +60,28 @@ describe('a person’s word', () => {
   })
 })
 
+describe('a version made by a backfill', () => {
+  const backfilled = (status: VersionStatus, approved = false) => {
+    const version = versionOf({ status, ...(approved ? { approval: approval('approved') } : {}) })
+    return { ...version, lineage: { ...version.lineage, backfilled: true } }
+  }
+  const why = 'made by a backfill: evaluated, and never released unless a person approves it'
+
+  it.each<ReleaseConfig['when']>([{ kind: 'always' }, { kind: 'better' }, { kind: 'manual' }])(
+    'is a spare, whatever was proven, with release.when %j',
+    (when) => {
+      const gate = { why: 'better', provenBetter: true }
+      expect(decide({ version: backfilled('passed'), gate, when })).toEqual({ kind: 'spare', why })
+      expect(decide({ version: backfilled('candidate'), missing: ['holdout'], when })).toEqual({ kind: 'spare', why })
+    },
+  )
+
+  it('is refused where it did not pass, and released where a person approves it', () => {
+    expect(decide({ version: backfilled('failed') }).kind).toBe('refuse')
+    expect(decide({ version: backfilled('passed', true) }).kind).toBe('release')
+  })
+})
+
 describe('a verdict', () => {
   it.each<VersionStatus>(['failed', 'inconclusive', 'error'])(
     '%s keeps it from release, with the reason of the gate',
@@ -98,13 +120,46 @@ describe('a verdict', () => {
   })
 })
 
+describe('a freeze', () => {
+  const freezes = [{ id: 'freeze-1', why: 'release-4 went back from m@3 to m@1', unfreezes: "'millrace unfreeze m'" }]
+  const gate = { why: 'log loss −0.02', provenBetter: true }
+  const champion = { id: 'm@1', liveSinceCalendarMs: 0 }
+
+  it('makes what would be released wait for a person, and says why and what ends it', () => {
+    expect(decide({ freezes, gate, champion })).toEqual({
+      kind: 'awaitApproval',
+      why: "better than m@1: log loss −0.02; but automatic release is frozen (freeze-1: release-4 went back from m@3 to m@1; ends by 'millrace unfreeze m')",
+    })
+  })
+
+  it('does not stand above a person’s approval', () => {
+    expect(decide({ freezes, version: versionOf({ approval: approval('approved') }) }).kind).toBe('release')
+  })
+
+  it('changes nothing for what would not be released', () => {
+    expect(decide({ freezes, champion }).kind).toBe('spare')
+    expect(decide({ freezes, version: versionOf({ status: 'failed' }) }).kind).toBe('refuse')
+  })
+
+  const waiting = versionOf({ id: 'm@2', number: 2, disposition: 'awaiting-approval' })
+  it('that has ended lets go what waited, as long as the champion is the one it was measured against', () => {
+    expect(decide({ version: waiting, gate, champion, comparedWith: 'm@1' }).kind).toBe('release')
+    expect(decide({ version: waiting, gate, champion, comparedWith: 'm@0' })).toEqual({
+      kind: 'awaitApproval',
+      why: 'it was measured against m@0, and m@1 is live since',
+    })
+  })
+})
+
 function decide(overrides: Partial<ReleaseQuestion>, calendarMs = 0) {
   const question: ReleaseQuestion = {
     version: versionOf({ id: 'm@2', number: 2 }),
     gate: { why: 'passed', provenBetter: false },
     missing: [],
+    comparedWith: null,
     champion: null,
     when: { kind: 'better' },
+    freezes: [],
     ...overrides,
   }
   return decideRelease(question, calendarMs)

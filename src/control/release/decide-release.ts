@@ -1,5 +1,6 @@
 import type { ReleaseConfig } from '../../config/project.ts'
 import type { Version } from '../registry/version.ts'
+import type { Freeze } from './freeze.ts'
 
 /** What is to become of a version once its verdict or a person's word is there. */
 export type ReleaseDecision =
@@ -14,10 +15,14 @@ export interface ReleaseQuestion {
   version: Version
   /** The verdict's reason and whether the version was proven better than the champion; null before a verdict. */
   gate: { why: string; provenBetter: boolean } | null
+  /** The champion that the verdict compared it with; null: none, or no verdict. */
+  comparedWith: string | null
   /** Fields without which Millrace can't prove anything: `['holdout']`. */
   missing: string[]
   champion: { id: string; liveSinceCalendarMs: number } | null
   when: ReleaseConfig['when']
+  /** Active on the model: nothing is released by itself, a person's approval counts all the same. */
+  freezes: Pick<Freeze, 'id' | 'why' | 'unfreezes'>[]
 }
 
 export function decideRelease(question: ReleaseQuestion, calendarMs: number): ReleaseDecision {
@@ -31,6 +36,9 @@ export function decideRelease(question: ReleaseQuestion, calendarMs: number): Re
     return { kind: 'keep', why: `live, and approved by ${version.approval.by}: ${version.approval.why}` }
   if (version.approval?.decision === 'approved')
     return { kind: 'release', why: `approved by ${version.approval.by}: ${version.approval.why}` }
+  const mayServe = version.status === 'candidate' || version.status === 'passed'
+  if (version.lineage.backfilled === true && mayServe)
+    return { kind: 'spare', why: 'made by a backfill: evaluated, and never released unless a person approves it' }
   switch (version.status) {
     case 'candidate':
       return {
@@ -42,8 +50,23 @@ export function decideRelease(question: ReleaseQuestion, calendarMs: number): Re
     case 'error':
       return { kind: 'refuse', why: `gate ${version.status}: ${gate?.why ?? version.why ?? 'no reason recorded'}` }
     case 'passed':
-      return decidePassed(question, calendarMs)
+      return unlessFrozen(decidePassed(question, calendarMs), question)
   }
+}
+
+/** What was held back waits on: the proof stands, but only for the champion that it was made against. */
+function unlessFrozen(decision: ReleaseDecision, { freezes, champion, comparedWith, version }: ReleaseQuestion) {
+  if (decision.kind !== 'release') return decision
+  if (freezes.length > 0) {
+    const frozen = freezes.map((f) => `${f.id}: ${f.why}; ends by ${f.unfreezes}`).join('; ')
+    return { kind: 'awaitApproval' as const, why: `${decision.why}; but automatic release is frozen (${frozen})` }
+  }
+  const isHeldBack = version.disposition === 'awaiting-approval'
+  if (isHeldBack && champion !== null && comparedWith !== champion.id) {
+    const then = comparedWith ?? 'no champion'
+    return { kind: 'awaitApproval' as const, why: `it was measured against ${then}, and ${champion.id} is live since` }
+  }
+  return decision
 }
 
 function decidePassed(question: ReleaseQuestion, calendarMs: number): ReleaseDecision {

@@ -4,9 +4,11 @@ import type { Lease, RoutingSnapshot } from '../../kernel/contract/routing.ts'
 import { reasonOf, unreachable } from '../../kernel/errors.ts'
 import { compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
-import type { Version } from '../registry/version.ts'
+import { mayBeReleased, type Version } from '../registry/version.ts'
 import { findVersion } from '../registry/version-store.ts'
+import { pinnedVersions, versionsBeyondUse } from '../retirement/retirement-store.ts'
 import { decideDeployment, type DeploymentAct, type DeploymentView } from './decide-deployments.ts'
+import { fallbackDeployment, type Fallback } from './fallback.ts'
 import type { Observations } from './observations.ts'
 import { deploymentMachine, replicaMachine, type Deployment, type Replica, type Route } from './release.ts'
 import { deploymentHolders, deploymentsWithReplicas, lossesSince, openReplicas, routes } from './release-store.ts'
@@ -54,6 +56,7 @@ export class DeploymentController {
   /** Versions that are deployed: what is read of them here never changes. */
   readonly #versions = new Map<string, Version>()
   readonly #startedAtMs: number
+  readonly #said = new Set<string>()
   #rows: Rows | null = null
 
   constructor(context: ControlContext, runtime: ReplicaRuntime, observations: Observations, publisher: RoutePublisher) {
@@ -67,7 +70,8 @@ export class DeploymentController {
   async look(): Promise<void> {
     await this.#read()
     await this.#publish()
-    let acted = false
+    let acted = await this.#deployFallbacks()
+    if (acted) await this.#read()
     for (const view of await this.#views()) {
       for (const act of decideDeployment(view, this.#context.clock.epochMs())) {
         await this.#do(view, act)
@@ -93,6 +97,59 @@ export class DeploymentController {
     return this.#rows?.deployments.some((d) => d.status === 'draining') ?? false
   }
 
+  /** Versions that are declared to answer where the live ones can't: they are kept warm. */
+  #fallbacks(): Fallback[] {
+    const models = this.#context.project()?.project.models ?? []
+    return models.flatMap(({ endpoint, serving: { fallback } }) =>
+      fallback.kind === 'version' ? [{ endpoint, versionId: fallback.version }] : [],
+    )
+  }
+
+  /** A fallback that was never deployed, or has been stopped since. It has served before, or was approved: no preflight. */
+  async #deployFallbacks(): Promise<boolean> {
+    const { store, clock, log } = this.#context
+    let deployed = false
+    for (const fallback of this.#fallbacks()) {
+      if (this.#context.diskLow() || fallbackDeployment(fallback, this.#rows!.deployments) !== null) continue
+      const version = await findVersion(store.db, fallback.versionId)
+      const isGone = (await versionsBeyondUse(store.db, version?.model ?? '')).has(fallback.versionId)
+      if (version === null || version.signature === null || !mayBeReleased(version) || isGone) {
+        this.#sayOnce(`${fallback.versionId} is declared as the fallback of ${fallback.endpoint} and can not serve`)
+        continue
+      }
+      const { endpoint, versionId } = fallback
+      await store.db
+        .insertInto('deployment')
+        .values({
+          endpoint,
+          model: version.model,
+          version_id: versionId,
+          status: 'starting',
+          why: 'fallback',
+          replicas_wanted: this.#config(version.model)?.serving.replicas ?? 1,
+          discoverable: true,
+          created_at_ms: clock.epochMs(),
+        })
+        .execute()
+      log.info({ endpoint, version: versionId }, 'a fallback is deployed')
+      deployed = true
+    }
+    return deployed
+  }
+
+  #sayOnce(text: string): void {
+    if (this.#said.has(text)) return
+    if (this.#said.size > 100) this.#said.clear()
+    this.#said.add(text)
+    this.#context.log.warn(text)
+  }
+
+  #pinned(db: Parameters<typeof pinnedVersions>[0]): Promise<Set<string>> {
+    const applied = this.#context.project()
+    const models = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
+    return pinnedVersions(db, models, this.#context.clock.calendarMs())
+  }
+
   async #read(): Promise<Rows> {
     const { db } = this.#context.store
     this.#rows = {
@@ -108,7 +165,7 @@ export class DeploymentController {
     if (deployments.length === 0) return []
     const { db } = this.#context.store
     const losses = await lossesSince(db, this.#context.clock.epochMs() - LOSSES_WINDOW_MS, this.#startedAtMs)
-    const holders = await deploymentHolders(db, deployments)
+    const holders = await deploymentHolders(db, deployments, this.#fallbacks(), await this.#pinned(db))
     const gateways = await this.#runtime.liveGateways()
     return Promise.all(
       deployments.map(async (deployment): Promise<DeploymentView> => {
@@ -248,7 +305,8 @@ export class DeploymentController {
   /** Asks again who needs it, within the transaction: a release may have taken it up since it was looked at. */
   async #drain(deployment: Deployment, why: string): Promise<void> {
     await this.#context.store.transaction(async (tx) => {
-      const holders = await deploymentHolders(tx, await deploymentsWithReplicas(tx))
+      const open = await deploymentsWithReplicas(tx)
+      const holders = await deploymentHolders(tx, open, this.#fallbacks(), await this.#pinned(tx))
       if (holders.has(deployment.id)) return
       await compareAndSet(tx, this.#change(deployment, 'drain', why))
     })

@@ -5,8 +5,11 @@ import type { Database } from '../../kernel/store/schema.ts'
 import { setAlias, setDisposition } from '../registry/version-requests.ts'
 import { championOf } from '../registry/version-store.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
+import { freezeAfterRollback } from './freeze-review.ts'
 import { releaseMachine, type Release, type ReleaseEvent } from './release.ts'
-import { findDeployment, openReleases, routeOf } from './release-store.ts'
+import { findDeployment, openReleases } from './release-store.ts'
+import { championBefore } from './rollback-requests.ts'
+import { endTrials, giveBack, settleHeldAlert } from './trial-acts.ts'
 
 type Tx = Transaction<Database>
 
@@ -19,14 +22,18 @@ export async function flipRoute(tx: Tx, clock: Clock, release: Release, why: str
   const deployment = await findDeployment(tx, release.deploymentId!)
   if (deployment?.status !== 'starting' && deployment?.status !== 'ready') return false
   const champion = await championOf(tx, release.model)
-  const before = await routeOf(tx, release.endpoint)
   const previousId = champion?.id === release.versionId ? release.previousId : (champion?.id ?? null)
   const set = { previous_id: previousId, switched_at_ms: nowMs, ended_at_ms: nowMs }
   if (!(await moveRelease(tx, clock, release, 'flip', why, set))) return false
   await setRoute(tx, release, deployment.id, nowMs)
+  await endTrials(tx, clock, release.id, why)
+  await settleHeldAlert(tx, clock, release, `${release.id}: ${why}`)
   if (champion?.id !== release.versionId) await moveAliases(tx, clock, release, champion?.id ?? null)
   if (release.kind === 'rollback') {
-    await markRolledBack(tx, clock, release, before?.members[0]?.deploymentId ?? null)
+    if (champion !== null && champion.id !== release.versionId) {
+      await markRolledBack(tx, clock, release, champion.id)
+      await freezeAfterRollback(tx, clock, release, champion.id)
+    }
     await cancelOlder(tx, clock, release)
   }
   await recordReleaseSli(tx, clock, release, true)
@@ -54,24 +61,34 @@ export function moveRelease(
   })
 }
 
-/** Ends a release that never had the traffic, and says what becomes of its version. */
+/**
+ * Ends a release that never had all of the traffic, and says what becomes of its version. What it had of it, or got
+ * copies of, goes back to the champion in the same write.
+ */
 export async function endRelease(
   tx: Tx,
   clock: Clock,
   release: Release,
-  end: { event: 'fail' | 'supersede' | 'cancel'; why: string; disposition: 'refused' | 'spare' },
+  end: { event: 'fail' | 'supersede' | 'cancel' | 'rollBack'; why: string; disposition: 'refused' | 'spare' },
 ): Promise<void> {
   const { event, why, disposition } = end
   if (!(await moveRelease(tx, clock, release, event, why, { ended_at_ms: clock.epochMs() }))) return
-  const words = { fail: 'failed', supersede: 'was superseded', cancel: 'was cancelled' }[event]
+  await giveBack(tx, clock, release, why)
+  await settleHeldAlert(tx, clock, release, `${release.id}: ${why}`)
+  const words = {
+    fail: 'failed',
+    supersede: 'was superseded',
+    cancel: 'was cancelled',
+    rollBack: 'was rolled back from its canary',
+  }[event]
   if (release.kind === 'release')
     await setDisposition(tx, clock, release.versionId, disposition, `${release.id} ${words}: ${why}`)
-  if (event === 'fail') await recordReleaseSli(tx, clock, release, false)
+  if (event === 'fail' || event === 'rollBack') await recordReleaseSli(tx, clock, release, false)
 }
 
 async function setRoute(tx: Tx, release: Release, deploymentId: string, nowMs: number): Promise<void> {
   const members = JSON.stringify([{ deploymentId, weightPercent: 100 }])
-  const values = { model: release.model, members, updated_at_ms: nowMs }
+  const values = { model: release.model, members, mirrors: '[]', trial_id: null, updated_at_ms: nowMs }
   await tx
     .insertInto('route')
     .values({ endpoint: release.endpoint, ...values })
@@ -83,16 +100,21 @@ async function moveAliases(tx: Tx, clock: Clock, release: Release, championId: s
   const { id, model, versionId, cause } = release
   await setAlias(tx, clock, { model, alias: 'champion', versionId, cause: `${id}: ${cause}` })
   if (championId === null) return
+  if (release.kind === 'rollback') {
+    // A further rollback goes one more step back, and never forward again to what was rolled back.
+    const before = await championBefore(tx, model)
+    return setAlias(tx, clock, { model, alias: 'previous', versionId: before, cause: `${id}: before ${versionId}` })
+  }
   await setAlias(tx, clock, { model, alias: 'previous', versionId: championId, cause: `${id}: was the champion` })
 }
 
 /** The release that brought what has just lost the traffic. */
-async function markRolledBack(tx: Tx, clock: Clock, rollback: Release, deploymentId: string | null): Promise<void> {
-  if (deploymentId === null) return
+async function markRolledBack(tx: Tx, clock: Clock, rollback: Release, lostId: string): Promise<void> {
   const row = await tx
     .selectFrom('release')
     .select('id')
-    .where('deployment_id', '=', deploymentId)
+    .where('endpoint', '=', rollback.endpoint)
+    .where('version_id', '=', lostId)
     .where('status', '=', 'released')
     .where('id', '<>', rollback.id)
     .orderBy('seq', 'desc')
@@ -128,5 +150,6 @@ async function recordReleaseSli(tx: Tx, clock: Clock, release: Release, good: bo
     good,
     subject: release.id,
     atMs: clock.epochMs(),
+    calendarMs: clock.calendarMs(),
   })
 }

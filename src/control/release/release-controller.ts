@@ -3,7 +3,7 @@ import type { ModelConfig } from '../../config/project.ts'
 import { MillraceError, reasonOf, unreachable } from '../../kernel/errors.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import type { ControlContext } from '../control-context.ts'
-import { gateOf } from '../evaluation/evaluation-store.ts'
+import { evaluationOf, gateOf } from '../evaluation/evaluation-store.ts'
 import type { GoldenFile } from '../evaluation/golden-rows.ts'
 import type { Disposition, Version } from '../registry/version.ts'
 import { setDisposition } from '../registry/version-requests.ts'
@@ -13,9 +13,16 @@ import { decideReleaseStep, type ReleaseStep, type ReleaseView } from './decide-
 import type { Observations } from './observations.ts'
 import { preflight, type PreflightResult } from './preflight.ts'
 import { endRelease, flipRoute, moveRelease } from './flip-route.ts'
+import type { Freeze } from './freeze.ts'
+import { reviewFreezes } from './freeze-review.ts'
+import { activeFreezes } from './freeze-store.ts'
 import type { Deployment, Release, ReleaseEvent } from './release.ts'
 import { requestRelease } from './release-requests.ts'
-import { findDeployment, openDeployments, openReleases, openReplicas } from './release-store.ts'
+import { findDeployment, openDeployments, openReleases, openReplicas, routeOf } from './release-store.ts'
+import { beginTrial, describeTrial, incumbent, lockRelease, raiseHeldAlert, settleHeldAlert } from './trial-acts.ts'
+import type { TrialJobInput, TrialJobOutput } from './trial-job.ts'
+import { trialPlanOf, type NextTrial } from './trial.ts'
+import { TrialWatch } from './trial-watch.ts'
 
 /**
  * Decides what becomes of each proven version, and drives releases: deploy out of sight, preflight, flip the route in
@@ -29,23 +36,34 @@ export class ReleaseController {
   /** Preflights of this process. After a crash they are run again. */
   readonly #preflights = new Map<string, PreflightResult | 'running'>()
 
+  readonly #trials: TrialWatch
   /** Versions that wait for a person, with what the answer depends on. */
   readonly #asked = new Map<string, string>()
 
-  constructor(context: ControlContext, observations: Observations, missing: (model: ModelConfig) => string[]) {
+  /** @param measure - counts what the lake holds of trials, in a process of its own */
+  constructor(
+    context: ControlContext,
+    observations: Observations,
+    missing: (model: ModelConfig) => string[],
+    measure: (input: TrialJobInput) => Promise<TrialJobOutput>,
+  ) {
     this.#context = context
     this.#observations = observations
     this.#missing = missing
+    this.#trials = new TrialWatch(context, measure)
   }
 
   async look(): Promise<void> {
     const { db } = this.#context.store
+    const freezes = await reviewFreezes(this.#context)
     for (const version of await undecidedVersions(db)) {
-      await this.#safely({ version: version.id }, () => this.#decide(version))
+      const active = freezes.filter((f) => f.model === version.model)
+      await this.#safely({ version: version.id }, () => this.#decide(version, active))
     }
     const open = await openReleases(db)
     for (const id of this.#preflights.keys()) if (!open.some((r) => r.id === id)) this.#preflights.delete(id)
     for (const { id } of open) await this.#safely({ release: id }, () => this.#advance(id))
+    await this.#trials.sweep()
   }
 
   /** One that fails must not keep the others waiting. */
@@ -61,11 +79,17 @@ export class ReleaseController {
     return this.#context.project()?.project.models.find((m) => m.name === name) ?? null
   }
 
-  async #decide(version: Version): Promise<void> {
+  /** Also of a model that has left the configuration. */
+  #declared(name: string): ModelConfig | null {
+    return this.#model(name) ?? this.#context.project()?.paused.find((m) => m.name === name) ?? null
+  }
+
+  async #decide(version: Version, freezes: Freeze[]): Promise<void> {
     const model = this.#model(version.model)
     if (model === null || version.status === 'evaluating') return
-    // Until a person speaks, or the configuration changes, the answer is the same.
-    const question = `${this.#context.project()!.revisionId} ${version.approval?.atMs ?? ''} ${version.status}`
+    // Until a person speaks, a freeze begins or ends, or the configuration changes, the answer is the same.
+    const asks = [this.#context.project()!.revisionId, version.approval?.atMs, version.status, ...freezes.map((f) => f.id)]
+    const question = asks.join(' ')
     if (version.disposition === 'awaiting-approval' && this.#asked.get(version.id) === question) return
     const { db } = this.#context.store
     const champion = await championOf(db, version.model)
@@ -74,12 +98,14 @@ export class ReleaseController {
       {
         version,
         gate: await gateOf(db, version.id),
+        comparedWith: (await evaluationOf(db, version.id))?.championId ?? null,
         missing: this.#missing(model),
         champion:
           champion === null
             ? null
             : { id: champion.id, liveSinceCalendarMs: spans.at(-1)?.fromCalendarMs ?? champion.createdCalendarMs },
         when: model.release.when,
+        freezes,
       },
       this.#context.clock.calendarMs(),
     )
@@ -93,7 +119,7 @@ export class ReleaseController {
       case 'wait':
         return
       case 'awaitApproval':
-        if (version.disposition === 'awaiting-approval') return
+        if (version.disposition === 'awaiting-approval' && version.dispositionWhy === decision.why) return
         return this.#dispose(version, 'awaiting-approval', decision.why)
       case 'spare':
         return this.#dispose(version, 'spare', decision.why)
@@ -116,6 +142,8 @@ export class ReleaseController {
       // A person may have spoken since it was looked at: then the question is open again.
       const now = await findVersion(tx, version.id)
       if (now?.disposition !== version.disposition || now.approval?.atMs !== version.approval?.atMs) return
+      const byItself = release !== undefined && now.approval?.decision !== 'approved'
+      if (byItself && (await activeFreezes(tx, version.model)).length > 0) return
       await setDisposition(tx, clock, version.id, disposition, why)
       if (release === undefined) return
       const by = version.approval?.by ?? 'gate'
@@ -155,17 +183,30 @@ export class ReleaseController {
         d.status !== 'draining',
     )
     const deployment = release.deploymentId === null ? null : await findDeployment(db, release.deploymentId)
+    const champion = incumbent(await routeOf(db, release.endpoint), deployments, release)
+    const model = this.#declared(release.model)
+    // After a restart nobody is held to be down before there was time to hear of it.
+    const known = (ready: number) => (ready > 0 || this.#observations.observedLongEnough() ? ready : null)
+    const readyReplicas = deployment === null ? 0 : readyOf(deployment.id)
+    const health = {
+      championReady: champion === null ? 0 : known(readyOf(champion.id)),
+      challengerReady: known(readyReplicas),
+    }
     return {
       release,
       open: open.filter((r) => r.endpoint === release.endpoint),
       deployment,
       warm: warm === undefined ? null : { deploymentId: warm.id, readyReplicas: readyOf(warm.id) },
-      readyReplicas: deployment === null ? 0 : readyOf(deployment.id),
+      readyReplicas,
       preflight: this.#preflights.get(release.id) ?? null,
       rejected: await this.#rejected(release.versionId),
       waitedMs: Math.min(this.#context.clock.epochMs() - release.statusAtMs, this.#observations.listeningMs()),
       timeoutMs: this.#model(release.model)?.release.preflight.timeoutMs ?? 60_000,
       diskLow: this.#context.diskLow(),
+      configured: this.#context.project() === null || this.#model(release.model) !== null,
+      plan: model === null ? null : trialPlanOf(model),
+      champion: champion === null ? null : { versionId: champion.versionId },
+      trial: model === null || !isTried(release) ? null : await this.#trials.look(release, model, health),
     }
   }
 
@@ -180,6 +221,7 @@ export class ReleaseController {
       case 'supersede':
       case 'cancel':
       case 'fail':
+      case 'rollBack':
         return this.#end(view, step.kind, step.why)
       case 'deploy':
         return this.#deploy(release)
@@ -189,6 +231,10 @@ export class ReleaseController {
         return this.#startPreflight(view)
       case 'passPreflight':
         return this.#passPreflight(view, step.why)
+      case 'beginTrial':
+        return this.#beginTrial(release, step.next, step.why)
+      case 'ask':
+        return this.#ask(view, step.why)
       case 'flip':
         return this.#flip(release, step.why)
       default:
@@ -305,13 +351,39 @@ export class ReleaseController {
     this.#context.wake('route')
   }
 
-  async #end(view: ReleaseView, event: 'fail' | 'supersede' | 'cancel', why: string): Promise<void> {
+  async #beginTrial(release: Release, next: NextTrial, why: string): Promise<void> {
+    const { store, clock, log } = this.#context
+    const begun = await store.transaction(async (tx) => {
+      if (!(await lockRelease(tx, release))) return null
+      const id = await beginTrial(tx, clock, release, next)
+      if (id === null) return null
+      const text = `${describeTrial(next)} begins: ${why}`
+      await this.#move(tx, release, trialEvent(release, next), text)
+      await settleHeldAlert(tx, clock, release, text)
+      return id
+    })
+    if (begun === null) return
+    log.info({ release: release.id, trial: begun, ...next }, 'a trial has begun')
+    this.#context.wake('route')
+  }
+
+  /** It is judged on; a person may decide without the evidence. */
+  async #ask({ release }: ReleaseView, why: string): Promise<void> {
+    const { store, clock, log } = this.#context
+    await store.transaction(async (tx) => {
+      if (!(await this.#move(tx, release, 'hold', why))) return
+      await raiseHeldAlert(tx, clock, release, why)
+    })
+    log.warn({ release: release.id, why }, 'a release is held, and a person is asked')
+  }
+
+  async #end(view: ReleaseView, event: 'fail' | 'supersede' | 'cancel' | 'rollBack', why: string): Promise<void> {
     const { release, rejected } = view
     const { store, clock } = this.#context
-    const disposition = event === 'fail' || rejected !== null ? 'refused' : 'spare'
+    const disposition = event === 'fail' || event === 'rollBack' || rejected !== null ? 'refused' : 'spare'
     await store.transaction((tx) => endRelease(tx, clock, release, { event, why, disposition }))
     this.#context.log.warn({ release: release.id, event, why }, 'a release ended without the traffic')
-    for (const topic of ['release', 'deployment', 'evaluation'] as const) this.#context.wake(topic)
+    for (const topic of ['route', 'release', 'deployment', 'evaluation'] as const) this.#context.wake(topic)
   }
 
   #move(
@@ -323,6 +395,15 @@ export class ReleaseController {
   ): Promise<boolean> {
     return moveRelease(tx, this.#context.clock, release, event, why, set)
   }
+}
+
+const isTried = ({ status }: Release) => status === 'shadowing' || status === 'canary' || status === 'held'
+
+/** Which event the beginning of a trial is, by what was there before. */
+function trialEvent({ status }: Release, { kind, step }: NextTrial): ReleaseEvent {
+  if (kind === 'shadow') return 'startShadow'
+  if (step === 1) return 'startCanary'
+  return status === 'held' ? 'resume' : 'nextStep'
 }
 
 type PreflightEnd = PreflightResult | { kind: 'lost'; why: string }

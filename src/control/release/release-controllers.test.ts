@@ -17,7 +17,11 @@ import { requestRelease } from './release-requests.ts'
 import { listReleases, openReplicas, routeOf } from './release-store.ts'
 import { RoutePublisher } from './route-publisher.ts'
 
-const model: ModelInput = { train: 'true', release: { preflight: { timeout: '60s' } }, serving: { replicas: 1 } }
+const model: ModelInput = {
+  train: 'true',
+  release: { strategy: 'immediate', preflight: { timeout: '60s' } },
+  serving: { replicas: 1 },
+}
 
 describeEachStore('the release and deployment controllers', (open: () => Promise<Store>) => {
   let store: Store
@@ -50,7 +54,9 @@ describeEachStore('the release and deployment controllers', (open: () => Promise
   async function newPlane(): Promise<Plane> {
     const observations = new Observations(() => clock.monotonicMs())
     const publisher = await RoutePublisher.open(lab.context.store)
-    const releases = new ReleaseController(lab.context, observations, missingForAutomation)
+    const releases = new ReleaseController(lab.context, observations, missingForAutomation, () =>
+      Promise.reject(new Error('nothing is tried here')),
+    )
     const deployments = new DeploymentController(lab.context, fleet.runtime, observations, publisher)
     return { observations, publisher, releases, deployments }
   }

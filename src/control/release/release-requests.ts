@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely'
 import type { Clock } from '../../kernel/clock.ts'
 import { appendEvent } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
+import { beginUse } from '../retirement/retirement-requests.ts'
 import type { Release } from './release.ts'
 import { openReleases } from './release-store.ts'
 
@@ -15,8 +16,10 @@ export interface ReleaseRequest {
 }
 
 /**
- * Appends a queued release. Older ones still in the queue are superseded when it is looked at.
+ * Appends a queued release. Older ones still in the queue are superseded when it is looked at. A version that was out
+ * of service is revived with it.
  * @returns its id, or that of the release of the same version that is under way on the endpoint already
+ * @throws VersionDeletedError where its files are gone
  */
 export async function requestRelease(
   tx: Transaction<Database>,
@@ -28,6 +31,7 @@ export async function requestRelease(
     r.versionId === request.versionId && r.endpoint === request.endpoint && r.kind === request.kind
   const same = (await openReleases(tx)).find(isSame)
   if (same !== undefined) return same.id
+  await beginUse(tx, clock, { versionId: request.versionId, what: `a ${request.kind}`, by: request.by })
   const { id } = await tx
     .insertInto('release')
     .values({

@@ -1,6 +1,7 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { MillraceError } from '../../kernel/errors.ts'
 import type { Database, DeploymentTable, ReleaseTable, ReplicaTable, RouteTable } from '../../kernel/store/schema.ts'
+import { fallbackDeployment, type Fallback } from './fallback.ts'
 import {
   deploymentMachine,
   releaseMachine,
@@ -24,7 +25,7 @@ export class ReleaseNotFoundError extends MillraceError {
   }
 }
 
-const openStatuses = ['queued', 'deploying', 'preflight', 'switching']
+const openStatuses = ['queued', 'deploying', 'preflight', 'switching', 'shadowing', 'canary', 'held']
 
 export async function openReleases(db: Db): Promise<Release[]> {
   const rows = await db.selectFrom('release').selectAll().where('status', 'in', openStatuses).orderBy('seq').execute()
@@ -122,15 +123,21 @@ export async function lossesSince(db: Db, sinceMs: number, startedSinceMs: numbe
 }
 
 /**
- * Who needs which deployment: a release under way, the route, the version kept warm behind it. In this order, since a
+ * Who needs which deployment: a release under way, the route, the version kept warm behind it, a fallback. In this order, since a
  * release hands over to the route when it ends, and the route to `previous`, so that nothing falls between two reads.
  */
-export async function deploymentHolders(db: Db, deployments: Deployment[]): Promise<Map<string, string[]>> {
+export async function deploymentHolders(
+  db: Db,
+  deployments: Deployment[],
+  fallbacks: Fallback[] = [],
+  pinned: ReadonlySet<string> = new Set(),
+): Promise<Map<string, string[]>> {
   const holders = new Map<string, string[]>()
   const hold = (id: string, by: string) => holders.set(id, [...(holders.get(id) ?? []), by])
   for (const release of await openReleases(db))
     if (release.deploymentId !== null) hold(release.deploymentId, release.id)
-  for (const route of await routes(db)) for (const member of route.members) hold(member.deploymentId, 'route')
+  for (const route of await routes(db))
+    for (const member of [...route.members, ...route.mirrors]) hold(member.deploymentId, 'route')
   const previous = await db
     .selectFrom('alias')
     .select(['model', 'version_id'])
@@ -141,6 +148,13 @@ export async function deploymentHolders(db: Db, deployments: Deployment[]): Prom
     const newest = deployments.findLast((d) => d.model === model && d.versionId === version_id && isWarm(d))
     if (newest !== undefined) hold(newest.id, 'previous')
   }
+  for (const fallback of fallbacks) {
+    const found = fallbackDeployment(fallback, deployments)
+    if (found !== null) hold(found.id, 'fallback')
+  }
+  // Who calls a version by its number must not lose it.
+  for (const { id, versionId, discoverable, status } of deployments)
+    if (pinned.has(versionId) && discoverable && ['starting', 'ready'].includes(status)) hold(id, 'pin')
   return holders
 }
 
@@ -202,5 +216,12 @@ function toReplica(row: Selectable<ReplicaTable>): Replica {
 }
 
 function toRoute(row: Selectable<RouteTable>): Route {
-  return { endpoint: row.endpoint, model: row.model, members: row.members }
+  return {
+    endpoint: row.endpoint,
+    model: row.model,
+    members: row.members,
+    mirrors: row.mirrors,
+    trialId: row.trial_id,
+    disabled: row.disabled,
+  }
 }

@@ -4,9 +4,12 @@ export type ReleaseStatus =
   | 'queued' // waits for the release before it on this endpoint; a newer candidate may supersede it
   | 'deploying' // its replicas are being started, out of sight of the gateways
   | 'preflight' // a replica is up: golden rows are replayed on it
-  | 'switching' // preflight passed and every replica is ready: the route is about to flip
-  | 'released' // the route has flipped
-  | 'rolled-back' // it had the traffic and lost it to a rollback
+  | 'switching' // preflight passed: once every replica is ready the route flips, or the first trial begins
+  | 'shadowing' // gets copies of live requests; its answers are compared and discarded
+  | 'canary' // has a share of the live traffic and is judged against the concurrent champion
+  | 'held' // the time for it is up and the evidence is not enough: judged on, and a person is asked
+  | 'released' // all traffic is its
+  | 'rolled-back' // it had traffic and lost it: to harm proven in its canary, or to a rollback
   | 'failed' // the champion was left untouched
   | 'superseded'
   | 'cancelled'
@@ -15,6 +18,11 @@ export type ReleaseEvent =
   | 'deploy'
   | 'replicaReady'
   | 'preflightPassed'
+  | 'startShadow'
+  | 'startCanary'
+  | 'nextStep'
+  | 'hold'
+  | 'resume'
   | 'flip'
   | 'rollBack'
   | 'fail'
@@ -22,8 +30,8 @@ export type ReleaseEvent =
   | 'cancel'
 
 /**
- * A rollback to a version that is still warm goes from `queued` to `switching`. Whatever ends in `failed`,
- * `superseded` or `cancelled` has never touched the route.
+ * A rollback to a version that is still warm goes from `queued` to `switching`. Whatever ends in `failed` or
+ * `superseded` never had live traffic; what is cancelled in its canary gives its share back.
  */
 export const releaseMachine = stateMachine<ReleaseStatus, ReleaseEvent>('release', {
   queued: {
@@ -35,7 +43,23 @@ export const releaseMachine = stateMachine<ReleaseStatus, ReleaseEvent>('release
   },
   deploying: { replicaReady: 'preflight', fail: 'failed', cancel: 'cancelled' },
   preflight: { preflightPassed: 'switching', fail: 'failed', cancel: 'cancelled' },
-  switching: { flip: 'released', fail: 'failed', cancel: 'cancelled' },
+  switching: {
+    flip: 'released',
+    startShadow: 'shadowing',
+    startCanary: 'canary',
+    fail: 'failed',
+    cancel: 'cancelled',
+  },
+  shadowing: { startCanary: 'canary', flip: 'released', hold: 'held', fail: 'failed', cancel: 'cancelled' },
+  canary: { nextStep: 'canary', flip: 'released', hold: 'held', rollBack: 'rolled-back', cancel: 'cancelled' },
+  held: {
+    startCanary: 'canary',
+    resume: 'canary',
+    flip: 'released',
+    fail: 'failed',
+    rollBack: 'rolled-back',
+    cancel: 'cancelled',
+  },
   released: { rollBack: 'rolled-back' },
   'rolled-back': {},
   failed: {},
@@ -120,4 +144,33 @@ export interface Route {
   endpoint: string
   model: string
   members: { deploymentId: string; weightPercent: number }[]
+  /** Deployments that get copies of live requests. */
+  mirrors: { deploymentId: string; sharePercent: number }[]
+  /** The trial that the split or the copies belong to. */
+  trialId: string | null
+  disabled: { why: string; by: string; sinceMs: number } | null
+}
+
+export type TrialStatus =
+  | 'running' // the route holds its split or its copies, and requests carry its id
+  | 'ended' // the release went on to the next one, got all traffic, or gave it back
+
+export const trialMachine = stateMachine<TrialStatus, 'end'>('trial', { running: { end: 'ended' }, ended: {} })
+
+/** A shadow, or one step of a canary: within it the shares are fixed, so that its counts can be compared. */
+export interface Trial {
+  id: string
+  releaseId: string
+  endpoint: string
+  kind: 'shadow' | 'canary'
+  /** 0 for a shadow, then the canary's steps from 1. */
+  step: number
+  weightPercent: number
+  status: TrialStatus
+  why: string | null
+  challengerId: string
+  championId: string
+  startedAtMs: number
+  startedCalendarMs: number
+  endedAtMs: number | null
 }

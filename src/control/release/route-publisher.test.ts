@@ -6,7 +6,19 @@ import { RoutePublisher } from './route-publisher.ts'
 function endpoint(name: string, live: string | null, logSamplePercent = 100): EndpointRoute {
   const members = live === null ? [] : [{ deploymentId: live, weightPercent: 100 }]
   const limits = { bodyLimitBytes: 1_000, timeoutMs: 1_000 }
-  return { endpoint: name, model: name, logMode: 'relaxed', logSamplePercent, ...limits, members, deployments: [] }
+  return {
+    endpoint: name,
+    model: name,
+    logMode: 'relaxed',
+    logSamplePercent,
+    ...limits,
+    members,
+    deployments: [],
+    trial: null,
+    mirrors: [],
+    disabled: null,
+    fallback: { kind: 'error' },
+  }
 }
 
 it('knows whether a gateway routes by the newest live members, whatever else has changed since', async () => {

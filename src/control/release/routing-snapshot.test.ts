@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { deploymentOf, leaseOf, projectOf, replicaOf, versionOf } from '../../testing/control-builders.ts'
-import type { DeploymentStatus } from './release.ts'
+import type { DeploymentStatus, Route } from './release.ts'
 import { endpointRoutes, type RoutingFacts } from './routing-snapshot.ts'
 
 const members = [{ deploymentId: 'deployment-1', weightPercent: 100 }]
@@ -87,9 +87,63 @@ describe('the routing snapshot', () => {
   })
 })
 
+describe('a trial', () => {
+  const deployments = [deploymentOf(), deploymentOf({ id: 'deployment-2', versionId: 'm@2' })]
+  const versions = new Map(['m@1', 'm@2', 'other@7'].map((id) => [id, versionOf({ id })]))
+  const split = [
+    { deploymentId: 'deployment-1', weightPercent: 90 },
+    { deploymentId: 'deployment-2', weightPercent: 10 },
+  ]
+  const canary = routeOf({ members: split, trialId: 'trial-3' })
+  const shadow = routeOf({ mirrors: [{ deploymentId: 'deployment-2', sharePercent: 50 }], trialId: 'trial-3' })
+
+  it('has its split or its copies, and its name', () => {
+    expect(endpointRoutes(facts({ routes: [canary], deployments, versions }))).toMatchObject([
+      { members: split, mirrors: [], trial: 'trial-3' },
+    ])
+    expect(endpointRoutes(facts({ routes: [shadow], deployments, versions }))).toMatchObject([
+      { members, mirrors: shadow.mirrors, trial: 'trial-3' },
+    ])
+  })
+
+  it('is none while one of the two can not be routed to: the other has all of the traffic', () => {
+    const left = deployments.slice(0, 1)
+    expect(endpointRoutes(facts({ routes: [canary], deployments: left, versions }))).toMatchObject([
+      { members, mirrors: [], trial: null },
+    ])
+    expect(endpointRoutes(facts({ routes: [shadow], deployments: left, versions }))).toMatchObject([
+      { members, mirrors: [], trial: null },
+    ])
+  })
+
+  it('is stopped by nobody who disables the endpoint: the word goes to the gateways with its reason', () => {
+    const disabled = { why: 'wrong prices', by: 'ann', sinceMs: 5 }
+    expect(endpointRoutes(facts({ routes: [routeOf({ disabled })] }))).toMatchObject([
+      { disabled: { why: 'wrong prices' }, members },
+    ])
+  })
+
+  it('leaves the fallback to the version that is declared, once that is deployed, also of another model', () => {
+    const models = new Map(
+      projectOf('/p', { m: { train: 'true', serving: { fallback: { version: 'other@7' } } }, other: { train: 'true' } })
+        .models.filter((m) => m.name === 'm')
+        .map((m) => [m.name, m]),
+    )
+    expect(endpointRoutes(facts({ models }))).toMatchObject([{ fallback: { kind: 'error' } }])
+    const spare = deploymentOf({ id: 'deployment-9', model: 'other', versionId: 'other@7' })
+    const [route] = endpointRoutes(facts({ models, versions, deployments: [...deployments, spare] }))
+    expect(route!.fallback).toEqual({ kind: 'version', deploymentId: 'deployment-9' })
+    expect(route!.deployments.map((d) => d.version)).toEqual(['1', '2', 'other@7'])
+  })
+})
+
+function routeOf(overrides: Partial<Route> = {}): Route {
+  return { endpoint: 'm', model: 'm', members, mirrors: [], trialId: null, disabled: null, ...overrides }
+}
+
 function facts(overrides: Partial<RoutingFacts> = {}): RoutingFacts {
   return {
-    routes: [{ endpoint: 'm', model: 'm', members }],
+    routes: [routeOf()],
     deployments: [deploymentOf()],
     replicas: [replicaOf()],
     versions: new Map([['m@1', versionOf()]]),

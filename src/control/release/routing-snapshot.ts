@@ -1,6 +1,7 @@
 import type { ModelConfig } from '../../config/project.ts'
-import type { EndpointRoute, Lease, RoutedDeployment } from '../../kernel/contract/routing.ts'
+import type { EndpointRoute, FallbackRoute, Lease, RoutedDeployment } from '../../kernel/contract/routing.ts'
 import type { Version } from '../registry/version.ts'
+import { fallbackDeployment } from './fallback.ts'
 import type { Deployment, Replica, Route } from './release.ts'
 
 export interface RoutingFacts {
@@ -26,7 +27,7 @@ export function endpointRoutes(facts: RoutingFacts): EndpointRoute[] {
       const route = byEndpoint.get(model.endpoint)
       const deployments = facts.deployments
         .filter((d) => d.endpoint === model.endpoint)
-        .flatMap((d) => routed(d, facts))
+        .flatMap((d) => routed(d, facts, model))
       const known = new Set(deployments.map((d) => d.deploymentId))
       return {
         endpoint: model.endpoint,
@@ -35,14 +36,39 @@ export function endpointRoutes(facts: RoutingFacts): EndpointRoute[] {
         logSamplePercent: model.log.samplePercent,
         bodyLimitBytes: model.serving.bodyLimitBytes,
         timeoutMs: model.serving.timeoutMs,
-        members: (route?.members ?? []).filter((m) => known.has(m.deploymentId)),
+        ...sharesOf(route, known),
         deployments,
+        disabled: route?.disabled ? { why: route.disabled.why } : null,
+        fallback: fallbackRoute(model, facts, known),
       }
     })
     .toSorted((a, b) => a.endpoint.localeCompare(b.endpoint))
 }
 
-function routed(deployment: Deployment, facts: RoutingFacts): RoutedDeployment[] {
+/** While one of the two can't be routed to, nothing is compared, and whoever is left has all of the traffic. */
+function sharesOf(
+  route: Route | undefined,
+  known: Set<string>,
+): Pick<EndpointRoute, 'members' | 'mirrors' | 'trial'> {
+  if (route === undefined) return { members: [], mirrors: [], trial: null }
+  const members = route.members.filter((m) => known.has(m.deploymentId))
+  const mirrors = route.mirrors.filter((m) => known.has(m.deploymentId))
+  if (members.length === route.members.length && mirrors.length === route.mirrors.length)
+    return { members, mirrors, trial: route.trialId }
+  const total = members.reduce((sum, m) => sum + m.weightPercent, 0)
+  const all = total === 0 ? 0 : 100 / total
+  return { members: members.map((m) => ({ ...m, weightPercent: m.weightPercent * all })), mirrors, trial: null }
+}
+
+/** A version that nobody has deployed (yet) answers nothing: then it is as if there were no fallback. */
+function fallbackRoute({ endpoint, serving }: ModelConfig, facts: RoutingFacts, known: Set<string>): FallbackRoute {
+  const { fallback } = serving
+  if (fallback.kind !== 'version') return fallback
+  const found = fallbackDeployment({ endpoint, versionId: fallback.version }, facts.deployments)
+  return found === null || !known.has(found.id) ? { kind: 'error' } : { kind: 'version', deploymentId: found.id }
+}
+
+function routed(deployment: Deployment, facts: RoutingFacts, { name }: ModelConfig): RoutedDeployment[] {
   const signature = facts.versions.get(deployment.versionId)?.signature ?? null
   const serves = deployment.status === 'starting' || deployment.status === 'ready'
   if (!deployment.discoverable || !serves || signature === null) return []
@@ -52,5 +78,7 @@ function routed(deployment: Deployment, facts: RoutingFacts): RoutedDeployment[]
       const lease = facts.lease(r.id)
       return lease?.state === 'ready' ? [{ replicaId: r.id, socketPath: lease.socketPath }] : []
     })
-  return [{ deploymentId: deployment.id, version: deployment.versionId.split('@').at(-1)!, signature, replicas }]
+  // A fallback may be of another model, whose numbers mean nothing here.
+  const version = deployment.model === name ? deployment.versionId.split('@').at(-1)! : deployment.versionId
+  return [{ deploymentId: deployment.id, version, signature, replicas }]
 }

@@ -5,6 +5,7 @@ import type { Database } from '../../kernel/store/schema.ts'
 import type { ScoreOutput, Signature } from '../../kernel/model/signature.ts'
 import type { Attempt, Run, Step, StepPlace } from '../pipeline/run.ts'
 import type { InputRecord } from '../pipeline/step-inputs.ts'
+import { beginUse } from '../retirement/retirement-requests.ts'
 import type { Approval, Disposition, Lineage } from './version.ts'
 
 /** What other stages may write into the registry. All of it belongs to the caller's transaction. */
@@ -124,13 +125,18 @@ export async function setSignature(
     .execute()
 }
 
-/** A person's word on a version. It reopens the question of its release. */
+/**
+ * A person's word on a version. It reopens the question of its release, so one that was out of service is revived by an
+ * approval. @throws VersionDeletedError where its files are gone and it is approved
+ */
 export async function setApproval(
   tx: Transaction<Database>,
   clock: Clock,
   versionId: string,
   approval: Approval,
 ): Promise<void> {
+  if (approval.decision === 'approved')
+    await beginUse(tx, clock, { versionId, what: 'an approval', by: approval.by })
   await tx
     .updateTable('version')
     .set({ approval: JSON.stringify(approval), disposition: null, disposition_why: null })
@@ -164,13 +170,14 @@ export async function setDisposition(
   })
 }
 
-/** Points an alias at a version (null removes it) and appends to its history. */
+/** Points an alias at a version (null removes it) and appends to its history. @throws VersionDeletedError */
 export async function setAlias(
   tx: Transaction<Database>,
   clock: Clock,
   change: { model: string; alias: string; versionId: string | null; cause: string },
 ): Promise<void> {
   const { model, alias, versionId } = change
+  if (versionId !== null) await beginUse(tx, clock, { versionId, what: `the alias ${alias}`, by: change.cause })
   if (versionId === null) await tx.deleteFrom('alias').where('model', '=', model).where('alias', '=', alias).execute()
   else
     await tx
@@ -208,6 +215,7 @@ function lineageOf(run: Run, attempts: Attempt[]): Lineage {
     params: run.params,
     seed: run.seed,
     asOfMs: run.asOfMs,
+    ...(run.triggerKind === 'backfill' ? { backfilled: true } : {}),
     inputs: good.flatMap((a) =>
       ((a.inputs ?? []) as InputRecord[]).map((i) => ({ step: a.step, name: i.name, digest: i.digest })),
     ),

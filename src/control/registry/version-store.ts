@@ -45,6 +45,22 @@ export async function versionsByStatus(db: Db, status: Version['status']): Promi
   return rows.map(toVersion)
 }
 
+/** The newest versions of its model before it, newest first, without those of backfills. */
+export async function versionsBefore(db: Db, { model, number }: Version, limit: number): Promise<Version[]> {
+  if (limit < 1) return []
+  const rows = await db
+    .selectFrom('version')
+    .leftJoin('run', 'run.id', 'version.run_id')
+    .selectAll('version')
+    .where('version.model', '=', model)
+    .where('version.number', '<', number)
+    .where((eb) => eb.or([eb('run.trigger_kind', 'is', null), eb('run.trigger_kind', '<>', 'backfill')]))
+    .orderBy('version.number', 'desc')
+    .limit(limit)
+    .execute()
+  return rows.map(toVersion)
+}
+
 /** Versions whose verdict or approval is there and about whose release nothing was decided yet. */
 export async function undecidedVersions(db: Db): Promise<Version[]> {
   const rows = await db

@@ -65,6 +65,8 @@ export interface Lineage {
   params: Record<string, string | number | boolean>
   seed: number | null
   asOfMs: number | null
+  /** Made by a backfill, as of a past date: evaluated, and never released by itself. */
+  backfilled?: boolean
   inputs: { step: string; name: string; digest: string }[]
   environments: { step: string; environment: string; reproducible: boolean }[]
   holdoutDigest: string | null

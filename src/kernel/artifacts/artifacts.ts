@@ -29,6 +29,11 @@ export interface Artifacts {
   has(digest: string): Promise<boolean>
   /** Bytes of a file artifact, of the manifest for a directory. @throws ArtifactNotFoundError */
   sizeOf(digest: string): Promise<number>
+  /**
+   * Removes one file (of a directory: its manifest). Who puts the same content meanwhile keeps it: what was put within
+   * `unusedForMs` of real time stays, as its digest may not have been recorded anywhere yet.
+   */
+  remove(digest: string, options: { unusedForMs: number }): Promise<'removed' | 'gone' | 'recent'>
 }
 
 export interface StoredArtifact {

@@ -55,6 +55,19 @@ describe.each(backends)('artifacts ($name)', ({ open, damage }) => {
     rmSync(work, { recursive: true, force: true })
   })
 
+  it('removes what was put long ago, once, and keeps what was put again meanwhile', async () => {
+    const { digest } = await artifacts.putBytes(Buffer.from('hello'))
+    expect(await artifacts.remove(digest, { unusedForMs: 60_000 })).toBe('recent')
+    const hex = digest.slice('sha256:'.length)
+    utimesSync(join(place, 'sha256', hex.slice(0, 2), hex), 1, 1)
+    await artifacts.putBytes(Buffer.from('hello'))
+    expect(await artifacts.remove(digest, { unusedForMs: 60_000 })).toBe('recent')
+    utimesSync(join(place, 'sha256', hex.slice(0, 2), hex), 1, 1)
+    expect(await artifacts.remove(digest, { unusedForMs: 60_000 })).toBe('removed')
+    expect(await artifacts.remove(digest, { unusedForMs: 60_000 })).toBe('gone')
+    expect(await artifacts.has(digest)).toBe(false)
+  })
+
   const file = (path: string, content = path) => {
     mkdirSync(join(work, path, '..'), { recursive: true })
     writeFileSync(join(work, path), content)

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { constants, createReadStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { access, chmod, copyFile, mkdir, open, readFile, rename, rm, stat, symlink } from 'node:fs/promises'
+import { access, chmod, copyFile, mkdir, open, readFile, rename, rm, stat, symlink, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { asDataDirError, prepareDataDir } from '../../runtime/data-dir.ts'
@@ -120,6 +120,16 @@ class FsArtifacts implements Artifacts {
     return (await this.#reading(digest, () => stat(this.#pathOf(digest)))).size
   }
 
+  async remove(digest: string, { unusedForMs }: { unusedForMs: number }): Promise<'removed' | 'gone' | 'recent'> {
+    const path = this.#pathOf(digest)
+    const found = await stat(path).catch(nullIfMissing)
+    if (found === null) return 'gone'
+    if (Date.now() - found.mtimeMs < unusedForMs) return 'recent'
+    await rm(path, { force: true })
+    await syncPath(dirname(path))
+    return 'removed'
+  }
+
   #pathOf(digest: string): string {
     const hex = hexOf(digest)
     return join(this.#root, 'sha256', hex.slice(0, 2), hex)
@@ -131,7 +141,7 @@ class FsArtifacts implements Artifacts {
       await write(temporary)
       const { digest, sizeBytes } = await hashFile(temporary)
       // One that is there and intact stays; one that the disk has damaged is healed by the rename.
-      if (!(await this.#isIntact(digest))) await this.#publish(temporary, this.#pathOf(digest))
+      if (!(await this.#isStill(digest))) await this.#publish(temporary, this.#pathOf(digest))
       return { digest, sizeBytes }
     } catch (thrown) {
       // Only our own directory's trouble: a source that can't be read keeps its own error.
@@ -150,6 +160,13 @@ class FsArtifacts implements Artifacts {
     if (created === undefined) return
     await syncPath(dirname(dirname(path)))
     await syncPath(this.#root)
+  }
+
+  /** There and intact; its time then says that it was put just now, which `remove` respects. */
+  async #isStill(digest: string): Promise<boolean> {
+    if (!(await this.#isIntact(digest))) return false
+    const now = new Date()
+    return (await utimes(this.#pathOf(digest), now, now).catch(nullIfMissing)) !== null
   }
 
   async #isIntact(digest: string): Promise<boolean> {

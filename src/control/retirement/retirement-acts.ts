@@ -1,0 +1,180 @@
+import type { Transaction } from 'kysely'
+import type { Clock } from '../../kernel/clock.ts'
+import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
+import type { Store } from '../../kernel/store/store.ts'
+import type { Database } from '../../kernel/store/schema.ts'
+import { recordSli } from '../service-level/sli-requests.ts'
+import { mayAct, type RetirementAct } from './decide-retirement.ts'
+import { VersionHeldError } from './errors.ts'
+import type { Retirement } from './retirement.ts'
+import { lockVersion, moveRetirement, proposeRetirement } from './retirement-requests.ts'
+import { retirementOf } from './retirement-store.ts'
+import { holdersOf, type UsesOutside } from './use-facts.ts'
+
+type Tx = Transaction<Database>
+
+/** What was put within so many ms of real time may not be recorded anywhere yet, and is not removed. */
+export const UNRECORDED_MS = 5 * 60_000
+
+/**
+ * One act of the policies on one version, in a transaction that locks it and asks the guard again: whoever has begun a
+ * use since it was looked at wins.
+ * @param seen - the status that the act was decided by
+ * @returns whether it was done
+ */
+export async function actOnVersion(
+  tx: Tx,
+  clock: Clock,
+  wish: { versionId: string; model: string; seen: Retirement['status']; act: RetirementAct; outside: UsesOutside },
+): Promise<boolean> {
+  const { versionId, model, seen, act } = wish
+  await lockVersion(tx, versionId)
+  const current = await retirementOf(tx, versionId)
+  const heldBy = await holdersOf(tx, { id: versionId, model }, wish.outside, clock.calendarMs())
+  const isRunning = act.kind === 'stop' && (await hasReplicas(tx, versionId))
+  if (!mayAct(act, seen, { status: current?.status ?? 'kept', heldBy, isRunning })) return false
+  switch (act.kind) {
+    case 'propose':
+      return proposeRetirement(tx, clock, {
+        versionId,
+        model,
+        policy: act.policy,
+        why: act.why,
+        by: 'millrace',
+        heldBy,
+      })
+    case 'note':
+      await tx
+        .updateTable('retirement')
+        .set({ held_by: JSON.stringify(heldBy) })
+        .where('version_id', '=', versionId)
+        .execute()
+      return true
+    case 'keep':
+    case 'revive':
+    case 'drain':
+    case 'stop':
+    case 'cool':
+    case 'delete': {
+      const moved = await moveRetirement(tx, clock, current!, act.kind, { ...act, by: 'millrace' })
+      // What is cold did not run: that it is wanted again is no harm done.
+      if (moved && !(act.kind === 'revive' && seen === 'cold'))
+        await recordSafety(tx, clock, model, versionId, act.kind)
+      return moved
+    }
+  }
+}
+
+/** A person's wish: proposed only where nothing holds it. @throws VersionHeldError, NotRetiredError */
+export async function retireByHand(
+  tx: Tx,
+  clock: Clock,
+  wish: { versionId: string; model: string; why: string; by: string; outside: UsesOutside },
+): Promise<void> {
+  const { versionId, model, why, by, outside } = wish
+  await lockVersion(tx, versionId)
+  const heldBy = await holdersOf(tx, { id: versionId, model }, outside, clock.calendarMs())
+  if (heldBy.length > 0) throw new VersionHeldError(versionId, heldBy)
+  await proposeRetirement(tx, clock, { versionId, model, policy: 'person', why, by, heldBy: [] })
+}
+
+/**
+ * Removes the files of a version that is being deleted, but none that anything else is made of; then says so. Repeated
+ * after a crash it finds what is left.
+ * @returns why it has to wait; null: done
+ */
+export async function removeFiles(
+  { store, clock, artifacts }: { store: Store; clock: Clock; artifacts: Artifacts },
+  versionId: string,
+  unusedForMs = UNRECORDED_MS,
+): Promise<string | null> {
+  const version = await store.db
+    .selectFrom('version')
+    .select(['model_digest', 'golden_digest', 'profile_digest', 'size_bytes'])
+    .where('id', '=', versionId)
+    .executeTakeFirstOrThrow()
+  const digests = new Set(
+    [version.model_digest, version.golden_digest, version.profile_digest].filter((d) => d !== null),
+  )
+  const removed: string[] = []
+  const shared: string[] = []
+  for (const digest of digests) {
+    if (await isShared(store, digest, versionId)) {
+      shared.push(digest)
+      continue
+    }
+    if ((await artifacts.remove(digest, { unusedForMs })) === 'recent')
+      return `${digest.slice(0, 19)}… was put within the last ${unusedForMs / 60_000} minutes`
+    removed.push(digest)
+  }
+  const left = shared.length === 0 ? '' : `; ${shared.length} kept, as something else is made of them`
+  await store.transaction(async (tx) => {
+    await lockVersion(tx, versionId)
+    const current = await retirementOf(tx, versionId)
+    if (current?.status !== 'deleting') return
+    const { policy } = current
+    const why = `${removed.length} files removed${left}`
+    await moveRetirement(tx, clock, current, 'remove', { policy, why, by: 'millrace' })
+  })
+  return null
+}
+
+/** Files are named by their content: another version's model, rows or profile may be the same. */
+async function isShared({ db }: Store, digest: string, versionId: string): Promise<boolean> {
+  const version = await db
+    .selectFrom('version')
+    .leftJoin('retirement', 'retirement.version_id', 'version.id')
+    .select('version.id')
+    .where('version.id', '<>', versionId)
+    .where((eb) => eb.or([eb('retirement.status', 'is', null), eb('retirement.status', '<>', 'deleted')]))
+    .where((eb) =>
+      eb.or([eb('model_digest', '=', digest), eb('golden_digest', '=', digest), eb('profile_digest', '=', digest)]),
+    )
+    .executeTakeFirst()
+  if (version !== undefined) return true
+  const evaluation = await db
+    .selectFrom('evaluation')
+    .select('id')
+    .where((eb) => eb.or([eb('losses_digest', '=', digest), eb('holdout_digest', '=', digest)]))
+    .executeTakeFirst()
+  if (evaluation !== undefined) return true
+  const step = await db
+    .selectFrom('step')
+    .innerJoin('run', 'run.id', 'step.run_id')
+    .select('run.id')
+    .where('run.status', 'in', ['queued', 'running'])
+    .where((eb) => eb.or([eb('step.model_digest', '=', digest), eb('step.output_digest', '=', digest)]))
+    .executeTakeFirst()
+  return step !== undefined
+}
+
+async function hasReplicas(tx: Tx, versionId: string): Promise<boolean> {
+  const deployment = await tx
+    .selectFrom('deployment')
+    .select('id')
+    .where('version_id', '=', versionId)
+    .where((eb) =>
+      eb.or([
+        eb('status', 'in', ['starting', 'ready', 'draining']),
+        eb('id', 'in', eb.selectFrom('replica').select('deployment_id').where('replica.status', '<>', 'gone')),
+      ]),
+    )
+    .executeTakeFirst()
+  return deployment !== undefined
+}
+
+/** Bad: something was out of service, or on its way, although it was in use. */
+async function recordSafety(tx: Tx, clock: Clock, model: string, versionId: string, act: string): Promise<void> {
+  if (act !== 'stop' && act !== 'delete' && act !== 'revive') return
+  const good = act !== 'revive'
+  await recordSli(tx, {
+    phase: 'retirement',
+    indicator: 'retirementSafety',
+    model,
+    value: good ? 1 : 0,
+    good,
+    subject: `${versionId} ${act} ${clock.epochMs()}`,
+    atMs: clock.epochMs(),
+    calendarMs: Math.round(clock.calendarMs()),
+  })
+}

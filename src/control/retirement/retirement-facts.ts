@@ -1,0 +1,164 @@
+import type { Kysely } from 'kysely'
+import type { ModelConfig } from '../../config/project.ts'
+import type { Database } from '../../kernel/store/schema.ts'
+import { aliasHistory, type AliasSpan } from '../registry/version-store.ts'
+import type { RetirementQuestion, RetirementView } from './decide-retirement.ts'
+import { holders } from './holders.ts'
+import { outdatedBy, type Reevaluation } from './reevaluation.ts'
+import { reevaluationsOf } from './reevaluation-store.ts'
+import { listRetirements, pinMsOf } from './retirement-store.ts'
+import { useFacts, type UsesOutside } from './use-facts.ts'
+
+type Db = Kysely<Database>
+
+/** So many versions of a model are looked at, the newest; deleted ones don't count. */
+const VERSIONS_MAX = 2_000
+
+/** All that the policies and the guard go by, for the versions of one model that are not deleted. */
+export async function retirementQuestion(
+  db: Db,
+  model: ModelConfig,
+  outside: UsesOutside,
+  now: { calendarMs: number; frozen: string | null },
+): Promise<RetirementQuestion> {
+  const { name } = model
+  const rows = await versionRows(db, name)
+  const uses = await useFacts(db, name, outside)
+  const retirements = new Map((await listRetirements(db, { model: name })).map((r) => [r.versionId, r]))
+  const named = await db.selectFrom('alias').select(['alias', 'version_id']).where('model', '=', name).execute()
+  const versionOf = (alias: string) => named.find((a) => a.alias === alias)?.version_id ?? null
+  const championId = versionOf('champion')
+  const champion = rows.find((r) => r.id === championId)
+  const spans = (await aliasHistory(db, name)).filter((s) => s.alias === 'champion')
+  const calls = new Map((await db.selectFrom('version_use').selectAll().execute()).map((u) => [u.version_id, u]))
+  const windows = await reevaluationsOf(db, name)
+  const running = await runningOf(db, name, outside)
+  const openRun = await db
+    .selectFrom('run')
+    .select('id')
+    .where('model', '=', name)
+    .where('status', 'in', ['queued', 'running'])
+    .executeTakeFirst()
+  const pinMs = pinMsOf(outside.models, name)
+
+  const views = rows.map((row): RetirementView => {
+    const used = calls.get(row.id)
+    const asChampion = lastChampionDay(spans, row.id, now.calendarMs)
+    return {
+      versionId: row.id,
+      number: row.number,
+      retirement: retirements.get(row.id) ?? null,
+      heldBy: holders(uses.get(row.id)!, now.calendarMs, pinMs),
+      createdCalendarMs: row.created_calendar_ms,
+      undecided: row.disposition === null,
+      usable: row.status === 'passed' || decisionOf(row.approval) === 'approved' || asChampion !== null,
+      inService: row.id === championId || row.id === versionOf('previous'),
+      everChampion: asChampion !== null,
+      lastUsedCalendarMs: Math.max(row.created_calendar_ms, used?.last_calendar_ms ?? 0, asChampion ?? 0),
+      longestGapMs: used?.longest_gap_ms ?? 0,
+      noWorse: champion === undefined ? null : noWorse(row, champion, windows, model.gate.margin),
+      outdated:
+        model.retirement.outdated === null ? null : outdatedBy(windows, row.id, model.retirement.outdated.windowMs),
+      running: running.get(row.id) ?? [],
+      read: openRun === undefined ? null : `${openRun.id} of ${name} has ended`,
+    }
+  })
+  return {
+    versions: views,
+    champion: champion === undefined ? null : { versionId: champion.id, number: champion.number },
+    config: model.retirement,
+    ...now,
+  }
+}
+
+interface VersionRow {
+  id: string
+  number: number
+  status: string
+  disposition: string | null
+  approval: unknown
+  created_calendar_ms: number
+  compared_with: string | null
+}
+
+async function versionRows(db: Db, model: string): Promise<VersionRow[]> {
+  const rows = await db
+    .selectFrom('version')
+    .leftJoin('retirement', 'retirement.version_id', 'version.id')
+    .select(['version.id', 'version.number', 'version.status', 'version.disposition', 'version.approval'])
+    .select((eb) => [
+      'version.created_calendar_ms',
+      eb
+        .selectFrom('evaluation')
+        .select('champion_id')
+        .whereRef('evaluation.version_id', '=', 'version.id')
+        .orderBy('seq', 'desc')
+        .limit(1)
+        .as('compared_with'),
+    ])
+    .where('version.model', '=', model)
+    .where((eb) => eb.or([eb('retirement.status', 'is', null), eb('retirement.status', '<>', 'deleted')]))
+    .orderBy('version.number', 'desc')
+    .limit(VERSIONS_MAX)
+    .execute()
+  return rows.toReversed()
+}
+
+/**
+ * Whether the champion, being newer, was measured no worse: on the same labelled window where there is one, else by the
+ * gate, which let it pass against this version or a newer one.
+ */
+function noWorse(
+  version: VersionRow,
+  champion: VersionRow,
+  windows: Reevaluation[],
+  margin: number,
+): RetirementView['noWorse'] {
+  if (champion.number <= version.number) return null
+  const common = windows.findLast(
+    (w) => w.versionId === version.id && windows.some((c) => c.versionId === champion.id && c.windowMs === w.windowMs),
+  )
+  const theirs = windows.find((w) => w.versionId === champion.id && w.windowMs === common?.windowMs)
+  const [mine, its] = [common?.meanLoss ?? null, theirs?.meanLoss ?? null]
+  if (common !== undefined && mine !== null && its !== null) {
+    if (its > mine + margin) return null
+    const why = `mean loss ${its.toPrecision(4)} against ${mine.toPrecision(4)} on the window of ${isoDay(common.windowMs)}`
+    return { versionId: champion.id, why }
+  }
+  const against = champion.compared_with === null ? null : Number(champion.compared_with.split('@')[1])
+  if (champion.status !== 'passed' || against === null || against < version.number) return null
+  return { versionId: champion.id, why: `it passed its gate against ${champion.compared_with}` }
+}
+
+/** End of its last time as champion, now if it still is; null: it never was. */
+function lastChampionDay(spans: AliasSpan[], versionId: string, calendarMs: number): number | null {
+  const last = spans.findLastIndex((s) => s.versionId === versionId)
+  return last < 0 ? null : (spans[last + 1]?.fromCalendarMs ?? calendarMs)
+}
+
+/** By version: deployments and replicas that have not ended, and requests on them. */
+async function runningOf(db: Db, model: string, outside: UsesOutside): Promise<Map<string, string[]>> {
+  const rows = await db
+    .selectFrom('deployment')
+    .select(['id', 'version_id', 'status'])
+    .where('model', '=', model)
+    .where((eb) =>
+      eb.or([
+        eb('status', 'in', ['starting', 'ready', 'draining']),
+        eb('id', 'in', eb.selectFrom('replica').select('deployment_id').where('replica.status', '<>', 'gone')),
+      ]),
+    )
+    .orderBy('seq')
+    .execute()
+  const running = new Map<string, string[]>()
+  for (const { id, version_id, status } of rows) {
+    const requests = outside.inFlight.get(id) ?? 0
+    const text = `${id} (${status}${requests > 0 ? `, ${requests} requests in flight` : ''})`
+    running.set(version_id, [...(running.get(version_id) ?? []), text])
+  }
+  return running
+}
+
+const decisionOf = (approval: unknown) => (approval as { decision?: string } | null)?.decision ?? null
+
+const isoDay = (ms: number) => new Date(ms).toISOString().slice(0, 10)

@@ -25,6 +25,9 @@ const shown: { phase: Phase; from: Indicator; indicator: string; unit: 'ratio' |
     { phase: 'release', from: 'releaseSuccess', indicator: 'release success', unit: 'ratio', of: 'mean' },
     { phase: 'release', from: 'leadTimeMs', indicator: 'lead time p50', unit: 'ms', of: 'p50' },
     { phase: 'release', from: 'leadTimeMs', indicator: 'lead time p95', unit: 'ms', of: 'p95' },
+    { phase: 'monitoring', from: 'monitorLagMs', indicator: 'monitor lag p95', unit: 'ms', of: 'p95' },
+    { phase: 'registry', from: 'modelAgeMs', indicator: 'model age p95', unit: 'ms', of: 'p95' },
+    { phase: 'retirement', from: 'retirementSafety', indicator: 'retirement safety', unit: 'ratio', of: 'mean' },
   ]
 
 /** Every phase's indicators over the window that ends now. */

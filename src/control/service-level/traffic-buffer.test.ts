@@ -1,0 +1,148 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import type { TrafficReport } from '../../kernel/contract/routing.ts'
+import type { Store } from '../../kernel/store/store.ts'
+import { latencyCounts } from '../../testing/control-builders.ts'
+import { controlLab, type ControlLab } from '../../testing/control-lab.ts'
+import { fakeClock } from '../../testing/fake-clock.ts'
+import { testStore } from '../../testing/test-store.ts'
+import { trafficBuffer, type TrafficBuffer } from './traffic-buffer.ts'
+
+let store: Store
+let lab: ControlLab
+let buffer: TrafficBuffer
+let seq: number
+beforeAll(async () => {
+  store = await testStore()
+})
+afterAll(() => store.close())
+
+/** m@2 is in its canary against m@1, as trial-1. */
+beforeEach(async () => {
+  lab = await controlLab(store, fakeClock())
+  await lab.apply({ m: { train: 'true' } })
+  const [championId, challengerId] = [await lab.version('m'), await lab.version('m')]
+  const about = { endpoint: 'm', model: 'm', cause: 'test', requested_by: 'ann', created_at_ms: 0, status_at_ms: 0 }
+  await store.db
+    .insertInto('release')
+    .values({ ...about, kind: 'release', version_id: challengerId, status: 'canary' })
+    .execute()
+  await store.db
+    .insertInto('trial')
+    .values({
+      release_id: 'release-1',
+      endpoint: 'm',
+      kind: 'canary',
+      step: 1,
+      weight_percent: 10,
+      status: 'running',
+      challenger_id: challengerId,
+      champion_id: championId,
+      started_at_ms: 0,
+      started_calendar_ms: 0,
+    })
+    .execute()
+  buffer = trafficBuffer(lab.context)
+  seq = 0
+})
+afterEach(() => lab.close())
+
+const report = (changed: Partial<TrafficReport> = {}): TrafficReport => ({
+  endpoint: 'm',
+  model: 'm',
+  version: '2',
+  origin: 'live',
+  trial: 'trial-1',
+  pinned: [],
+  requests: 10,
+  failed: 1,
+  interrupted: 2,
+  latencyCounts: latencyCounts(5, 8),
+  fineLatency: { 80: 7, 90: 1 },
+  firstAnswerAtMs: null,
+  ...changed,
+})
+const add = (...traffic: TrafficReport[]) => buffer.add({ token: 'gateway', trafficSeq: ++seq, traffic })
+const trial = () => store.db.selectFrom('trial_count').selectAll().orderBy('version_id').execute()
+const traffic = () => store.db.selectFrom('traffic').selectAll().orderBy('version_id').execute()
+
+it('adds up what gateways counted of a trial, by the arm that was drawn, over reports and flushes', async () => {
+  expect(add(report(), report({ version: '1', requests: 90, failed: 0 }))).toEqual({ ofTrial: true })
+  add(report({ fineLatency: { 90: 2, 300: 1 } }))
+  await buffer.flush()
+  add(report())
+  await buffer.flush()
+  expect(await trial()).toMatchObject([
+    { trial_id: 'trial-1', version_id: 'm@1', requests: 90, failed: 0 },
+    {
+      trial_id: 'trial-1',
+      version_id: 'm@2',
+      requests: 30,
+      failed: 3,
+      interrupted: 6,
+      latency: { 80: 14, 90: 4, 300: 1 },
+    },
+  ])
+  expect(lab.woken).toContain('release')
+})
+
+it('counts a batch once that comes again because its acknowledgement was lost', async () => {
+  const batch = { token: 'gateway', trafficSeq: 7, traffic: [report()] }
+  buffer.add(batch)
+  expect(buffer.add(batch)).toEqual({ ofTrial: false })
+  await buffer.flush()
+  expect(await trial()).toMatchObject([{ requests: 10 }])
+})
+
+it('keeps copies and fallback answers out of what the endpoint did for its clients', async () => {
+  add(report({ origin: 'shadow', failed: 10 }), report({ origin: 'fallback', trial: null, version: '1' }))
+  add(report({ version: '1', trial: null, requests: 5, failed: 0 }))
+  await buffer.flush()
+  expect(await traffic()).toMatchObject([{ version_id: 'm@1', requests: 5, failed: 0 }])
+  expect(await trial()).toMatchObject([{ version_id: 'm@2', requests: 10, failed: 10 }])
+})
+
+it('a request that failed and was answered by another version is a failure of the arm, not of the endpoint', async () => {
+  add(report({ requests: 10, failed: 4, rescued: 3 }))
+  await buffer.flush()
+  expect(await traffic()).toMatchObject([{ version_id: 'm@2', requests: 10, failed: 1 }])
+  expect(await trial()).toMatchObject([{ failed: 4 }])
+})
+
+it('counts what belongs to a trial that nobody knows as plain traffic', async () => {
+  add(report({ trial: 'trial-99' }))
+  await buffer.flush()
+  expect(await trial()).toEqual([])
+  expect(await traffic()).toMatchObject([{ version_id: 'm@2', requests: 10 }])
+})
+
+it('loses nothing where it can not be written, and writes nothing while the disk is low', async () => {
+  const context = {
+    ...lab.context,
+    store: { ...store, transaction: () => Promise.reject(new Error('no database')) },
+  }
+  buffer = trafficBuffer(context)
+  add(report())
+  await expect(buffer.flush()).rejects.toThrow('no database')
+  context.store.transaction = ((work: never) => store.transaction(work)) as never
+  lab.disk.low = true
+  await buffer.flush()
+  expect(await trial()).toEqual([])
+  lab.disk.low = false
+  await buffer.flush()
+  expect(await trial()).toMatchObject([{ requests: 10, failed: 1 }])
+})
+
+it('notes the first answer to a client in the canary, not that to a copy', async () => {
+  add(report({ origin: 'shadow', firstAnswerAtMs: 5 }))
+  await buffer.flush()
+  const first = async () =>
+    (await store.db
+      .selectFrom('release')
+      .select('first_answer_at_ms')
+      .where('id', '=', 'release-1')
+      .executeTakeFirst())!.first_answer_at_ms
+  expect(await first()).toBeNull()
+  add(report({ firstAnswerAtMs: 1_234 }))
+  await buffer.flush()
+  expect(await first()).toBe(1_234)
+})

@@ -1,0 +1,68 @@
+import type { GatewayReport, TrafficReport } from '../../kernel/contract/routing.ts'
+import type { ControlContext } from '../control-context.ts'
+import { recordPins } from '../retirement/pin-requests.ts'
+import { recordTraffic } from './traffic-store.ts'
+
+export interface TrafficBuffer {
+  /** @returns whether something of a trial was counted, which somebody waits for */
+  add(report: Pick<GatewayReport, 'token' | 'trafficSeq' | 'traffic'>): { ofTrial: boolean }
+  flush(): Promise<void>
+}
+
+/** Collects what gateways count, so that the database is written once a second and not at each report. */
+export function trafficBuffer(context: Pick<ControlContext, 'store' | 'clock' | 'diskLow' | 'wake'>): TrafficBuffer {
+  let pending = new Map<string, TrafficReport>()
+  /** By gateway start: a batch whose acknowledgement was lost is sent again under its number. */
+  const counted = new Map<string, number>()
+  const count = (report: TrafficReport) => {
+    const same = pending.get(accountOf(report))
+    if (same === undefined) pending.set(accountOf(report), structuredClone(report))
+    else addReport(same, report)
+  }
+  return {
+    add({ token, trafficSeq, traffic }) {
+      if (trafficSeq <= (counted.get(token) ?? -1)) return { ofTrial: false }
+      counted.set(token, trafficSeq)
+      // Refused before any version was chosen: of no version's account.
+      const known = traffic.filter((report) => report.version !== '')
+      for (const report of known) count(report)
+      return { ofTrial: known.some((report) => report.trial !== null) }
+    },
+    async flush() {
+      if (pending.size === 0 || context.diskLow()) return
+      const taken = [...pending.values()]
+      pending = new Map()
+      try {
+        await context.store.transaction(async (tx) => {
+          await recordTraffic(tx, context.clock, taken)
+          await recordPins(tx, context.clock, taken)
+        })
+      } catch (error) {
+        for (const report of taken) count(report)
+        throw error
+      }
+      if (taken.some((report) => report.trial !== null)) context.wake('release')
+    },
+  }
+}
+
+/** Copies, fallback answers and trials are counted apart from what clients got. */
+const accountOf = ({ endpoint, model, version, origin, trial }: TrafficReport): string =>
+  JSON.stringify([endpoint, model, version, origin, trial])
+
+function addReport(sum: TrafficReport, report: TrafficReport): void {
+  sum.requests += report.requests
+  sum.failed += report.failed
+  sum.interrupted += report.interrupted
+  if (report.rescued !== undefined) sum.rescued = (sum.rescued ?? 0) + report.rescued
+  if (report.dropped !== undefined) sum.dropped = (sum.dropped ?? 0) + report.dropped
+  sum.latencyCounts = sum.latencyCounts.map((n, i) => n + (report.latencyCounts[i] ?? 0))
+  for (const [bucket, n] of Object.entries(report.fineLatency))
+    sum.fineLatency[bucket] = (sum.fineLatency[bucket] ?? 0) + n
+  for (const { caller, requests } of report.pinned) {
+    const known = sum.pinned.find((pin) => pin.caller === caller)
+    if (known === undefined) sum.pinned.push({ caller, requests })
+    else known.requests += requests
+  }
+  sum.firstAnswerAtMs ??= report.firstAnswerAtMs
+}

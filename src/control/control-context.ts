@@ -19,7 +19,7 @@ export interface ControlContext {
   project(): AppliedProject | null
 }
 
-export type Topic = 'trigger' | 'run' | 'version' | 'evaluation' | 'release' | 'deployment' | 'route'
+export type Topic = 'trigger' | 'run' | 'version' | 'evaluation' | 'release' | 'deployment' | 'route' | 'retirement'
 
 export interface AppliedProject {
   revisionId: number

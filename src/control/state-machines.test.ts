@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { IllegalTransitionError, type StateMachine } from '../kernel/state-machine.ts'
 import { evaluationMachine } from './evaluation/evaluation-store.ts'
+import { alertMachine } from './monitoring/alert.ts'
 import { attemptMachine, runMachine, stepMachine } from './pipeline/run.ts'
 import { versionMachine } from './registry/version.ts'
-import { deploymentMachine, releaseMachine, replicaMachine } from './release/release.ts'
+import { freezeMachine } from './release/freeze.ts'
+import { retirementMachine } from './retirement/retirement.ts'
+import { deploymentMachine, releaseMachine, replicaMachine, trialMachine } from './release/release.ts'
 
 /** Every pair that is allowed; each other one of state × event must be refused. */
 const allowed = {
@@ -51,6 +54,13 @@ const allowed = {
     ['deploying -replicaReady-> preflight', 'deploying -fail-> failed', 'deploying -cancel-> cancelled'],
     ['preflight -preflightPassed-> switching', 'preflight -fail-> failed', 'preflight -cancel-> cancelled'],
     ['switching -flip-> released', 'switching -fail-> failed', 'switching -cancel-> cancelled'],
+    ['switching -startShadow-> shadowing', 'switching -startCanary-> canary'],
+    ['shadowing -startCanary-> canary', 'shadowing -flip-> released', 'shadowing -hold-> held'],
+    ['shadowing -fail-> failed', 'shadowing -cancel-> cancelled'],
+    ['canary -nextStep-> canary', 'canary -flip-> released', 'canary -hold-> held'],
+    ['canary -rollBack-> rolled-back', 'canary -cancel-> cancelled'],
+    ['held -startCanary-> canary', 'held -resume-> canary', 'held -flip-> released'],
+    ['held -fail-> failed', 'held -rollBack-> rolled-back', 'held -cancel-> cancelled'],
     ['released -rollBack-> rolled-back'],
   ],
   deployment: [
@@ -58,6 +68,15 @@ const allowed = {
     ['starting -allReady-> ready', 'starting -drain-> draining', 'starting -fail-> failed'],
     ['ready -drain-> draining', 'draining -drained-> stopped'],
   ],
+  trial: [trialMachine, ['running -end-> ended']],
+  freeze: [freezeMachine, ['active -end-> ended']],
+  retirement: [
+    retirementMachine,
+    ['kept -propose-> proposed', 'proposed -keep-> kept', 'proposed -drain-> draining', 'draining -stop-> stopped'],
+    ['stopped -cool-> cold', 'cold -delete-> deleting', 'deleting -remove-> deleted'],
+    ['draining', 'stopped', 'cold'].map((state) => `${state} -revive-> kept`),
+  ],
+  alert: [alertMachine, ['pending -fire-> firing', 'pending -resolve-> resolved', 'firing -resolve-> resolved']],
   replica: [replicaMachine, ['running -stop-> stopping', 'running -gone-> gone', 'stopping -gone-> gone']],
 } as unknown as Record<string, [StateMachine<string, string>, ...string[][]]>
 

@@ -4,18 +4,27 @@ import type { Project } from '../config/project.ts'
 import { missingForAutomation } from '../config/missing-for-automation.ts'
 import type { AppliedProject, ControlContext, Topic } from '../control/control-context.ts'
 import { EvaluationController } from '../control/evaluation/evaluation-controller.ts'
+import { StabilityController } from '../control/evaluation/stability-controller.ts'
 import type { EvaluateJobOutput } from '../control/evaluation/evaluate-job.ts'
 import { IngestController } from '../control/ingest/ingest-controller.ts'
+import { MonitoringController } from '../control/monitoring/monitoring-controller.ts'
+import { NotificationController } from '../control/monitoring/notification-controller.ts'
+import type { Observation } from '../control/monitoring/observation.ts'
+import { sendWebhook } from '../control/monitoring/send-webhook.ts'
 import { RunController } from '../control/pipeline/run-controller.ts'
 import { applyProject, latestRevision, pausedModels } from '../control/project/revision-store.ts'
 import { DeploymentController } from '../control/release/deployment-controller.ts'
 import { LISTEN_EVERY_MS, Observations } from '../control/release/observations.ts'
 import { ReleaseController } from '../control/release/release-controller.ts'
 import { RoutePublisher } from '../control/release/route-publisher.ts'
-import { recordTraffic } from '../control/service-level/traffic-store.ts'
+import type { ReevaluateJobOutput } from '../control/retirement/reevaluate-job.ts'
+import { ReevaluationController } from '../control/retirement/reevaluation-controller.ts'
+import { RetirementController } from '../control/retirement/retirement-controller.ts'
+import type { TrialJobOutput } from '../control/release/trial-job.ts'
+import { ServiceLevelController } from '../control/service-level/service-level-controller.ts'
+import { trafficBuffer } from '../control/service-level/traffic-buffer.ts'
 import { TriggerController } from '../control/trigger/trigger-controller.ts'
 import { openFsArtifacts } from '../kernel/artifacts/fs/fs-artifacts.ts'
-import type { GatewayReport, TrafficReport } from '../kernel/contract/routing.ts'
 import { controlLoop, type ControlLoop } from '../kernel/control-loop.ts'
 import { watchFreeSpace, type FreeSpace } from '../kernel/disk-space.ts'
 import { messageOf, MillraceError } from '../kernel/errors.ts'
@@ -55,10 +64,16 @@ export interface ControlPlaneOptions {
 
 const JOB_MS = 30 * 60_000
 const INSPECT_MS = 120_000
+const TRIAL_JOB_MS = 60_000
 const LOOK_EVERY_MS = 1_000
 /** Leases that end are seen by looking; all else wakes the loop. */
 const DEPLOYMENT_LOOK_MS = 500
+/** Nobody waits for it, and each look reads all that could hold a version. */
+const RETIREMENT_LOOK_MS = 2_000
 const TRAFFIC_FLUSH_MS = 1_000
+const OBSERVE_MS = 5 * 60_000
+const MONITORING_LOOK_MS = 500
+const SERVICE_LEVEL_LOOK_MS = 5_000
 
 async function main(options: ControlPlaneOptions): Promise<void> {
   const { dataDir } = options
@@ -84,7 +99,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   await sweepJobs(dataDir)
   rmSync(join(dataDir, 'tmp'), { recursive: true, force: true })
   const artifacts = openFsArtifacts(join(dataDir, 'artifacts'))
-  const loops = new Map<Topic | 'ingest' | 'traffic', ControlLoop>()
+  const loops = new Map<LoopName, ControlLoop>()
   let applied: AppliedProject | null = null
   let disk: FreeSpace | null = null
   const watchDisk = (minFreeBytes: number): FreeSpace =>
@@ -154,10 +169,24 @@ async function main(options: ControlPlaneOptions): Promise<void> {
     { evaluate: (input) => job<EvaluateJobOutput>('evaluate', input), inspect },
     missingForAutomation,
   )
-  const releases = new ReleaseController(context, observations, missingForAutomation)
+  const releases = new ReleaseController(context, observations, missingForAutomation, (input) =>
+    job<TrialJobOutput>('trial', input, { timeoutMs: TRIAL_JOB_MS }),
+  )
   const deployments = new DeploymentController(context, replicaRuntime({ dataDir, artifacts }), observations, publisher)
+  const reevaluations = new ReevaluationController(context, (input) => job<ReevaluateJobOutput>('reevaluate', input))
+  const retirements = new RetirementController(context, {
+    gateways: () => observations.gateways(),
+    readers: () => reevaluations.readers(),
+  })
   const triggers = new TriggerController(context)
+  const stability = new StabilityController(context)
   const ingest = new IngestController(context, (input) => job<IngestReport>('ingest', input))
+  const serviceLevels = new ServiceLevelController(context, () => observations.gateways())
+  const monitoring = new MonitoringController(context, {
+    observe: (input) => job<Observation>('observe', input, { timeoutMs: OBSERVE_MS }),
+    flushLake: () => ingest.flush(),
+  })
+  const notifications = new NotificationController(context, sendWebhook)
   const traffic = trafficBuffer(context)
 
   const services: Services = {
@@ -166,6 +195,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
     publisher,
     triggers,
     runs,
+    retirements,
     reload,
     inspectModel: inspect,
     async queryLake(sql, limit) {
@@ -204,7 +234,8 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       },
       async onGatewayReport(report) {
         const { changed } = observations.hearGateway(report)
-        traffic.add(report)
+        // Somebody waits for what a trial has counted: harm must not wait for the next flush.
+        if (traffic.add(report).ofTrial) loops.get('traffic')?.wake()
         if (changed || deployments.isDraining()) loops.get('deployment')?.wake()
       },
       followRoutes: (follower) => publisher.follow(follower),
@@ -217,7 +248,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   await server.listenSocket(join(sockets, 'control.sock'))
   if (options.api !== null) services.facts.apiUrl = await server.listenTcp(options.api)
 
-  const start = (name: Topic | 'ingest' | 'traffic', look: () => Promise<number | void>, everyMs = LOOK_EVERY_MS) =>
+  const start = (name: LoopName, look: () => Promise<number | void>, everyMs = LOOK_EVERY_MS) =>
     loops.set(
       name,
       controlLoop({
@@ -234,7 +265,15 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   start('release', () => releases.look())
   start('deployment', () => deployments.look(), DEPLOYMENT_LOOK_MS)
   start('ingest', () => ingest.look(), 500)
+  start('retirement', async () => {
+    await reevaluations.look()
+    return retirements.look()
+  }, RETIREMENT_LOOK_MS)
+  start('monitoring', () => monitoring.look(), MONITORING_LOOK_MS)
+  start('notification', () => notifications.look())
   start('traffic', () => traffic.flush(), TRAFFIC_FLUSH_MS)
+  start('stability', () => stability.look())
+  start('serviceLevel', () => serviceLevels.look(), SERVICE_LEVEL_LOOK_MS)
   log.info({ pid: process.pid, store: store.backend }, 'the control plane is up')
 
   const stop = async (): Promise<void> => {
@@ -259,6 +298,8 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void onSignal())
 }
 
+type LoopName = Topic | 'ingest' | 'traffic' | 'serviceLevel' | 'stability' | 'monitoring' | 'notification'
+
 /** Which loops look when rows of a topic have changed. */
 const wakes: Record<Topic, Topic[]> = {
   trigger: ['trigger'],
@@ -268,48 +309,7 @@ const wakes: Record<Topic, Topic[]> = {
   release: ['release', 'deployment'],
   deployment: ['deployment', 'release'],
   route: ['deployment', 'evaluation'],
-}
-
-/** Collects what gateways count, so that the database is written once a second and not at each report. */
-function trafficBuffer(context: ControlContext): { add(report: GatewayReport): void; flush(): Promise<void> } {
-  let pending: TrafficReport[] = []
-  /** By gateway start: a batch whose acknowledgement was lost is sent again under its number. */
-  const counted = new Map<string, number>()
-  const count = (report: TrafficReport) => {
-    const same = pending.find((p) => p.endpoint === report.endpoint && p.version === report.version)
-    if (same === undefined) pending.push(structuredClone(report))
-    else addReport(same, report)
-  }
-  return {
-    add({ token, trafficSeq, traffic }) {
-      if (trafficSeq <= (counted.get(token) ?? -1)) return
-      counted.set(token, trafficSeq)
-      for (const report of traffic) {
-        // Refused before any version was chosen: of no version's account.
-        if (report.version === '') continue
-        count(report)
-      }
-    },
-    async flush() {
-      if (pending.length === 0 || context.diskLow()) return
-      const taken = pending
-      pending = []
-      try {
-        await context.store.transaction((tx) => recordTraffic(tx, context.clock, taken))
-      } catch (error) {
-        for (const report of taken) count(report)
-        throw error
-      }
-    },
-  }
-}
-
-function addReport(sum: TrafficReport, report: TrafficReport): void {
-  sum.requests += report.requests
-  sum.failed += report.failed
-  sum.interrupted += report.interrupted
-  sum.latencyCounts = sum.latencyCounts.map((n, i) => n + (report.latencyCounts[i] ?? 0))
-  sum.firstAnswerAtMs ??= report.firstAnswerAtMs
+  retirement: ['retirement'],
 }
 
 async function processViews(dataDir: string): ReturnType<Services['processes']> {

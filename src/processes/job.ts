@@ -1,4 +1,8 @@
 import { runEvaluateJob, type EvaluateJobInput } from '../control/evaluation/evaluate-job.ts'
+import type { ObserveInput } from '../control/monitoring/observation.ts'
+import { runObserveJob } from '../control/monitoring/observe-job.ts'
+import { runTrialJob, type TrialJobInput } from '../control/release/trial-job.ts'
+import { runReevaluateJob, type ReevaluateJobInput } from '../control/retirement/reevaluate-job.ts'
 import { runIngestJob, type IngestInput } from '../kernel/lake/ingest.ts'
 import { materialiseSql, runQueryJob, type LakeSqlInput } from '../kernel/lake/query.ts'
 import { inspectOnnx, openModel } from '../kernel/model/onnx-model.ts'
@@ -13,7 +17,10 @@ await runJobMain({
     const model = await openModel(input.modelPath, { features: input.features })
     return { signature: model.signature }
   },
+  trial: (input: TrialJobInput) => runTrialJob(input),
+  reevaluate: (input: ReevaluateJobInput) => runReevaluateJob(input),
   ingest: (input: IngestInput) => runIngestJob(input),
+  observe: (input: ObserveInput) => runObserveJob(input),
   query: (input: LakeSqlInput & { limitRows?: number }) => runQueryJob(input),
   materialise: (input: LakeSqlInput & { outPath: string }) => materialiseSql(input),
 })

@@ -508,6 +508,7 @@ function bound(artifacts: Artifacts): Artifacts {
     readTree: (digest) => artifacts.readTree(digest),
     has: (digest) => artifacts.has(digest),
     sizeOf: (digest) => artifacts.sizeOf(digest),
+    remove: (digest, options) => artifacts.remove(digest, options),
   }
 }
 

@@ -1,5 +1,10 @@
-import { MillraceError } from '../../kernel/errors.ts'
-import type { Handlers } from './handlers.ts'
+import { MillraceError } from '../kernel/errors.ts'
+import type { CanaryView } from '../surface/api/canary-schemas.ts'
+import type { Handlers } from '../surface/api/handlers.ts'
+import type { AlertView, MonitorView } from '../surface/api/monitoring-schemas.ts'
+import type { FreezeView, RetirementRow } from '../surface/api/retirement-schemas.ts'
+import type { BackfillView, TriggerDetail, TriggerEventView } from '../surface/api/triggers-schemas.ts'
+import type { BudgetView } from '../surface/api/service-level-schemas.ts'
 import type {
   ClockView,
   EndpointView,
@@ -12,7 +17,7 @@ import type {
   RunView,
   StatusView,
   VersionView,
-} from './schemas.ts'
+} from '../surface/api/schemas.ts'
 
 /*
  * A control plane in memory for tests of the surface: one model that has been trained twice. Starting a run makes it
@@ -80,6 +85,7 @@ export function fakeControlPlane(): FakeControlPlane {
           snapshotIgnore: [],
           gateway: { host: '127.0.0.1', port: 7080 },
           storage: { minFreeBytes: 0 },
+          alerts: { webhooks: [] },
           models: [],
         },
       }),
@@ -164,7 +170,61 @@ export function fakeControlPlane(): FakeControlPlane {
         return { ...fakeRelease, kind: 'rollback' }
       },
     },
-    endpoints: { list: () => [fakeEndpoint] },
+    canaries: {
+      list: () => [fakeCanary],
+      get: ({ endpoint }) => {
+        if (endpoint !== fakeCanary.endpoint) throw new NotFoundError(`endpoint ${endpoint}`)
+        return fakeCanary
+      },
+      stop: (input) => {
+        did('canaries.stop', input)
+        return { ...fakeRelease, status: 'cancelled', why: `stopped by ${input.by}: ${input.why}` }
+      },
+      promote: (input) => {
+        did('canaries.promote', input)
+        return { ...fakeRelease, why: `promoted by ${input.by}: ${input.why}` }
+      },
+    },
+    triggers: {
+      list: () => [fakeTrigger],
+      history: () => [fakeTriggerEvent],
+      pause: (input) => (did('triggers.pause', input), [{ ...fakeTrigger, state: 'paused' as const, why: input.why }]),
+      resume: (input) => (did('triggers.resume', input), [fakeTrigger]),
+    },
+    backfills: {
+      list: () => [fakeBackfill],
+      start: (input) => (did('backfills.start', input), fakeBackfill),
+      cancel: (input) => (did('backfills.cancel', input), { ...fakeBackfill, status: 'cancelled' as const }),
+    },
+    freezes: {
+      list: () => [fakeFreeze],
+      create: (input) => (did('freezes.create', input), { ...fakeFreeze, why: input.why, by: input.by }),
+      end: (input) => {
+        did('freezes.end', input)
+        return [{ ...fakeFreeze, status: 'ended' as const, endedAtMs: T0, endedWhy: `${input.by}: ${input.why}` }]
+      },
+    },
+    retirement: {
+      list: () => [fakeRetirement, { ...fakeRetirement, version: 'late-flight@2', status: 'kept', policy: null }],
+      retire: (input) => {
+        did('retirement.retire', input)
+        if (input.ref === 'late-flight@2') throw new ConflictError('late-flight@2 is in use (alias champion).')
+        return { ...fakeRetirement, policy: 'person', why: input.why }
+      },
+      revive: (input) => (did('retirement.revive', input), { ...fakeRetirement, status: 'kept' as const }),
+      keep: (input) => {
+        did('retirement.keep', input)
+        return { ...fakeRetirement, status: 'kept' as const, keptUntilMs: input.untilMs }
+      },
+    },
+    endpoints: {
+      list: () => [fakeEndpoint],
+      disable: (input) => {
+        did('endpoints.disable', input)
+        return { ...fakeEndpoint, state: 'disabled', why: `disabled by ${input.by}: ${input.why}` }
+      },
+      enable: (input) => (did('endpoints.enable', input), fakeEndpoint),
+    },
     predictionLog: {
       status: () => fakeStatus(clock()).reconciliation,
       query: ({ sql, limit }) => ({
@@ -201,7 +261,16 @@ export function fakeControlPlane(): FakeControlPlane {
       hold: ({ by, why }) => (holds.push({ by, why, sinceMs: T0 }), clock()),
       release: ({ by }) => (holds.splice(0, holds.length, ...holds.filter((h) => h.by !== by)), clock()),
     },
-    serviceLevels: { get: () => fakeStatus(clock()).serviceLevels },
+    serviceLevels: {
+      get: () => fakeStatus(clock()).serviceLevels,
+      budgets: ({ model: name }) => (name === undefined ? null : model(name), fakeBudgets),
+    },
+    monitors: { list: ({ model: name }) => (name === undefined ? null : model(name), fakeMonitors) },
+    alerts: {
+      list: ({ all }) => (all ? [fakeAlert, { ...fakeAlert, id: 'alert-1', status: 'resolved' }] : [fakeAlert]),
+      acknowledge: ({ id, why, by }) => ({ ...alert(id), acknowledgedBy: by, acknowledgedWhy: why }),
+      silence: ({ id, forMs }) => ({ ...alert(id), silencedUntilMs: T0 + forMs }),
+    },
   }
   return fake
 }
@@ -253,6 +322,72 @@ function fakeGate(number: number): GateView {
   }
 }
 
+const fakeFreeze: FreezeView = {
+  id: 'freeze-1',
+  model: 'late-flight',
+  endpoint: 'late-flight',
+  kind: 'person',
+  status: 'active',
+  why: 'the schedule changes',
+  unfreezes: "'millrace unfreeze late-flight'",
+  by: 'ann',
+  createdAtMs: T0,
+  endedAtMs: null,
+  endedWhy: null,
+}
+
+const fakeTrigger: TriggerDetail = {
+  model: 'late-flight',
+  trigger: 'cron-1',
+  kind: 'cron',
+  declared: '0 3 * * MON (Europe/Berlin)',
+  state: 'watching',
+  why: 'not yet time',
+  nextAtMs: T0 + 7 * 86_400_000,
+  lastFiredAtMs: T0,
+  lastRun: 'run-2',
+}
+
+const fakeTriggerEvent: TriggerEventView = {
+  model: 'late-flight',
+  trigger: 'cron-1',
+  what: 'skipped',
+  why: 'run-2 of the model was still open, and overlap is false',
+  run: null,
+  atMs: T0,
+  calendarMs: T0,
+}
+
+const fakeBackfill: BackfillView = {
+  model: 'late-flight',
+  backfill: 'backfill-1',
+  status: 'running',
+  why: '3 of 31 queued: run-2 goes first',
+  fromMs: T0,
+  everyMs: 86_400_000,
+  runs: 31,
+  queued: 3,
+  succeeded: 2,
+  failed: 0,
+  cause: 'new feature',
+  by: 'ann',
+  createdAtMs: T0,
+}
+
+const fakeRetirement: RetirementRow = {
+  version: 'late-flight@1',
+  model: 'late-flight',
+  status: 'proposed',
+  policy: 'superseded',
+  why: 'late-flight@2 serves instead',
+  heldBy: ['alias previous (what a rollback goes to)'],
+  next: null,
+  outlook: 'in use: alias previous (what a rollback goes to)',
+  by: 'millrace',
+  statusAtMs: T0,
+  keptUntilMs: null,
+}
+
 function fakeVersion(number: 1 | 2): VersionView {
   return {
     ref: `late-flight@${number}`,
@@ -267,6 +402,7 @@ function fakeVersion(number: 1 | 2): VersionView {
     metrics: { auc: 0.717, logLoss: 0.4437 },
     createdAtMs: T0,
     liveSinceMs: number === 2 ? T0 : null,
+    retirement: null,
     gate: fakeGate(number),
     lineage: {
       run: 'run-2',
@@ -390,6 +526,63 @@ const fakeRelease: ReleaseView = {
   steps: [{ name: 'preflight', status: 'done', why: '50 golden rows equal', startedAtMs: T0, endedAtMs: T0 + 500 }],
 }
 
+const fakeCanary: CanaryView = {
+  endpoint: 'late-flight',
+  model: 'late-flight',
+  release: 'release-2',
+  status: 'canary',
+  why: 'canary at 10% begins: 2 of 2 replicas are ready',
+  running: true,
+  challenger: 'late-flight@3',
+  champion: 'late-flight@2',
+  steps: [10, 50].map((weightPercent, i) => ({
+    trial: i === 0 ? 'trial-1' : null,
+    kind: 'canary',
+    step: i + 1,
+    weightPercent,
+    state: i === 0 ? 'running' : 'waiting',
+    why: null,
+    soakMs: 600_000,
+    minRequests: 100,
+    minLabels: 0,
+    elapsedMs: i === 0 ? 90_000 : 0,
+    startedAtMs: i === 0 ? T0 : null,
+    endedAtMs: null,
+    challenger: { requests: i === 0 ? 42 : 0, failed: 0 },
+    champion: { requests: i === 0 ? 380 : 0, failed: i === 0 ? 1 : 0 },
+  })),
+  maxTimeMs: 86_400_000,
+  look: {
+    decision: 'wait',
+    reason: 'soaking',
+    why: 'soaking: 90 s of 10 min, 42 requests',
+    missing: ['soaking: 90 s of 10 min, 42 requests'],
+    tests: [
+      {
+        test: 'errors',
+        verdict: 'open',
+        why: '0 of 42 failed (0%), of the champion 1 of 380 (0.263%); e = 0.9, harm from 400, proven by 4 more in a row',
+        challenger: 0,
+        champion: 0.00263,
+        value: 0,
+        low: 0,
+        high: null,
+        eValue: 0.9,
+        limit: 1,
+        alpha: 0.0025,
+        challengerN: 42,
+        championN: 380,
+      },
+    ],
+    requests: 42,
+    labels: 0,
+    elapsedMs: 90_000,
+    measuredAtMs: T0,
+    atMs: T0,
+  },
+  looks: [],
+}
+
 const fakeEndpoint: EndpointView = {
   name: 'late-flight',
   model: 'late-flight',
@@ -494,7 +687,139 @@ function fakeStatus(clock: ClockView): StatusView {
         windowMs: 604_800_000,
       },
     ],
+    budgets: fakeBudgets,
+    alerts: [fakeAlert],
+    monitoring: [{ model: 'late-flight', monitoredUntilMs: T0, labelledUntilMs: null }],
     disk: { freeBytes: 5e9, minFreeBytes: 1e9, low: false },
     warnings: [{ text: 'late-flight has no label', fix: 'Declare it.' }],
   }
 }
+
+const fakeAlert: AlertView = {
+  id: 'alert-2',
+  status: 'firing',
+  severity: 'warning',
+  model: 'late-flight',
+  endpoint: 'late-flight',
+  version: 'late-flight@1',
+  source: 'drift',
+  subject: 'distance',
+  why: 'PSI 0.39 of distance beyond chance exceeds 0.25',
+  figures: { psi: 0.4, rows: 1_000 },
+  runbook: 'Ask the callers for their units.',
+  response: 'retrain',
+  responseTaken: null,
+  openedAtMs: T0,
+  openedCalendarMs: T0,
+  firedAtMs: T0,
+  firedCalendarMs: T0,
+  resolvedAtMs: null,
+  acknowledgedBy: null,
+  acknowledgedWhy: null,
+  silencedUntilMs: null,
+  notifications: [
+    {
+      about: 'firing',
+      target: 'https://hooks.example.com/… (0a1b2c3d)',
+      status: 'failed',
+      attempts: 5,
+      why: 'no answer within 5000 ms',
+      sentAtMs: null,
+    },
+  ],
+}
+
+const fakeMonitor: MonitorView = {
+  model: 'late-flight',
+  monitor: 'drift',
+  subject: 'distance',
+  version: 'late-flight@1',
+  verdict: 'bad',
+  why: fakeAlert.why,
+  value: 0.39,
+  limit: 0.25,
+  unit: 'psi',
+  n: 1_000,
+  windowFromMs: T0 - 86_400_000,
+  windowToMs: T0,
+  sinceMs: T0,
+  judgedUntilMs: T0,
+  badWindows: 2,
+  raiseAfter: 2,
+  response: 'retrain',
+  alert: 'alert-2',
+}
+
+const fakeMonitors: MonitorView[] = [
+  { ...fakeMonitor, subject: '', alert: null },
+  fakeMonitor,
+  { ...fakeMonitor, subject: 'origin', verdict: 'ok', value: 0.01, why: 'PSI 0.01 of origin', alert: null },
+  {
+    ...fakeMonitor,
+    monitor: 'silence',
+    subject: '',
+    verdict: 'ok',
+    value: 90_000,
+    limit: 3_600_000,
+    unit: 'ms',
+    why: 'no request for 1.5 min',
+    alert: null,
+  },
+]
+
+function alert(id: string): AlertView {
+  if (id === fakeAlert.id) return fakeAlert
+  throw new MillraceError({
+    code: 'MR_ALERT_NOT_FOUND',
+    kind: 'not-found',
+    message: `There is no alert '${id}'.`,
+    fix: `Run 'millrace alerts --all' to see the alerts.`,
+  })
+}
+
+const fakeBurns: BudgetView['burns'] = [
+  { limit: 14.4, severity: 'page', longMs: 3_600_000, longRate: 20, shortMs: 300_000, shortRate: 30, burning: true },
+  { limit: 6, severity: 'page', longMs: 21_600_000, longRate: 7.25, shortMs: 1_800_000, shortRate: 0, burning: false },
+  { limit: 1, severity: 'ticket', longMs: 259_200_000, longRate: 0, shortMs: 21_600_000, shortRate: 0, burning: false },
+]
+
+const fakeBudgets: BudgetView[] = [
+  {
+    model: 'late-flight',
+    level: 'runSuccess',
+    phase: 'pipeline',
+    events: 'runs',
+    objective: 0.9,
+    thresholdMs: null,
+    windowMs: 2_592_000_000,
+    good: 1,
+    bad: 2,
+    left: 0,
+    burns: fakeBurns.map((burn) => ({ ...burn, longRate: 0, shortRate: 0, burning: false })),
+    state: 'spent',
+    why: '2 of the last 3 runs were bad',
+    effect: 'freeze',
+    freeze: 'freeze-1',
+    restores: '2 good runs in a row',
+    alert: 'alert-4',
+  },
+  {
+    model: 'late-flight',
+    level: 'latency',
+    phase: 'serving',
+    events: 'requests',
+    objective: 0.99,
+    thresholdMs: 200,
+    windowMs: 2_592_000_000,
+    good: 12_000,
+    bad: 60,
+    left: 0.502,
+    burns: fakeBurns,
+    state: 'burning',
+    why: '60 of 12060 requests were bad in 30 days',
+    effect: 'tell',
+    freeze: null,
+    restores: null,
+    alert: 'alert-5',
+  },
+]

@@ -1,4 +1,5 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
+import { completeProject } from '../../config/older-project.ts'
 import type { ModelConfig, Project } from '../../config/project.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { MillraceError } from '../../kernel/errors.ts'
@@ -96,7 +97,7 @@ async function setModels(tx: Transaction<Database>, project: Project, nowMs: num
 function toRevision(row: Selectable<RevisionTable>): Revision {
   return {
     revision: row.id,
-    project: row.project as Project,
+    project: completeProject(row.project as Project),
     digest: row.digest,
     source: row.source,
     sourcePath: row.source_path,

@@ -21,7 +21,7 @@ export function projectChanges(before: Project | null, after: Project): string[]
   if (before === null) return after.models.map((m) => `model ${m.name} is new`)
   const old = new Map(before.models.map((m) => [m.name, m]))
   const kept = new Set(after.models.map((m) => m.name))
-  const settings = (['name', 'root', 'snapshotIgnore', 'gateway', 'storage'] as const).filter(
+  const settings = (['name', 'root', 'snapshotIgnore', 'gateway', 'storage', 'alerts'] as const).filter(
     (key) => canonical(before[key]) !== canonical(after[key]),
   )
   return [

@@ -9,3 +9,9 @@ export function isGone(thrown: unknown): boolean {
   const code = errnoOf(thrown)
   return code === 'ENOENT' || code === 'ESRCH'
 }
+
+/** There is nothing at that path. */
+export function isMissing(thrown: unknown): boolean {
+  const code = errnoOf(thrown)
+  return code === 'ENOENT' || code === 'ENOTDIR'
+}

@@ -2,7 +2,12 @@ import { eventIterator, oc } from '@orpc/contract'
 import { z } from 'zod'
 
 import type { ErrorKind } from '../../kernel/errors.ts'
+import * as r from './retirement-schemas.ts'
+import { canarySchema } from './canary-schemas.ts'
+import * as m from './monitoring-schemas.ts'
 import * as s from './schemas.ts'
+import { budgetSchema } from './service-level-schemas.ts'
+import * as t from './triggers-schemas.ts'
 
 /*
  * The control API: one contract for the server, the typed client, the CLI and the OpenAPI document.
@@ -144,6 +149,53 @@ const runs = {
     .output(eventIterator(s.logChunkSchema)),
 }
 
+const triggerName = z.string().min(1).max(100).describe('Name of a trigger or a backfill, e.g. `cron-1`')
+
+const triggers = {
+  list: get('/triggers', 'triggers', 'Every trigger: what it fires for, its state and why, when it fires next')
+    .input(z.object({ model: s.modelName.optional() }))
+    .output(z.array(t.triggerDetailSchema)),
+  history: get('/triggers/history', 'triggers', 'What triggers fired and did not fire, and why, newest first')
+    .input(z.object({ model: s.modelName.optional(), trigger: triggerName.optional(), limit: limit.default(50) }))
+    .output(z.array(t.triggerEventSchema)),
+  pause: post('/models/{model}/triggers/pause', 'triggers', 'Let a trigger, or every one of the model, fire nothing')
+    .input(z.object({ model: s.modelName, trigger: triggerName.optional(), why: givenWhy, by }))
+    .output(z.array(t.triggerDetailSchema)),
+  resume: post('/models/{model}/triggers/resume', 'triggers', 'Let it fire again; what it missed only by catchUp')
+    .input(
+      z.object({
+        model: s.modelName,
+        trigger: triggerName.optional(),
+        catchUp: z.boolean().default(false).describe('Fire once for what was missed during the pause'),
+        why: s.why.optional(),
+        by,
+      }),
+    )
+    .output(z.array(t.triggerDetailSchema)),
+}
+
+const backfills = {
+  list: get('/backfills', 'triggers', 'Backfills, newest first')
+    .input(z.object({ model: s.modelName.optional() }))
+    .output(z.array(t.backfillSchema)),
+  start: post('/models/{model}/backfill', 'triggers', 'Train as of past dates, one after the other; releases nothing')
+    .input(
+      z.object({
+        model: s.modelName,
+        fromMs: atMs('The first as-of date'),
+        untilMs: atMs('No as-of date lies after it'),
+        everyMs: z.number().int().min(60_000).describe('From one date to the next, in ms; at least a minute'),
+        params: z.record(z.string(), scalar).optional().describe('Override the declared parameters'),
+        why: s.why.optional(),
+        by,
+      }),
+    )
+    .output(t.backfillSchema),
+  cancel: post('/models/{model}/backfills/{backfill}/cancel', 'triggers', 'End a backfill with the run it has open')
+    .input(z.object({ model: s.modelName, backfill: triggerName, why: givenWhy, by }))
+    .output(t.backfillSchema),
+}
+
 const gates = {
   get: get('/versions/{ref}/gate', 'gates', 'The verdict on a version: every check with its figures and its reason')
     .input(z.object({ ref: s.versionRef }))
@@ -178,7 +230,66 @@ const releases = {
     .output(s.releaseSchema),
 }
 
+const freezes = {
+  list: get('/freezes', 'freezes', 'What keeps models from releasing by themselves, and what did, newest first')
+    .input(z.object({ model: s.modelName.optional(), limit: limit.default(50) }))
+    .output(z.array(r.freezeSchema)),
+  create: post('/models/{model}/freeze', 'freezes', 'Release nothing of a model by itself until it is unfrozen')
+    .input(z.object({ model: s.modelName, why: givenWhy, by }))
+    .output(r.freezeSchema),
+  end: post('/models/{model}/unfreeze', 'freezes', 'End every freeze of a model; what waited is decided anew')
+    .input(z.object({ model: s.modelName, why: givenWhy, by }))
+    .output(z.array(r.freezeSchema)),
+}
+
+const retirement = {
+  list: get('/retirement', 'retirement', 'Every version: what becomes of it, why, and what holds it')
+    .input(z.object({ model: s.modelName.optional(), deleted: z.boolean().default(false) }))
+    .output(z.array(r.retirementSchema)),
+  retire: post('/versions/{ref}/retire', 'retirement', 'Take a version out of service; refused while it is in use')
+    .input(
+      z.object({ ref: s.versionRef, why: givenWhy, by, dryRun: z.boolean().default(false).describe('Only say') }),
+    )
+    .output(r.retirementSchema),
+  revive: post('/versions/{ref}/revive', 'retirement', 'Bring back a version that is out of service')
+    .input(z.object({ ref: s.versionRef, why: givenWhy, by }))
+    .output(r.retirementSchema),
+  keep: post('/versions/{ref}/keep', 'retirement', 'Protect a version from every policy, until a time or for good')
+    .input(
+      z.object({
+        ref: s.versionRef,
+        untilMs: atMs('Until when (calendar); null: for good').nullable(),
+        why: givenWhy,
+        by,
+      }),
+    )
+    .output(r.retirementSchema),
+}
+
+const endpointName = z.string().min(1).describe('The name that clients call')
+
+const canaries = {
+  list: get('/canaries', 'releases', 'What is tried under live traffic now, with its evidence').output(
+    z.array(canarySchema),
+  ),
+  get: get('/endpoints/{endpoint}/canary', 'releases', 'The canary or shadow of an endpoint, or the last one')
+    .input(z.object({ endpoint: z.string().min(1) }))
+    .output(canarySchema),
+  stop: post('/endpoints/{endpoint}/canary/stop', 'releases', 'End it: the champion gets all traffic back')
+    .input(z.object({ endpoint: z.string().min(1), why: givenWhy, by }))
+    .output(s.releaseSchema),
+  promote: post('/endpoints/{endpoint}/canary/promote', 'releases', 'End it with all traffic, whatever the evidence')
+    .input(z.object({ endpoint: z.string().min(1), why: givenWhy, by }))
+    .output(s.releaseSchema),
+}
+
 const endpoints = {
+  disable: post('/endpoints/{endpoint}/disable', 'endpoints', 'Answer every request by the fallback, within a second')
+    .input(z.object({ endpoint: endpointName, why: givenWhy, by }))
+    .output(s.endpointSchema),
+  enable: post('/endpoints/{endpoint}/enable', 'endpoints', 'Put a disabled endpoint into service again')
+    .input(z.object({ endpoint: endpointName, by }))
+    .output(s.endpointSchema),
   list: get('/endpoints', 'endpoints', 'What clients can call: versions, weights, replicas, address').output(
     z.array(s.endpointSchema),
   ),
@@ -235,21 +346,67 @@ const serviceLevels = {
   get: get('/service-levels', 'service levels', 'Indicators of each phase with their objectives').output(
     z.array(s.serviceLevelSchema),
   ),
+  budgets: get('/service-levels/budgets', 'service levels', 'Error budgets: what is left, how fast it burns')
+    .input(z.object({ model: s.modelName.optional() }))
+    .output(z.array(budgetSchema)),
+}
+
+const monitors = {
+  list: get('/monitors', 'monitoring', 'What each monitor said last: value, limit, verdict, reason')
+    .input(z.object({ model: s.modelName.optional() }))
+    .output(z.array(m.monitorSchema)),
+}
+
+const alerts = {
+  list: get('/alerts', 'monitoring', 'Alerts that are open, newest first; with `all` those that are resolved as well')
+    .input(
+      z.object({
+        model: s.modelName.optional(),
+        all: z.boolean().default(false),
+        limit: limit.default(100),
+      }),
+    )
+    .output(z.array(m.alertSchema)),
+  acknowledge: post('/alerts/{id}/acknowledge', 'monitoring', 'Say that somebody looks at an alert')
+    .input(z.object({ id: m.alertId, why: givenWhy, by }))
+    .output(m.alertSchema),
+  silence: post('/alerts/{id}/silence', 'monitoring', 'Send nothing about an alert for a while; it goes on')
+    .input(
+      z.object({
+        id: m.alertId,
+        forMs: z
+          .number()
+          .int()
+          .min(1_000)
+          .max(90 * 86_400_000)
+          .describe('Real time in ms, at most 90 days'),
+        why: givenWhy,
+        by,
+      }),
+    )
+    .output(m.alertSchema),
 }
 
 export const contract = {
   project,
   models,
   versions,
+  triggers,
+  backfills,
   runs,
   gates,
   releases,
+  canaries,
+  freezes,
+  retirement,
   endpoints,
   predictionLog,
   status,
   events,
   clock,
   serviceLevels,
+  monitors,
+  alerts,
 }
 
 export type Contract = typeof contract

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 
 import type { Project } from '../../config/project.ts'
+import { alertSchema, monitoredSchema } from './monitoring-schemas.ts'
+import { budgetSchema } from './service-level-schemas.ts'
 
 /*
  * The nouns of the control API, in the order of the loop. Units are in the names: `…Ms` is milliseconds, `…AtMs` and
@@ -181,6 +183,10 @@ export const versionSummarySchema = z.object({
   metrics: z.record(z.string(), z.number().nullable()).nullable().describe('Null: not evaluated'),
   createdAtMs: atMs('When training ended'),
   liveSinceMs: atMsOrNull('Since when it answers live traffic'),
+  retirement: z
+    .object({ status: z.enum(['kept', 'proposed', 'draining', 'stopped', 'cold', 'deleting', 'deleted']), why })
+    .nullable()
+    .describe('On its way out of service, or protected by a person; null: kept like any other'),
 })
 
 export const versionSchema = versionSummarySchema.extend({
@@ -310,13 +316,16 @@ export const releaseStatusSchema = z
     'preflight',
     'deploying',
     'switching',
+    'shadowing',
+    'canary',
+    'held',
     'released',
     'failed',
     'rolled-back',
     'superseded',
     'cancelled',
   ])
-  .describe('`released`: it took the traffic; the last four never did, or no longer do')
+  .describe('`shadowing` and `canary`: it is tried under live traffic; `held`: a person is asked; `released`: it took the traffic; the last four never did, or no longer do')
 
 export const releaseSchema = z.object({
   id: z.string().describe('e.g. `release-3`'),
@@ -349,7 +358,9 @@ export const endpointSchema = z.object({
   url: z.string().nullable().describe('Where to POST a v2 infer request; null: the gateway is not up'),
   port: z.number().int().nullable().describe("The gateway's port"),
   logMode: z.enum(['relaxed', 'durable', 'off']),
-  state: z.enum(['serving', 'degraded', 'down', 'empty']).describe('`empty`: nothing was ever released'),
+  state: z
+    .enum(['serving', 'degraded', 'down', 'empty', 'disabled'])
+    .describe('`empty`: nothing was ever released; `disabled`: a person took it out, its fallback answers'),
   why: why.nullable(),
   members: z.array(
     z.object({
@@ -483,6 +494,9 @@ export const statusSchema = z.object({
   triggers: z.array(triggerSchema),
   reconciliation: reconciliationSchema,
   serviceLevels: z.array(serviceLevelSchema),
+  budgets: z.array(budgetSchema),
+  alerts: z.array(alertSchema).describe('That fire now, the gravest first'),
+  monitoring: z.array(monitoredSchema).describe('How far the windows of each model have been judged'),
   disk: z.object({
     freeBytes: z.number(),
     minFreeBytes: z.number(),

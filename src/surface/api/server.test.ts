@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 import { connectControlPlane } from '../client/control-plane.ts'
 import type { MillraceError } from '../../kernel/errors.ts'
-import { fakeControlPlane, type FakeControlPlane } from './fake-handlers.ts'
+import { fakeControlPlane, type FakeControlPlane } from '../../testing/fake-handlers.ts'
 import { createApiServer, type ApiServer } from './server.ts'
 
 let dir: string

@@ -7,7 +7,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 
-import { fakeControlPlane, type FakeControlPlane } from '../api/fake-handlers.ts'
+import { fakeControlPlane, type FakeControlPlane } from '../../testing/fake-handlers.ts'
 import { createApiServer, type ApiServer } from '../api/server.ts'
 import { controlSocketPath } from '../client/socket-path.ts'
 
@@ -111,12 +111,25 @@ describe('reading', () => {
     ],
     [['runs'], 'run-2'],
     [['runs', 'show', 'run-2'], 'started by manual: by hand'],
+    [['triggers'], '0 3 * * MON (Europe/Berlin)'],
+    [['triggers', 'late-flight', '--history'], 'overlap is false'],
+    [['backfill', 'list'], '3 of 31 queued: run-2 goes first'],
     [['releases'], 'release-1'],
     [['gate', 'show', 'late-flight@2'], 'difference -0.012, low -0.016, high -0.008'],
     [['lake', 'status'], 'agrees: 1,204 answered'],
     [['lake', 'query', 'select 1'], 'hour    n\n   8  120'],
     [['events'], 'run-2  queued → running  its turn'],
     [['status'], 'Waiting for a person\nlate-flight@3'],
+    [['status'], '0 of 2 budgets kept; burning: late-flight latency; spent: late-flight runSuccess (releases frozen)'],
+    [['status'], '1 alert fires: late-flight drift of distance  millrace alerts'],
+    [['monitors'], 'late-flight  drift    distance  late-flight@1    0.39   0.25  1,000  bad'],
+    [['monitors', 'late-flight', '--columns'], 'PSI 0.01 of origin'],
+    [['alerts'], 'alert-2: https://hooks.example.com/… (0a1b2c3d) was not told that it is firing: no answer within'],
+    [['alerts', '--all'], 'alert-1'],
+    [['ack', 'alert-2', '--why', 'on it'], 'alert-2 is acknowledged by'],
+    [['silence', 'alert-2', '--for', '2h', '--why', 'known'], 'alert-2 is silenced until'],
+    [['slo'], 'late-flight  latency     99% within 200 ms'],
+    [['slo', 'late-flight'], '2 of the last 3 runs were bad\nautomatic release is frozen by freeze-1'],
   ])('prints %j for people', async (args, text) => {
     const { code, stdout, stderr } = await millrace(args)
     expect({ code, stderr: stderr.replace(/\d+ rows in .*\n/, '') }).toEqual({ code: 0, stderr: '' })
@@ -130,6 +143,9 @@ describe('reading', () => {
     [['runs', 'list', 'late-flight', '--limit', '1'], [expect.objectContaining({ id: 'run-2' })]],
     [['gate', 'show', 'late-flight@champion'], expect.objectContaining({ verdict: 'passed' })],
     [['lake', 'query', 'select 1', '--limit', '1'], expect.objectContaining({ rows: [[8, 120]], truncated: true })],
+    [['slo'], expect.arrayContaining([expect.objectContaining({ level: 'runSuccess', state: 'spent' })])],
+    [['monitors'], expect.arrayContaining([expect.objectContaining({ monitor: 'drift', verdict: 'bad' })])],
+    [['alerts'], [expect.objectContaining({ id: 'alert-2', figures: { psi: 0.4, rows: 1_000 } })]],
     [['status'], expect.objectContaining({ project: { name: 'flights', revision: 1, root: '/p' } })],
   ])('prints %j as one JSON document', async (args, document) => {
     const { code, stdout, stderr } = await millrace([...args, '--json'])
@@ -224,6 +240,32 @@ describe('deciding', () => {
     ])
   })
 
+  it('pauses and resumes triggers, and starts and cancels backfills', async () => {
+    expect((await millrace(['pause', 'late-flight', 'cron-1', '--why', 'holiday'])).code).toBe(0)
+    expect((await millrace(['resume', 'late-flight', '--catch-up', '--json'])).code).toBe(0)
+    const range = ['--from', '2001-01-01', '--to', '2001-01-31', '--param', 'depth=6']
+    expect(await millrace(['backfill', 'late-flight', ...range])).toMatchObject({
+      code: 0,
+      stdout: 'backfill-1 of late-flight: 31 runs, one after the other\n',
+    })
+    expect((await millrace(['backfill', 'cancel', 'late-flight', 'backfill-1', '--why', 'wrong'])).code).toBe(0)
+    expect(fake.calls).toMatchObject([
+      { procedure: 'triggers.pause', input: { model: 'late-flight', trigger: 'cron-1', why: 'holiday', by: 'ann' } },
+      { procedure: 'triggers.resume', input: { model: 'late-flight', catchUp: true, by: 'ann' } },
+      {
+        procedure: 'backfills.start',
+        input: {
+          model: 'late-flight',
+          fromMs: Date.UTC(2001, 0, 1),
+          untilMs: Date.UTC(2001, 0, 31),
+          everyMs: 86_400_000,
+          params: { depth: 6 },
+        },
+      },
+      { procedure: 'backfills.cancel', input: { backfill: 'backfill-1', why: 'wrong' } },
+    ])
+  })
+
   it('releases and rolls back', async () => {
     const rollback = await millrace(['rollback', 'late-flight', '--to', 'late-flight@1', '--why', 'complaints'])
     expect(rollback).toMatchObject({
@@ -231,6 +273,36 @@ describe('deciding', () => {
       stdout: expect.stringContaining('rollback of late-flight to late-flight@2  released'),
     })
     expect((await millrace(['release', 'late-flight@1', '--json'])).code).toBe(0)
+  })
+
+  it('freezes and unfreezes, disables and enables', async () => {
+    const frozen = await millrace(['freeze', 'late-flight', '--why', 'the schedule changes'])
+    expect(frozen.stdout).toContain('late-flight frozen by freeze-1 (person)')
+    expect((await millrace(['unfreeze', 'late-flight', '--why', 'over'])).stdout).toContain('ended by ann: over')
+    const disabled = await millrace(['disable', 'late-flight', '--why', 'wrong answers'])
+    expect(disabled.stdout).toContain('late-flight disabled: disabled by ann: wrong answers')
+    expect((await millrace(['enable', 'late-flight', '--json'])).code).toBe(0)
+    expect((await millrace(['disable', 'late-flight'])).code).toBe(2)
+    expect(fake.calls.map((c) => c.procedure)).toEqual([
+      'freezes.create',
+      'freezes.end',
+      'endpoints.disable',
+      'endpoints.enable',
+    ])
+  })
+
+  it('retires, revives and keeps, and shows what holds a version', async () => {
+    const list = await millrace(['retirement', '--explain'])
+    expect(list.stdout).toContain('late-flight@1 is held: alias previous (what a rollback goes to)')
+    expect((await millrace(['retirement', '--dry-run'])).stdout).toContain('nothing is on its way out of service')
+    expect((await millrace(['retire', 'late-flight@2', '--why', 'x'])).code).toBe(5)
+    const asked = await millrace(['retire', 'late-flight@1', '--why', 'x', '--dry-run'])
+    expect(asked.stdout).toContain('nothing holds late-flight@1: it would be retired')
+    expect((await millrace(['revive', 'late-flight@1', '--json'])).code).toBe(0)
+    expect((await millrace(['keep', 'late-flight@1', '--why', 'audit', '--until', '1d'])).code).toBe(0)
+    expect((await millrace(['keep', 'late-flight@1', '--why', 'audit', '--until', 'soon'])).code).toBe(2)
+    const kept = fake.calls.find((c) => c.procedure === 'retirement.keep')!.input as { untilMs: number }
+    expect(kept.untilMs).toBe(Date.UTC(2001, 1, 6, 12))
   })
 
   it('imports a file by its absolute path into the only model', async () => {

@@ -151,9 +151,9 @@ async function restartWaitMs(dataDir: string): Promise<number> {
   return supervisor !== null && isAlive(supervisor) ? RESTART_MS : 0
 }
 
-const WELL = /^(passed|succeeded|released|live|ready|serving|running|done|approved|watching|yes)$/
-const BAD = /^(failed|error|down|timedOut|rejected|rolled-back|no)$/
-const LOOK = /^(inconclusive|warning|degraded|blocked|awaiting-approval|paused|interrupted|superseded)$/
+const WELL = /^(passed|succeeded|released|live|ready|serving|running|done|approved|watching|yes|kept)$/
+const BAD = /^(failed|error|down|timedOut|rejected|rolled-back|no|spent)$/
+const LOOK = /^(inconclusive|warning|degraded|blocked|awaiting-approval|held|paused|interrupted|superseded|burning)$/
 
 function styleOf(status: string): Style {
   if (WELL.test(status)) return 'green'

@@ -17,6 +17,20 @@ export class NoProjectError extends MillraceError {
   }
 }
 
+export class VersionNotServedError extends MillraceError {
+  constructor(ref: string, status: string) {
+    const isGone = status === 'deleted' || status === 'deleting'
+    super({
+      code: 'MR_VERSION_NOT_SERVED',
+      kind: 'not-found',
+      message: `${ref} is ${status === 'kept' ? 'not deployed' : status}: no replica of it can answer.`,
+      fix: isGone
+        ? `Its files are gone for good; 'millrace models' shows the versions that are left.`
+        : `Release it ('millrace release ${ref}', which revives it where it is out of service), or ask a version that serves.`,
+    })
+  }
+}
+
 export class FileUnreadableError extends MillraceError {
   constructor(file: string, reason: string) {
     super({

@@ -24,7 +24,7 @@ export const EXIT_MEANINGS: Record<keyof typeof EXIT, string> = {
   conflict: 'the state forbids it now, for example a second `up`, or a version that is live already',
   unauthorized: 'no token, or a wrong one',
   tryLater: 'something is unavailable, a limit is reached, or there was no answer in time',
-  needsPerson: 'a version waits for approval',
+  needsPerson: 'a version waits for approval, or a canary is held',
   defect: 'a defect of Millrace: run it again with `MILLRACE_DEBUG=1` and report it',
   interrupted: 'Ctrl-C',
 }

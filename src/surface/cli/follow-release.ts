@@ -6,14 +6,17 @@ import { WaitedTooLongError } from './errors.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { patiently, PATIENCE_MS } from './patience.ts'
 import { duration, plainText } from './text.ts'
+import { isTried, nextForTried } from './tried.ts'
 
 const LOOK_MS = 200
 
-/** Shows a release until it has ended. @param timeoutMs - 0: only say that it has started */
+/** Shows a release until it has ended, or is tried under live traffic, which may take days. @param timeoutMs - 0: only say that it has started */
 export async function followRelease(cli: Cli, started: ReleaseView, timeoutMs: number): Promise<ExitCode> {
   if (!cli.json) cli.line(describe(cli, started))
   const release = timeoutMs === 0 ? started : await untilEnded(cli, started, timeoutMs)
   if (cli.json) cli.document(release)
+  if (!cli.json && isTried(release.status)) for (const line of nextForTried(release)) cli.line(line)
+  if (release.status === 'held') return EXIT.needsPerson
   return isOver(release) && release.status !== 'released' ? EXIT.failed : EXIT.ok
 }
 
@@ -21,7 +24,7 @@ async function untilEnded(cli: Cli, started: ReleaseView, timeoutMs: number): Pr
   const { api } = await cli.connect(PATIENCE_MS)
   const endsAtMs = performance.now() + timeoutMs
   let seen = started
-  while (!isOver(seen)) {
+  while (!isOver(seen) && !isTried(seen.status)) {
     if (performance.now() > endsAtMs) throw new WaitedTooLongError(started.id, duration(timeoutMs))
     await sleep(LOOK_MS)
     const now = await patiently(() => api.releases.get({ id: started.id }))

@@ -8,11 +8,13 @@ import { EXIT, type ExitCode } from './exit-codes.ts'
 import { patiently, PATIENCE_MS } from './patience.ts'
 import { describeChanges, progressLine } from './run-lines.ts'
 import { duration, figures, number, plainText, time } from './text.ts'
+import { isTried, nextForTried } from './tried.ts'
 
 const LOOK_MS = 250
 
 /**
- * Shows a run until nothing more will follow by itself: steps, version, verdict, release.
+ * Shows a run until nothing more will follow by itself, or its version is tried under live traffic: steps, version,
+ * verdict, release.
  * On a terminal one line is drawn over; elsewhere each change is a line of its own.
  */
 export async function followRun(cli: Cli, id: string, timeoutMs: number): Promise<ExitCode> {
@@ -37,7 +39,7 @@ async function watchRun(cli: Cli, api: ControlApi, id: string, timeoutMs: number
   for (;;) {
     const run = await patiently(() => api.runs.get({ id }))
     if (!cli.json) report(cli, seen, run)
-    if (run.outcome.settled) return run
+    if (run.outcome.settled || isTried(run.outcome.releaseStatus)) return run
     if (performance.now() > endsAtMs) throw new WaitedTooLongError(id, duration(timeoutMs))
     seen = run
     await sleep(LOOK_MS)
@@ -70,6 +72,7 @@ function showOutcome(cli: Cli, run: RunView, version: VersionView | null, releas
         : version.release
       : `${release.id} ${release.status}`
   cli.line(`${version.ref}: ${cli.status(what)}${reason(release?.why ?? version.releaseWhy ?? run.outcome.why)}`)
+  if (release !== null && isTried(release.status)) for (const line of nextForTried(release)) cli.line(line)
   if (version.release === 'awaiting-approval') cli.line(`  millrace approve ${version.ref} --why "…"`)
 }
 
@@ -94,7 +97,9 @@ export function showGate(cli: Cli, gate: GateView): void {
 
 function exitCodeOfRun(run: RunView, version: VersionView | null): ExitCode {
   if (run.status !== 'succeeded' || version === null) return EXIT.failed
-  if (run.outcome.release !== null) return run.outcome.releaseStatus === 'released' ? EXIT.ok : EXIT.failed
+  const { release, releaseStatus } = run.outcome
+  if (releaseStatus === 'held') return EXIT.needsPerson
+  if (release !== null) return releaseStatus === 'released' || isTried(releaseStatus) ? EXIT.ok : EXIT.failed
   if (version.release === 'awaiting-approval') return EXIT.needsPerson
   return version.status === 'passed' ? EXIT.ok : EXIT.failed
 }

@@ -2,9 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { EndpointView, ServiceLevel, StatusView } from '../api/schemas.ts'
 import type { Cli } from './cli.ts'
+import { alertLine } from './commands/alerts.ts'
 import { showReconciliation } from './commands/lake.ts'
 import { showReleases } from './commands/releases.ts'
 import { showList } from './commands/runs.ts'
+import { budgetLine } from './commands/slo.ts'
 import { patiently, PATIENCE_MS } from './patience.ts'
 import { ago, bytes, duration, number, time } from './text.ts'
 
@@ -24,13 +26,19 @@ export async function watchStatus(cli: Cli, everyMs: number): Promise<never> {
 
 export function showStatus(cli: Cli, status: StatusView): void {
   showHead(cli, status)
+  const firing = alertLine(cli, status.alerts)
+  if (firing !== null) section(cli, 'Alerts', () => cli.line(firing))
   section(cli, 'Endpoints', () => showEndpoints(cli, status.endpoints))
   if (status.runs.length > 0) section(cli, 'Runs in progress', () => showList(cli, status.runs))
   if (status.releases.length > 0) section(cli, 'Releases in progress', () => showReleases(cli, status.releases))
   if (status.waiting.length > 0) section(cli, 'Waiting for a person', () => showWaiting(cli, status))
   section(cli, 'Triggers', () => showTriggers(cli, status))
   section(cli, 'Prediction log', () => showReconciliation(cli, status.reconciliation))
-  section(cli, 'Service levels', () => showServiceLevels(cli, status.serviceLevels))
+  section(cli, 'Service levels', () => {
+    showServiceLevels(cli, status.serviceLevels)
+    const line = budgetLine(cli, status.budgets)
+    if (line !== null) cli.line(line)
+  })
   section(cli, 'Processes', () => showProcesses(cli, status))
 }
 

@@ -40,7 +40,9 @@ export async function endpointViews({ context, observations, publisher }: Servic
       url: port === null ? null : `http://${host}:${port}/v2/models/${encodeURIComponent(model.endpoint)}/infer`,
       port,
       logMode: model.log.mode,
-      ...stateOf(members, gateway === undefined ? 'silent' : taken ? 'routing' : 'behind'),
+      ...(route?.disabled == null
+        ? stateOf(members, gateway === undefined ? 'silent' : taken ? 'routing' : 'behind')
+        : { state: 'disabled' as const, why: `disabled by ${route.disabled.by}: ${route.disabled.why}` }),
       members,
       requests: total?.requests ?? 0,
       failed: total?.failed ?? 0,

@@ -6,7 +6,8 @@ import { missingForAutomation } from '../../../config/missing-for-automation.ts'
 import { Observations } from '../../../control/release/observations.ts'
 import { ReleaseController } from '../../../control/release/release-controller.ts'
 import { RoutePublisher } from '../../../control/release/route-publisher.ts'
-import { setAlias } from '../../../control/registry/version-requests.ts'
+import { RetirementController } from '../../../control/retirement/retirement-controller.ts'
+import { setAlias, setDisposition } from '../../../control/registry/version-requests.ts'
 import { MillraceError } from '../../../kernel/errors.ts'
 import { inspectOnnx, openModel } from '../../../kernel/model/onnx-model.ts'
 import type { Store } from '../../../kernel/store/store.ts'
@@ -43,13 +44,16 @@ beforeEach(async () => {
   lab.write('train.sh', 'true')
   await lab.apply({ m: { train: 'sh train.sh', params: { rate: 0.1 } }, other: { train: 'true' } })
   const observations = new Observations(() => clock.monotonicMs())
-  releases = new ReleaseController(lab.context, observations, missingForAutomation)
+  releases = new ReleaseController(lab.context, observations, missingForAutomation, () =>
+    Promise.reject(new Error('nothing is tried here')),
+  )
   const services: Services = {
     context: lab.context,
     observations,
     publisher: await RoutePublisher.open(store),
     triggers: { views: () => [] },
     runs: { heldBack: () => 'all places are taken' },
+    retirements: new RetirementController(lab.context, { gateways: () => [], readers: () => new Map() }),
     reload: () => Promise.resolve(),
     async inspectModel(path, features) {
       await inspectOnnx(path)
@@ -233,8 +237,15 @@ describe('a rollback', () => {
     })
   })
 
+  it('goes one step back unless told, and is refused where nothing was champion before', async () => {
+    expect(await api.releases.rollback({ endpoint: 'm', why, by })).toMatchObject({ version: 'm@1' })
+    await store.transaction((tx) =>
+      setAlias(tx, lab.context.clock, { model: 'other', alias: 'champion', versionId: 'other@1', cause: 'test' }),
+    )
+    expect((await refused(api.releases.rollback({ endpoint: 'other', why, by }))).code).toBe('MR_NO_PREVIOUS')
+  })
+
   it.each([
-    [undefined, 'MR_NO_PREVIOUS'],
     ['m@2', 'MR_ALREADY_LIVE'],
     ['m@3', 'MR_GATE_NOT_PASSED'],
     ['other@1', 'MR_OTHER_MODEL'],
@@ -245,6 +256,72 @@ describe('a rollback', () => {
   it('is possible also for a model that has left the configuration', async () => {
     await lab.apply({ other: { train: 'true' } })
     expect(await api.releases.rollback({ endpoint: 'm', to: 'm@1', why, by })).toMatchObject({ version: 'm@1' })
+  })
+})
+
+describe('a freeze', () => {
+  it('by a person shows what it is and how it ends, and ends once', async () => {
+    expect(await api.freezes.create({ model: 'm', why, by })).toMatchObject({
+      id: 'freeze-1',
+      kind: 'person',
+      status: 'active',
+      unfreezes: "'millrace unfreeze m'",
+    })
+    const again = await api.freezes.create({ model: 'm', why: 'another', by })
+    expect(again).toMatchObject({ id: 'freeze-1', why })
+    expect((await api.models.get({ model: 'm' })).blockers).toContainEqual(expect.objectContaining({ what: 'frozen' }))
+    expect(await api.freezes.end({ model: 'm', why: 'over', by })).toMatchObject([{ id: 'freeze-1', status: 'ended' }])
+    expect((await refused(api.freezes.end({ model: 'm', why: 'over', by }))).code).toBe('MR_NOT_FROZEN')
+  })
+})
+
+describe('an endpoint', () => {
+  it('is disabled before anything was released to it, and enabled again', async () => {
+    expect(await api.endpoints.disable({ endpoint: 'm', why: 'a fault', by })).toMatchObject({
+      state: 'disabled',
+      why: 'disabled by ann: a fault',
+    })
+    expect(await api.endpoints.enable({ endpoint: 'm', by })).toMatchObject({ state: 'empty' })
+    expect((await refused(api.endpoints.enable({ endpoint: 'm', by }))).code).toBe('MR_NOT_DISABLED')
+    expect((await refused(api.endpoints.disable({ endpoint: 'none', why, by }))).code).toBe('MR_ENDPOINT_UNKNOWN')
+  })
+})
+
+describe('retirement', () => {
+  beforeEach(async () => {
+    for (const id of [await lab.version('m'), await lab.version('m')])
+      await store.transaction((tx) => setDisposition(tx, lab.context.clock, id, 'spare', 'test'))
+    await store.transaction((tx) =>
+      setAlias(tx, lab.context.clock, { model: 'm', alias: 'champion', versionId: 'm@2', cause: 'test' }),
+    )
+  })
+
+  it('of a version that nothing holds is proposed, and taken back by revive', async () => {
+    expect(await api.retirement.retire({ ref: 'm@1', why, by, dryRun: true })).toMatchObject({ status: 'kept' })
+    expect(await api.retirement.retire({ ref: 'm@1', why, by })).toMatchObject({ status: 'proposed', next: 'drain' })
+    expect((await refused(api.retirement.retire({ ref: 'm@1', why, by }))).code).toBe('MR_RETIREMENT_STATE')
+    expect(await api.retirement.revive({ ref: 'm@1', why, by })).toMatchObject({ status: 'kept' })
+    expect((await refused(api.retirement.revive({ ref: 'm@1', why, by }))).code).toBe('MR_RETIREMENT_STATE')
+  })
+
+  it('of a version in use is refused with all that holds it, also when only asked', async () => {
+    for (const dryRun of [true, false]) {
+      const error = await refused(api.retirement.retire({ ref: 'm@2', why, by, dryRun }))
+      expect(error).toMatchObject({ code: 'MR_VERSION_IN_USE' })
+      expect(error.message).toContain('alias champion')
+    }
+  })
+
+  it('is kept off by a person until a time, and shown with all that holds a version', async () => {
+    const row = await api.retirement.keep({ ref: 'm@1', why: 'audit', untilMs: null, by })
+    expect(row).toMatchObject({ status: 'kept', heldBy: ['kept by ann: audit'] })
+    expect((await refused(api.retirement.retire({ ref: 'm@1', why, by }))).code).toBe('MR_VERSION_IN_USE')
+    await api.retirement.keep({ ref: 'm@1', why: 'over', untilMs: lab.context.clock.calendarMs(), by })
+    expect(await api.retirement.retire({ ref: 'm@1', why, by })).toMatchObject({ status: 'proposed' })
+    expect((await api.retirement.list({ model: 'm' })).map((r) => [r.version, r.status])).toEqual([
+      ['m@1', 'proposed'],
+      ['m@2', 'kept'],
+    ])
   })
 })
 

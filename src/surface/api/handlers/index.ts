@@ -1,12 +1,17 @@
 import type { Handlers } from '../handlers.ts'
+import { canaryHandlers } from './canaries.ts'
 import { eventHandlers } from './events.ts'
+import { freezeHandlers } from './freezes.ts'
 import { gateHandlers } from './gates.ts'
 import { modelHandlers, versionHandlers } from './models.ts'
+import { alertHandlers, monitorHandlers } from './monitoring.ts'
 import { projectHandlers } from './project.ts'
 import { endpointHandlers, releaseHandlers } from './releases.ts'
+import { retirementHandlers } from './retirement.ts'
 import { runHandlers } from './runs.ts'
 import type { Services } from './services.ts'
 import { serviceLevelHandlers, statusHandlers } from './status-view.ts'
+import { backfillHandlers, triggerHandlers } from './triggers.ts'
 
 /** The control API over the rows of the store and what the processes say. */
 export function createHandlers(services: Services): Handlers {
@@ -15,9 +20,14 @@ export function createHandlers(services: Services): Handlers {
     project: projectHandlers(services),
     models: modelHandlers(services),
     versions: versionHandlers(services),
+    triggers: triggerHandlers(services),
+    backfills: backfillHandlers(services),
     runs: runHandlers(services),
     gates: gateHandlers(services),
     releases: releaseHandlers(services),
+    freezes: freezeHandlers(services),
+    retirement: retirementHandlers(services),
+    canaries: canaryHandlers(services),
     endpoints: endpointHandlers(services),
     predictionLog: {
       status: () => services.reconciliation(),
@@ -41,5 +51,7 @@ export function createHandlers(services: Services): Handlers {
       },
     },
     serviceLevels: serviceLevelHandlers(services),
+    monitors: monitorHandlers(services),
+    alerts: alertHandlers(services),
   }
 }

@@ -6,6 +6,7 @@ import { createImportedVersion, setApproval, setSignature } from '../../../contr
 import type { HandlerGroup } from '../handlers.ts'
 import type { ModelSummary } from '../schemas.ts'
 import { DiskLowError } from './disk-low.ts'
+import { freezeBlockers } from './freeze-blockers.ts'
 import type { Services } from './services.ts'
 import { versionSummary, versionView } from './version-view.ts'
 
@@ -138,7 +139,7 @@ async function modelSummary(services: Services, config: ModelConfig): Promise<Mo
     champion: champion?.versionId ?? null,
     versions: newest?.number ?? 0,
     newest: newest === undefined ? null : await versionSummary(services, newest),
-    blockers: blockersOf(services, config, paused),
+    blockers: [...blockersOf(services, config, paused), ...(await freezeBlockers(services, config.name))],
   }
 }
 

@@ -16,7 +16,7 @@ export async function releaseView(services: Services, release: Release): Promise
     status: release.status,
     why: release.why,
     cause: release.cause,
-    strategy: 'immediate',
+    strategy: strategyOf(services, release),
     createdAtMs: release.createdAtMs,
     endedAtMs: release.endedAtMs,
     firstAnswerAtMs: first,
@@ -28,11 +28,20 @@ export async function releaseView(services: Services, release: Release): Promise
   }
 }
 
+function strategyOf({ context }: Services, { kind, model }: Release): string {
+  const applied = context.project()
+  const found = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])].find((m) => m.name === model)
+  return kind === 'rollback' ? 'immediate' : (found?.release.strategy ?? 'immediate')
+}
+
 const stepNames: Record<string, string> = {
   queued: 'wait',
   deploying: 'deploy',
   preflight: 'preflight',
   switching: 'switch',
+  shadowing: 'shadow',
+  canary: 'canary',
+  held: 'held',
   released: 'released',
 }
 
@@ -53,7 +62,7 @@ async function stepsOfRelease({ context }: Services, release: Release): Promise<
       status:
         next === undefined
           ? ('running' as const)
-          : next.to_status === 'failed'
+          : next.to_status === 'failed' || (next.to_status === 'rolled-back' && event.to_status !== 'released')
             ? ('failed' as const)
             : ('done' as const),
       why: next?.cause ?? null,

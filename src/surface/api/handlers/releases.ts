@@ -3,8 +3,13 @@ import { mayBeReleased, type Version } from '../../../control/registry/version.t
 import { setDisposition } from '../../../control/registry/version-requests.ts'
 import { aliasHistory, aliasTarget, resolveVersion } from '../../../control/registry/version-store.ts'
 import type { Release } from '../../../control/release/release.ts'
+import { disableEndpoint, enableEndpoint } from '../../../control/release/disable-requests.ts'
 import { requestRelease } from '../../../control/release/release-requests.ts'
-import { findRelease, listReleases } from '../../../control/release/release-store.ts'
+import { findRelease, listReleases, openReleases } from '../../../control/release/release-store.ts'
+import { rollbackTargetOf } from '../../../control/release/rollback-requests.ts'
+import { VersionDeletedError } from '../../../control/retirement/errors.ts'
+import { versionsBeyondUse } from '../../../control/retirement/retirement-store.ts'
+import type { ModelConfig } from '../../../config/project.ts'
 import { MillraceError } from '../../../kernel/errors.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { EndpointView, ReleaseView } from '../schemas.ts'
@@ -47,13 +52,24 @@ class NothingToRollBackToError extends MillraceError {
   }
 }
 
-class EndpointUnknownError extends MillraceError {
+export class EndpointUnknownError extends MillraceError {
   constructor(endpoint: string, known: string[]) {
     super({
       code: 'MR_ENDPOINT_UNKNOWN',
       kind: 'not-found',
       message: `There is no endpoint '${endpoint}'${known.length === 0 ? '' : `; there are: ${known.join(', ')}`}.`,
       fix: `Run 'millrace status' to see the endpoints.`,
+    })
+  }
+}
+
+class NotDisabledError extends MillraceError {
+  constructor(endpoint: string) {
+    super({
+      code: 'MR_NOT_DISABLED',
+      kind: 'conflict',
+      message: `Endpoint '${endpoint}' is not disabled.`,
+      fix: `Run 'millrace status' to see how it is.`,
     })
   }
 }
@@ -89,16 +105,8 @@ export const releaseHandlers = (services: Services): HandlerGroup<'releases'> =>
   async rollback({ endpoint, to, why, by }) {
     const { context } = services
     const { store } = context
-    const applied = context.project()
-    // Also of a model that has left the configuration: it still serves.
-    const models = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
-    const model = models.find((m) => m.endpoint === endpoint) ?? models.find((m) => m.name === endpoint)
-    if (model === undefined)
-      throw new EndpointUnknownError(
-        endpoint,
-        models.map((m) => m.endpoint),
-      )
-    const target = to ?? (await aliasTarget(store.db, model.name, 'previous'))
+    const model = modelOfEndpoint(services, endpoint)
+    const target = to ?? (await rollbackTargetOf(store.db, model.name))
     if (target === null) throw new NothingToRollBackToError(endpoint)
     const version = await resolveVersion(store.db, target)
     if (version.model !== model.name) throw new OtherModelError(version.id, endpoint, model.name)
@@ -107,6 +115,18 @@ export const releaseHandlers = (services: Services): HandlerGroup<'releases'> =>
     return request(services, version, 'rollback', `rollback: ${why}`, by)
   },
 })
+
+/** Also of a model that has left the configuration: it still serves. @throws EndpointUnknownError */
+function modelOfEndpoint({ context }: Services, endpoint: string): ModelConfig {
+  const applied = context.project()
+  const models = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
+  const model = models.find((m) => m.endpoint === endpoint) ?? models.find((m) => m.name === endpoint)
+  if (model !== undefined) return model
+  throw new EndpointUnknownError(
+    endpoint,
+    models.map((m) => m.endpoint),
+  )
+}
 
 /** What has served before may serve again, whatever a later gate would say; a person's rejection counts over that. */
 async function mayBeGoneBackTo({ context }: Services, version: Version): Promise<boolean> {
@@ -124,7 +144,27 @@ async function gateReason({ context }: Services, version: Version): Promise<stri
 
 export const endpointHandlers = (services: Services): HandlerGroup<'endpoints'> => ({
   list: (): Promise<EndpointView[]> => endpointViews(services),
+  async disable({ endpoint, why, by }) {
+    const { store, clock } = services.context
+    const model = modelOfEndpoint(services, endpoint)
+    const wish = { endpoint: model.endpoint, model: model.name, why, by }
+    await store.transaction((tx) => disableEndpoint(tx, clock, wish))
+    services.context.wake('route')
+    return endpointNamed(services, model.endpoint)
+  },
+  async enable({ endpoint, by }) {
+    const { store, clock } = services.context
+    const model = modelOfEndpoint(services, endpoint)
+    const enabled = await store.transaction((tx) => enableEndpoint(tx, clock, { endpoint: model.endpoint, by }))
+    if (!enabled) throw new NotDisabledError(model.endpoint)
+    services.context.wake('route')
+    return endpointNamed(services, model.endpoint)
+  },
 })
+
+async function endpointNamed(services: Services, endpoint: string): Promise<EndpointView> {
+  return (await endpointViews(services)).find((e) => e.name === endpoint)!
+}
 
 async function request(
   services: Services,
@@ -135,8 +175,12 @@ async function request(
 ): Promise<ReleaseView> {
   const { store, clock } = services.context
   const model = declaredModel(services, version.model, kind === 'rollback')
+  if ((await versionsBeyondUse(store.db, version.model)).has(version.id))
+    throw new VersionDeletedError(version.id, `a ${kind}`)
   const live = (await aliasTarget(store.db, version.model, 'champion')) === version.id
-  if (live) throw new AlreadyLiveError(version.id)
+  // Back to the champion while another has part of its traffic: that one loses it.
+  const shares = kind === 'rollback' && (await openReleases(store.db)).some((r) => r.model === version.model)
+  if (live && !shares) throw new AlreadyLiveError(version.id)
   const id = await store.transaction(async (tx) => {
     if (kind === 'release') await setDisposition(tx, clock, version.id, 'released', cause)
     return requestRelease(tx, clock, {

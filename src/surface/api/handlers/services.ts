@@ -2,6 +2,7 @@ import type { ControlContext } from '../../../control/control-context.ts'
 import type { RunController } from '../../../control/pipeline/run-controller.ts'
 import type { Observations } from '../../../control/release/observations.ts'
 import type { RoutePublisher } from '../../../control/release/route-publisher.ts'
+import type { RetirementController } from '../../../control/retirement/retirement-controller.ts'
 import type { TriggerController } from '../../../control/trigger/trigger-controller.ts'
 import type { Signature } from '../../../kernel/model/signature.ts'
 import type { ClockView, QueryResult, Reconciliation, StatusView } from '../schemas.ts'
@@ -13,6 +14,7 @@ export interface Services {
   publisher: RoutePublisher
   triggers: Pick<TriggerController, 'views'>
   runs: Pick<RunController, 'heldBack'>
+  retirements: Pick<RetirementController, 'outlook' | 'outside'>
   /** Takes the applied configuration into use. */
   reload(): Promise<void>
   /** Opens a model file in a process of its own. @throws ModelNotServableError */

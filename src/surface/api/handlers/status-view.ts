@@ -2,13 +2,18 @@ import { readIndicators } from '../../../control/service-level/service-levels.ts
 import { openRuns } from '../../../control/pipeline/run-store.ts'
 import { undecidedVersions } from '../../../control/registry/version-store.ts'
 import { openDeployments, openReleases, openReplicas } from '../../../control/release/release-store.ts'
+import type { Freeze } from '../../../control/release/freeze.ts'
+import { activeFreezes } from '../../../control/release/freeze-store.ts'
 import type { Replica } from '../../../control/release/release.ts'
+import { lastRuns, stateKey, triggerStates } from '../../../control/trigger/trigger-store.ts'
 import { MillraceError } from '../../../kernel/errors.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { EndpointView, Reconciliation, ServiceLevel, StatusView, TriggerView } from '../schemas.ts'
 import { endpointViews } from './endpoint-view.ts'
 import { releaseView } from './release-view.ts'
 import { runSummary } from './run-view.ts'
+import { firingAlerts, monitoredViews } from './monitoring.ts'
+import { budgetViews } from './service-levels.ts'
 import type { Services } from './services.ts'
 
 const WINDOW_MS = 7 * 86_400_000
@@ -45,12 +50,16 @@ export const statusHandlers = (services: Services): HandlerGroup<'status'> => ({
       triggers: await triggerViews(services),
       reconciliation,
       serviceLevels: await serviceLevelViews(services, reconciliation),
+      budgets: await budgetViews(services),
+      alerts: await firingAlerts(services),
+      monitoring: await monitoredViews(services),
       disk,
       warnings: warningsOf(
         endpoints,
         reconciliation,
         disk,
         waiting.map((v) => v.id),
+        await activeFreezes(db),
       ),
     }
   },
@@ -60,9 +69,10 @@ export const serviceLevelHandlers = (services: Services): HandlerGroup<'serviceL
   async get() {
     return serviceLevelViews(services, await services.reconciliation())
   },
+  budgets: ({ model }) => budgetViews(services, model),
 })
 
-/** Objectives come with a later version: until then indicators are shown without one. */
+/** Indicators over all models; what was promised of each model is in its budgets. */
 async function serviceLevelViews({ context }: Services, reconciliation: Reconciliation): Promise<ServiceLevel[]> {
   const values = await readIndicators(context.store.db, context.clock.epochMs(), WINDOW_MS)
   const lag: ServiceLevel = {
@@ -105,25 +115,12 @@ function replicaState(
 }
 
 async function triggerViews({ context, triggers }: Services): Promise<TriggerView[]> {
-  const rows = await context.store.db.selectFrom('trigger_state').selectAll().execute()
-  const firings = await context.store.db
-    .selectFrom('trigger_firing')
-    .select(['model', 'trigger_name', 'run_id', 'at_ms'])
-    .orderBy('at_ms')
-    .execute()
-  return triggers.views().map((view) => {
-    const mine = (row: { model: string; trigger_name: string }) =>
-      row.model === view.model && row.trigger_name === view.name
-    return {
-      id: `${view.model}/${view.name}`,
-      model: view.model,
-      kind: view.kind,
-      state: view.state,
-      why: view.why,
-      lastFiredAtMs: rows.find(mine)?.last_fired_at_ms ?? null,
-      lastRun: firings.findLast(mine)?.run_id ?? null,
-      nextAtMs: null,
-    }
+  const { db } = context.store
+  const [states, runs] = [await triggerStates(db), await lastRuns(db)]
+  return triggers.views().map(({ model, name, kind, state, why, nextMs }) => {
+    const id = stateKey(model, name)
+    const lastFiredAtMs = states.get(id)?.lastFiredMs ?? null
+    return { id, model, kind, state, why, lastFiredAtMs, lastRun: runs.get(id) ?? null, nextAtMs: nextMs }
   })
 }
 
@@ -132,6 +129,7 @@ function warningsOf(
   reconciliation: Reconciliation,
   disk: StatusView['disk'],
   waiting: string[],
+  freezes: Freeze[],
 ): StatusView['warnings'] {
   const warnings: StatusView['warnings'] = []
   const warn = (text: string, fix: string | null) => warnings.push({ text, fix })
@@ -146,6 +144,10 @@ function warningsOf(
         `Endpoint ${e.name} is ${e.state}: ${e.why}.`,
         `'millrace logs --process' tells why a replica does not start.`,
       )
+  for (const e of endpoints)
+    if (e.state === 'disabled') warn(`Endpoint ${e.name} is ${e.why}.`, `'millrace enable ${e.name}'`)
+  for (const f of freezes)
+    warn(`Automatic release of ${f.model} is frozen (${f.id}): ${f.why}.`, `Ends by ${f.unfreezes}.`)
   if (!reconciliation.agrees) warn(`The prediction log does not agree: ${reconciliation.why}.`, null)
   if (reconciliation.dropped > 0)
     warn(

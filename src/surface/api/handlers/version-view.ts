@@ -2,6 +2,7 @@ import type { Evaluation, GateRecord } from '../../../control/evaluation/evaluat
 import { evaluationOf, gateOf } from '../../../control/evaluation/evaluation-store.ts'
 import type { Version } from '../../../control/registry/version.ts'
 import { aliases, aliasHistory } from '../../../control/registry/version-store.ts'
+import { retirementOf } from '../../../control/retirement/retirement-store.ts'
 import { openDeployments, openReplicas, releasesOf, routeOf } from '../../../control/release/release-store.ts'
 import type { GateView, VersionSummary, VersionView } from '../schemas.ts'
 import type { Services } from './services.ts'
@@ -16,6 +17,7 @@ export async function versionSummary(services: Services, version: Version): Prom
     (h) => h.alias === 'champion' && h.versionId === version.id,
   )
   const live = named.includes('champion')
+  const retirement = await retirementOf(db, version.id)
   return {
     ref: version.id,
     model: version.model,
@@ -29,6 +31,7 @@ export async function versionSummary(services: Services, version: Version): Prom
     metrics: evaluation?.figures?.metrics.values ?? null,
     createdAtMs: version.trainedAtMs,
     liveSinceMs: live ? (since?.fromMs ?? null) : null,
+    retirement: retirement === null ? null : { status: retirement.status, why: retirement.why },
   }
 }
 

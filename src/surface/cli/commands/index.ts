@@ -1,27 +1,45 @@
 import type { Command } from 'commander'
 
 import type { Cli } from '../cli.ts'
+import { defineAck } from './ack.ts'
+import { defineAlerts } from './alerts.ts'
 import { defineApply } from './apply.ts'
 import { defineApprove } from './approve.ts'
+import { defineBackfill } from './backfill.ts'
+import { defineCanary } from './canary.ts'
+import { defineDisable } from './disable.ts'
 import { defineDown } from './down.ts'
+import { defineEnable } from './enable.ts'
 import { defineEvents } from './events.ts'
 import { defineFeedback } from './feedback.ts'
+import { defineFreeze } from './freeze.ts'
 import { defineGate } from './gate.ts'
 import { defineImport } from './import.ts'
 import { defineInit } from './init.ts'
+import { defineKeep } from './keep.ts'
 import { defineLake } from './lake.ts'
 import { defineLogs } from './logs.ts'
 import { defineModels } from './models.ts'
+import { defineMonitors } from './monitors.ts'
 import { defineOpen } from './open.ts'
+import { definePause } from './pause.ts'
 import { definePredict } from './predict.ts'
 import { defineReject } from './reject.ts'
 import { defineRelease } from './release.ts'
 import { defineReleases } from './releases.ts'
+import { defineRetire } from './retire.ts'
+import { defineRetirement } from './retirement.ts'
+import { defineRevive } from './revive.ts'
+import { defineResume } from './resume.ts'
 import { defineRollback } from './rollback.ts'
 import { defineRuns } from './runs.ts'
 import { defineServe } from './serve.ts'
+import { defineSilence } from './silence.ts'
+import { defineSlo } from './slo.ts'
 import { defineStatus } from './status.ts'
 import { defineTrain } from './train.ts'
+import { defineTriggers } from './triggers.ts'
+import { defineUnfreeze } from './unfreeze.ts'
 import { defineUp } from './up.ts'
 import { defineValidate } from './validate.ts'
 
@@ -35,6 +53,10 @@ export const commands: ((program: Command, cli: Cli) => void)[] = [
   defineApply,
   defineTrain,
   defineRuns,
+  defineTriggers,
+  definePause,
+  defineResume,
+  defineBackfill,
   defineLogs,
   defineModels,
   defineGate,
@@ -42,10 +64,24 @@ export const commands: ((program: Command, cli: Cli) => void)[] = [
   defineReject,
   defineRelease,
   defineReleases,
+  defineCanary,
   defineRollback,
+  defineFreeze,
+  defineUnfreeze,
+  defineDisable,
+  defineEnable,
+  defineRetirement,
+  defineRetire,
+  defineRevive,
+  defineKeep,
   defineImport,
   definePredict,
   defineFeedback,
+  defineMonitors,
+  defineAlerts,
+  defineAck,
+  defineSilence,
+  defineSlo,
   defineLake,
   defineEvents,
   defineServe,

@@ -96,6 +96,7 @@ function showModel(cli: Cli, model: ModelView, versions: VersionSummary[]): void
       { title: 'version', value: (v) => v.ref },
       { title: 'status', value: (v) => v.status, style: (text) => cli.status(text) },
       { title: 'release', value: (v) => v.release, style: (text) => cli.status(text) },
+      { title: 'retirement', value: (v) => v.retirement?.status ?? 'kept', style: (text) => cli.status(text) },
       { title: 'aliases', value: (v) => v.aliases.join(', ') },
       { title: 'made', value: (v) => ago(v.createdAtMs, nowMs) },
       { title: 'metrics', value: (v) => (v.metrics === null ? '–' : figures(v.metrics)) },
@@ -110,6 +111,8 @@ function showVersion(cli: Cli, version: VersionView): void {
   cli.line(`${cli.style('bold', version.ref)}${aliases}  ${cli.status(version.status)}  ${cli.status(version.release)}`)
   const why = version.releaseWhy ?? (version.gate === null ? version.why : null)
   if (why !== null) cli.line(plainText(why))
+  if (version.retirement !== null)
+    cli.line(`retirement: ${cli.status(version.retirement.status)}: ${plainText(version.retirement.why)}`)
   const live = version.liveSinceMs === null ? '' : `, live since ${time(version.liveSinceMs)}`
   cli.line(`made ${time(version.createdAtMs)}${live}`)
   if (version.gate !== null) showGate(cli, version.gate)

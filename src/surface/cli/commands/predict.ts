@@ -3,7 +3,8 @@ import type { Command } from 'commander'
 import type { InputSpec, Prediction, Row } from '../../client/predict.ts'
 import type { GatewayAddress } from '../../client/gateway-http.ts'
 import type { Cli } from '../cli.ts'
-import { UsageError } from '../errors.ts'
+import { MillraceError } from '../../../kernel/errors.ts'
+import { UsageError, VersionNotServedError } from '../errors.ts'
 import { parseJson, readInput } from '../input.ts'
 import { repeated } from '../option-values.ts'
 
@@ -32,8 +33,13 @@ export function definePredict(program: Command, cli: Cli): void {
       const gateway = await cli.gateway(options.gateway, endpoint)
       const { predict } = await import('../../client/predict.ts')
       const number = version === undefined ? undefined : await numberOf(cli, endpoint, version)
-      const body = isRequest(input) ? input : await fromRows(cli, gateway, endpoint, number, input)
-      const prediction = await predict(gateway, endpoint, body, number)
+      const ask = async () => {
+        const body = isRequest(input) ? input : await fromRows(cli, gateway, endpoint, number, input)
+        return predict(gateway, endpoint, body, number)
+      }
+      const prediction = await ask().catch(async (error: unknown) => {
+        throw number === undefined ? error : await whyNotServed(cli, endpoint, number, error)
+      })
       if (cli.json) return cli.document(prediction)
       show(cli, prediction)
     })
@@ -42,6 +48,20 @@ export function definePredict(program: Command, cli: Cli): void {
 function splitTarget(target: string): [string, string | undefined] {
   const at = target.indexOf('@')
   return at < 0 ? [target, undefined] : [target.slice(0, at), target.slice(at + 1)]
+}
+
+/** The gateway knows only what is deployed; the registry knows what became of the rest. */
+async function whyNotServed(cli: Cli, endpoint: string, number: string, error: unknown): Promise<unknown> {
+  if (!(error instanceof MillraceError) || error.kind !== 'not-found') return error
+  try {
+    const { api } = await cli.connect()
+    const model = (await api.endpoints.list()).find((e) => e.name === endpoint)?.model ?? endpoint
+    const { ref, retirement } = await api.versions.get({ ref: `${model}@${number}` })
+    return new VersionNotServedError(ref, retirement?.status ?? 'kept')
+  } catch {
+    // Without a control plane, or without such a version, the gateway's own words are all there is.
+    return error
+  }
 }
 
 /** The wire takes numbers; an alias is looked up. */

@@ -1,0 +1,90 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { segmentName } from '../../kernel/lake/spool-files.ts'
+import type { Store } from '../../kernel/store/store.ts'
+import { controlLab, type ControlLab } from '../../testing/control-lab.ts'
+import { fakeClock, type FakeClock } from '../../testing/fake-clock.ts'
+import { testStore } from '../../testing/test-store.ts'
+import { IngestController } from './ingest-controller.ts'
+
+let store: Store
+let clock: FakeClock
+let lab: ControlLab
+let ingest: IngestController
+let jobs: number
+beforeAll(async () => {
+  store = await testStore()
+})
+afterAll(() => store.close())
+beforeEach(async () => {
+  clock = fakeClock()
+  lab = await controlLab(store, clock)
+  await lab.apply({ m: { train: 'true' } })
+  jobs = 0
+  const nothing = { predictions: 0, rows: 0, labels: 0, quarantined: 0, segments: 0, manifest: 1 }
+  ingest = new IngestController(lab.context, () => (jobs++, Promise.resolve(nothing as never)))
+  const spool = join(lab.dataDir, 'spool', 'gateway-1')
+  mkdirSync(spool, { recursive: true })
+  writeFileSync(join(spool, segmentName(1, true)), '')
+})
+afterEach(() => lab.close())
+
+/** Looks as the loop does, twice a second. @returns jobs that were started */
+async function jobsWithin(seconds: number): Promise<number> {
+  const before = jobs
+  for (let look = 0; look < seconds * 2; look++) {
+    clock.advance(500)
+    await ingest.look()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return jobs - before
+}
+
+async function trialRuns(elapsedMs: number): Promise<void> {
+  const [champion, challenger] = [await lab.version('m'), await lab.version('m')]
+  const about = { endpoint: 'm', model: 'm', cause: 'test', requested_by: 'ann', created_at_ms: 0, status_at_ms: 0 }
+  await store.db
+    .insertInto('release')
+    .values({ ...about, kind: 'release', version_id: challenger, status: 'canary' })
+    .execute()
+  await store.db
+    .insertInto('trial')
+    .values({
+      release_id: 'release-1',
+      endpoint: 'm',
+      kind: 'canary',
+      step: 1,
+      weight_percent: 10,
+      status: 'running',
+      look: JSON.stringify({ elapsedMs }),
+      challenger_id: challenger,
+      champion_id: champion,
+      started_at_ms: 0,
+      started_calendar_ms: 0,
+    })
+    .execute()
+}
+
+it('moves sealed segments every ten seconds', async () => {
+  await jobsWithin(1)
+  expect(await jobsWithin(60)).toBe(6)
+})
+
+it('moves them every second while a trial is young, which waits for predictions and labels', async () => {
+  await trialRuns(5_000)
+  await jobsWithin(1)
+  expect(await jobsWithin(10)).toBe(10)
+})
+
+it('does so more seldom the longer the trial has run, and never more seldom than without one', async () => {
+  await trialRuns(240_000)
+  await jobsWithin(1)
+  expect(await jobsWithin(20)).toBe(5)
+  await store.db
+    .updateTable('trial')
+    .set({ look: JSON.stringify({ elapsedMs: 86_400_000 }) })
+    .execute()
+  await jobsWithin(1)
+  expect(await jobsWithin(60)).toBe(6)
+})

@@ -1,65 +1,58 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { availableParallelism } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { scoreWith } from './demo/frozen-model.ts'
+import { collect } from './demo/collect.ts'
+import { faultNames, withWrongRequests, type FaultName } from './demo/faults.ts'
 import { GatewayClient, inferBody } from './demo/gateway-client.ts'
-import { readLake, untilInLake } from './demo/lake.ts'
 import { Ledger } from './demo/ledger.ts'
 import { DemoError, Millrace } from './demo/millrace-client.ts'
 import { readDays, type Day } from './demo/online-features.ts'
-import { Replay, type Replayed } from './demo/replay.ts'
+import { copyProject, editProject, placeOf, type Place } from './demo/project-copy.ts'
+import { Replay, type ReplayParts } from './demo/replay.ts'
 import { buildReport } from './demo/report.ts'
 import type { DemoReport } from './demo/report-schema.ts'
+import { FLIGHTS_READY, scenarioOf, type Scenario } from './demo/scenario.ts'
 import { summarise } from './demo/summary.ts'
+import { TrialBook } from './demo/trial-book.ts'
 import { View } from './demo/view.ts'
-import { landWeek, vegaFlights } from './land-data.ts'
-import { weekName } from './weeks.ts'
+import { Watch } from './demo/watch.ts'
+import { vegaFlights } from './land-data.ts'
 
 /**
- * The flights example, replayed: five months of 2001 in about two minutes. `npm run demo`, or
+ * The flights example, replayed: twelve weeks of 2001 in about two minutes. `npm run demo`, or
  *
- *   node examples/flights/demo.ts [--report demo-report.json] [--port 8700]
+ *   node examples/flights/demo.ts [--fault NAME] [--report demo-report.json] [--port 8700]
  *
+ * With `--fault` ten days with something wrong in them (demo/faults.ts): leakage, codes, utc, kilometres or outage.
  * Exit 0: every promise in the report was kept; 1: one wasn't, or something broke.
  */
 
 const MODEL = 'late-flight'
-const DAY_MS = 86_400_000
-/** Flights are asked about from here on; four weeks have landed before. */
-const FROM_MS = Date.UTC(2001, 0, 29)
-const UNTIL_MS = Date.UTC(2001, 6, 1)
-const WEEKS_BEFORE = 4
-const PER_DAY = 200
-const PER_MONDAY = 2_200
 const CONNECTIONS = 8
 const DEFAULT_PORT = 8700
-
-const PROJECT_FILES = ['millrace.config.ts', 'features.sql', 'land-data.ts', 'weeks.ts', 'train']
-
-interface Place {
-  projectDir: string
-  dataDir: string
-  weeksDir: string
-  logPath: string
-}
+const HOME = join(import.meta.dirname, '.millrace-demo')
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { report: { type: 'string' }, port: { type: 'string' } } })
+  const { values } = parseArgs({
+    options: { fault: { type: 'string' }, report: { type: 'string' }, port: { type: 'string' } },
+  })
+  const scenario = scenarioOf(faultNamed(values.fault))
   const started = { atMs: Date.now(), monotonicMs: performance.now() }
   const view = new View(process.stdout)
-  view.print(introduction())
+  view.print(introduction(scenario))
   const asked = listenForSignals()
-  const place = await freshProject()
-  const reading = readFlights()
+  await refuseIfRunning()
+  const { fromMs, weeksBefore, fault } = scenario
+  const place = await copyProject(HOME, { beforeMs: fromMs, count: weeksBefore }, fault?.is.setUp ?? [])
+  const reading = readFlights(scenario)
   reading.catch(() => {}) // if it fails, the await below throws it; not before Millrace can be stopped
-  const millrace = await startMillrace(place, values.port, view)
+  const millrace = await startMillrace(place, scenario, values.port, view)
   try {
     const days = await reading
-    const report = await Promise.race([replayAndReport({ millrace, days, place, view, started }), asked])
+    const report = await Promise.race([replayAndReport({ millrace, days, place, view, started, scenario }), asked])
     if (report === undefined) return
     const path = resolve(values.report ?? 'demo-report.json')
     await writeFile(path, `${JSON.stringify(report, null, 2)}\n`)
@@ -79,83 +72,62 @@ interface Parts {
   place: Place
   view: View
   started: { atMs: number; monotonicMs: number }
+  scenario: Scenario
 }
 
-async function replayAndReport({ millrace, days, place, view, started }: Parts): Promise<DemoReport> {
+async function replayAndReport({ millrace, days, place, view, started, scenario }: Parts): Promise<DemoReport> {
   const ledger = new Ledger()
   const gateway = new GatewayClient(millrace.gatewayUrl, MODEL, CONNECTIONS)
+  const trials = new TrialBook()
+  const watch = new Watch({ millrace, trials, view, model: MODEL })
+  const fault = faultOf(scenario, place, millrace)
   const { weeksDir } = place
-  const replay = new Replay({ millrace, gateway, ledger, view, model: MODEL, weeksDir, days, perDay: PER_DAY })
-  await replay.trainFirst(FROM_MS)
+  const replay = new Replay({ millrace, gateway, ledger, watch, view, model: MODEL, weeksDir, days, scenario, fault })
   const replayed = await replay.days()
   gateway.close()
-  view.tell(UNTIL_MS, 'The last label is sent. Comparing what was answered with what is in the lake.')
-  await untilInLake(millrace, ledger.labelsSent)
-  return makeReport({ millrace, days, view, started, place }, ledger, replayed)
+  view.tell(scenario.untilMs, 'The last label is sent. Comparing what was answered with what is in the lake.')
+  return buildReport(await collect({ millrace, model: MODEL, scenario, days, ledger, replayed, trials, started }))
 }
 
-async function makeReport(parts: Parts, ledger: Ledger, replayed: Replayed): Promise<DemoReport> {
-  const { millrace, days, started } = parts
-  const lake = await readLake(millrace, MODEL)
-  const versions = await millrace.versions(MODEL)
-  const runs = await millrace.runs(MODEL)
-  const first = versions.find(({ liveSinceMs, release }) => liveSinceMs !== null || release === 'retired')
-  if (first === undefined) throw new DemoError('No version was ever released.')
-  const features = lake.map((row) => row.features)
-  return buildReport({
-    startedAtMs: started.atMs,
-    durationMs: performance.now() - started.monotonicMs,
-    machine: { node: process.version, platform: `${process.platform}-${process.arch}`, cpus: availableParallelism() },
-    calendar: { fromMs: days[0]!.startMs, untilMs: days.at(-1)!.startMs, days: days.length, holds: replayed.holds },
-    weeksLanded: WEEKS_BEFORE + replayed.weeksLanded,
-    versions: await Promise.all(
-      versions.map(async (version) => ({
-        version,
-        gate: await millrace.gate(version.ref),
-        run: runs.find(({ outcome }) => outcome.version === version.ref) ?? null,
-      })),
-    ),
-    releases: await millrace.releases(MODEL),
-    requests: {
-      sent: ledger.sent,
-      answered: ledger.acknowledged.length,
-      failed: ledger.failed,
-      interrupted: ledger.interrupted,
-      sentWhileHeld: ledger.sentWhileHeld,
-    },
-    faults: ledger.faults,
-    labels: { sent: ledger.labelsSent, accepted: ledger.labelsAccepted },
-    acknowledged: ledger.acknowledged,
-    lake,
-    frozen: { version: first.ref, probabilities: await scoreWith(await millrace.modelFile(first.ref), features) },
-  })
-}
-
-/** What a user of Millrace would have in a folder, with the weeks of data that are there at the beginning. */
-async function freshProject(): Promise<Place> {
-  const home = join(import.meta.dirname, '.millrace-demo')
-  const projectDir = join(home, 'flights')
-  const dataDir = join(projectDir, '.millrace')
-  if (existsSync(dataDir) && (await Millrace.runsOn(dataDir))) {
-    throw new DemoError(
-      `An earlier demo still runs on ${dataDir}: end it with Ctrl-C, or 'millrace down --data-dir ${dataDir}'.`,
-    )
+/** A developer commits, or an application goes wrong: Millrace sees new code, or requests. */
+function faultOf({ fault }: Scenario, place: Place, millrace: Millrace): ReplayParts['fault'] {
+  if (fault === null) return null
+  const { commit, title, labels } = fault.is
+  const begin = async () => {
+    if (commit.length > 0) {
+      await editProject(place, commit)
+      await millrace.apply()
+      await millrace.train(MODEL, 'new training code')
+    }
+    return title
   }
-  await rm(home, { recursive: true, force: true })
-  const isForUsers = (source: string) => !source.endsWith('.test.ts')
-  for (const name of PROJECT_FILES) {
-    await cp(join(import.meta.dirname, name), join(projectDir, name), { recursive: true, filter: isForUsers })
-  }
-  const weeksDir = join(projectDir, 'data', 'weeks')
-  await mkdir(weeksDir, { recursive: true })
-  for (let week = WEEKS_BEFORE; week > 0; week--) await landWeek(weekName(FROM_MS - 7 * week * DAY_MS), weeksDir)
-  return { projectDir, dataDir, weeksDir, logPath: join(home, 'up.log') }
+  return { onsetMs: fault.onsetMs, begin, labels }
 }
 
-async function startMillrace(place: Place, wanted: string | undefined, view: View): Promise<Millrace> {
+function faultNamed(name: string | undefined): FaultName | null {
+  if (name === undefined) return null
+  const found = faultNames.find((one) => one === name)
+  if (found === undefined) throw new DemoError(`There is no fault '${name}'; there are: ${faultNames.join(', ')}.`)
+  return found
+}
+
+async function refuseIfRunning(): Promise<void> {
+  const { dataDir } = placeOf(HOME)
+  if (!existsSync(dataDir) || !(await Millrace.runsOn(dataDir))) return
+  throw new DemoError(
+    `An earlier demo still runs on ${dataDir}: end it with Ctrl-C, or 'millrace down --data-dir ${dataDir}'.`,
+  )
+}
+
+async function startMillrace(
+  place: Place,
+  { fromMs }: Scenario,
+  wanted: string | undefined,
+  view: View,
+): Promise<Millrace> {
   const port = wanted === undefined ? await freePort() : Number(wanted)
   const startedMs = performance.now()
-  const millrace = await Millrace.start({ ...place, port, calendarMs: FROM_MS })
+  const millrace = await Millrace.start({ ...place, port, calendarMs: fromMs })
   const seconds = (performance.now() - startedMs) / 1000
   view.print(
     `Millrace is up after ${seconds.toFixed(1)} s (the first start makes its database). Its log: ${relative('.', place.logPath)}\n`,
@@ -163,8 +135,9 @@ async function startMillrace(place: Place, wanted: string | undefined, view: Vie
   return millrace
 }
 
-function readFlights(): Promise<Day[]> {
-  return readDays({ source: vegaFlights(), fromMs: FROM_MS, untilMs: UNTIL_MS, perDay: PER_DAY, perMonday: PER_MONDAY })
+async function readFlights({ fromMs, untilMs, fault }: Scenario): Promise<Day[]> {
+  const days = await readDays({ source: vegaFlights(), fromMs, untilMs, perDay: FLIGHTS_READY })
+  return fault === null ? days : withWrongRequests(days, fault.is, fault.onsetMs)
 }
 
 /** The usual port, or any that is free. */
@@ -203,14 +176,19 @@ async function keepServing(millrace: Millrace, days: Day[], view: View, asked: P
   view.print('\nStopping Millrace.')
 }
 
-function introduction(): string {
-  return [
-    'Millrace demo: US flights of January to June 2001, replayed day by day.',
+function introduction({ fault }: Scenario): string {
+  const lines = [
+    'Millrace demo: US flights of 2001, replayed day by day.',
     'The question, asked when a flight leaves: will it arrive more than 15 minutes late? About one in five does.',
-    'Each week the flights of that week arrive as new data. Every second week Millrace trains on the last weeks by itself,',
-    'measures the result on the newest week, compares it with the version that serves, and releases it if it is better.',
-    '',
-  ].join('\n')
+  ]
+  const loop = [
+    'Each Monday the week before lands as new data. Millrace trains twice a month by the clock, and in between when its',
+    'answers change or get worse. It measures each version on the newest week and compares it with the one that serves.',
+    'A better one first answers copies of the live requests, then half of them, and takes over if it does no harm.',
+    'Old ones are retired.',
+  ]
+  const wrong = ['Ten days in March. From the third or fourth on something is wrong, which Millrace is not told.']
+  return [...lines, ...(fault === null ? loop : wrong), ''].join('\n')
 }
 
 let stopAsked = false

@@ -1,3 +1,4 @@
+/* oxlint-disable unicorn/no-thenable -- `then` says what a monitor does about its alarm */
 import { readFileSync } from 'node:fs'
 import { defineModel, defineProject } from 'millrace'
 
@@ -9,6 +10,7 @@ const lateFlight = defineModel({
   task: 'binary',
   label: 'late',
 
+  // ── Training ───────────────────────────────────────────────────────────────────────────────────────────────────
   // Two steps: SQL makes the features, then trees are trained on them (train/train.ts writes model.onnx).
   steps: {
     features: {
@@ -27,9 +29,16 @@ const lateFlight = defineModel({
   },
   params: { rounds: 60, depth: 5, learningRate: 0.15 },
 
-  // Each file is one week of flights; two new ones start a training.
-  on: { newData: 'data/weeks/*.parquet', atLeast: 2, settle: '500ms' },
+  // Each Monday the flights of the week before land as a new file.
+  on: [
+    // On the 1st and the 15th of each month, at four in the morning.
+    { name: 'twice-a-month', cron: '0 4 1,15 * *' },
+    // In between when the world has changed (see `monitors`), but not more often than every ten days: a storm is not
+    // over the sooner for another model.
+    { name: 'alarms', alarm: ['predictionDrift', 'quality'], coolDown: '10d' },
+  ],
 
+  // ── Proof ──────────────────────────────────────────────────────────────────────────────────────────────────────
   // The newest week: the steps above stop where it begins. 20,000 of its flights, the same ones at every evaluation.
   holdout: {
     sql: `
@@ -51,12 +60,56 @@ const lateFlight = defineModel({
     cluster: 'departure_hour',
     minClusters: 100,
   },
-  // What passes the gate without being proven better stays spare.
-  release: { when: 'better' },
+
+  // ── Release ────────────────────────────────────────────────────────────────────────────────────────────────────
+  release: {
+    // What passes the gate without being proven better stays spare.
+    when: 'better',
+    // First it answers copies of the live requests, unseen, until 2,000 of them have their label: the holdout comes
+    // from the same pipeline as the training, so only live requests show that the two disagree.
+    strategy: 'shadow',
+    shadow: { soak: '1s', minRequests: 500, minLabels: 2_000, maxTime: '3m' },
+    // Then it has half of the traffic for a moment. These times are so short because the demo plays a day in less
+    // than a second; '10m' and more is usual, and smaller steps first.
+    canary: {
+      steps: [{ weight: 50, soak: '2s' }],
+      minRequests: 300,
+      maxTime: '3m',
+      // Answers take about a millisecond here: twice as long means little.
+      margins: { latency: 3 },
+    },
+  },
 
   serving: { replicas: 2 },
   // Each answer waits until it is on disk: some milliseconds here, and nothing is ever missing in the lake.
   log: { mode: 'durable' },
+
+  // ── Watching ───────────────────────────────────────────────────────────────────────────────────────────────────
+  monitors: {
+    window: '1d',
+    // The next day it is known which flights were late.
+    labelDelay: '1d',
+    // What should look the same every day. The late rates don't: weather moves them from one day to the next, and
+    // the model is there to make something of it. The weekday is another one each day, of course.
+    drift: { psi: 0.1, columns: ['origin', 'destination', 'distance', 'hour'] },
+    // More different airports and routes than the profile keeps one by one.
+    unseen: { columns: ['origin', 'destination'] },
+    // Two days in a row on which the answers are distributed otherwise, or are worse, are a reason to train.
+    predictionDrift: { psi: 0.3, then: 'retrain' },
+    quality: { worseBy: 0.05, then: 'retrain' },
+  },
+
+  // ── Retirement ─────────────────────────────────────────────────────────────────────────────────────────────────
+  // The one before stays warm for a rollback. Two more are kept; the others go, and their files three weeks later.
+  retirement: { keepLast: 2, superseded: true, idle: '21d', deleteAfter: '21d' },
+
+  // ── Promises ───────────────────────────────────────────────────────────────────────────────────────────────────
+  // `millrace slo` tells what is left of each. The others have the defaults of a model of normal importance.
+  slos: {
+    availability: 0.999,
+    latency: { objective: 0.99, within: '200ms' },
+    leadTime: { objective: 0.9, within: '2m' },
+  },
 })
 
 export default defineProject({

@@ -12,8 +12,10 @@ const IN_LAKE_LIMIT_MS = 60_000
 /** Every live prediction of the model, with its label where it has come. */
 export async function readLake(millrace: Millrace, model: string): Promise<LoggedPrediction[]> {
   const features = [...keyFeatures, ...numberFeatures]
+  // `origin` is a column of every prediction (live, shadow …): an input of that name is stored as `input_origin`.
+  const columns = features.map((name) => (name === 'origin' ? 'input_origin' : name))
   const { rows } = await millrace.query(
-    `select prediction_id, version, late_probability, label, ${features.join(', ')}
+    `select prediction_id, version, late_probability, label, ${columns.join(', ')}
      from "${model}"
      where origin = 'live'
      order by prediction_id`,
@@ -34,4 +36,13 @@ export async function untilInLake(millrace: Millrace, labels: number): Promise<v
     const books = await millrace.reconciliation()
     return books.inSpool === 0 && books.agrees && books.labelsMatched >= labels ? true : null
   })
+}
+
+/** Predictions of the model by origin: `live`, `shadow` and so on. The model's own view has the live ones alone. */
+export async function readOrigins(millrace: Millrace, model: string): Promise<Record<string, number>> {
+  const { rows } = await millrace.query(
+    `select origin, count(*)::integer from predictions_all where model = '${model}' group by all order by all`,
+    100,
+  )
+  return Object.fromEntries(rows.map(([origin, count]) => [String(origin), Number(count)]))
 }

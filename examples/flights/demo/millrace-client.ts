@@ -1,8 +1,12 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import type { CanaryView } from '../../../src/surface/api/canary-schemas.ts'
+import type { FreezeView } from '../../../src/surface/api/retirement-schemas.ts'
 import type {
+  EventView,
   GateView,
   QueryResult,
   Reconciliation,
@@ -11,6 +15,8 @@ import type {
   RunView,
   VersionSummary,
 } from '../../../src/surface/api/schemas.ts'
+import type { BudgetView } from '../../../src/surface/api/service-level-schemas.ts'
+import type { AlarmFacts } from './loop-facts.ts'
 import { connectControlPlane, type ControlApi } from '../../../src/surface/client/control-plane.ts'
 
 /** Everything that the demo says to Millrace's control plane, and how it starts and stops Millrace. */
@@ -31,8 +37,12 @@ const CLI = resolve(import.meta.dirname, '../../../src/surface/cli/main.ts')
 /** The first start makes the database. */
 const READY_LIMIT_MS = 60_000
 const STOP_LIMIT_MS = 30_000
-const POLL_MS = 250
+const POLL_MS = 200
+const RECENT = 10
+const EVENTS = 10_000
 const WHO = 'demo'
+
+const run = promisify(execFile)
 
 export class DemoError extends Error {
   constructor(message: string) {
@@ -87,8 +97,10 @@ export class Millrace {
 
   private async untilReady(): Promise<void> {
     await this.until('Millrace to be ready', READY_LIMIT_MS, async () => {
-      const { processes } = await this.api.status.get()
-      return processes.some(({ kind, state }) => kind === 'gateway' && state === 'running') ? true : null
+      const { processes, triggers } = await this.api.status.get()
+      const isUp = processes.some(({ kind, state }) => kind === 'gateway' && state === 'running')
+      // Triggers know their next time once they have been looked at.
+      return isUp && triggers.some(({ nextAtMs }) => nextAtMs !== null) ? true : null
     })
   }
 
@@ -114,12 +126,77 @@ export class Millrace {
     return this.api.releases.list({ model, limit: 1_000 })
   }
 
-  train(model: string, why: string): Promise<RunSummary> {
-    return this.api.runs.start({ model, why, by: WHO })
+  /** Newest first; older ones have come to an end long ago. */
+  recentReleases(model: string): Promise<ReleaseView[]> {
+    return this.api.releases.list({ model, limit: RECENT })
   }
 
   runs(model: string): Promise<RunSummary[]> {
     return this.api.runs.list({ model, limit: 1_000 })
+  }
+
+  /** Newest first; older ones have come to an end long ago. */
+  recentRuns(model: string): Promise<RunSummary[]> {
+    return this.api.runs.list({ model, limit: RECENT })
+  }
+
+  /** The newest release that is or was on trial; null: there has been none. */
+  canary(endpoint: string): Promise<CanaryView | null> {
+    return this.api.canaries.get({ endpoint }).catch((error: unknown) => {
+      if ((error as { code?: string }).code === 'MR_NOTHING_TRIED') return null
+      throw error
+    })
+  }
+
+  freezes(model: string): Promise<FreezeView[]> {
+    return this.api.freezes.list({ model, limit: 1_000 })
+  }
+
+  budgets(model: string): Promise<BudgetView[]> {
+    return this.api.serviceLevels.budgets({ model })
+  }
+
+  /** What happened after an event, oldest first. */
+  eventsAfter(seq: number): Promise<EventView[]> {
+    return this.api.events.list({ afterSeq: seq, limit: EVENTS })
+  }
+
+  /** All of it, oldest first. */
+  async events(): Promise<EventView[]> {
+    const events: EventView[] = []
+    for (;;) {
+      const more = await this.eventsAfter(events.at(-1)?.seq ?? 0)
+      events.push(...more)
+      if (more.length < EVENTS) return events
+    }
+  }
+
+  train(model: string, why: string): Promise<RunSummary> {
+    return this.api.runs.start({ model, why, by: WHO })
+  }
+
+  /** Calendar times at which triggers will look for something to do. */
+  async dueTimes(model: string): Promise<number[]> {
+    const triggers = await this.api.triggers.list({ model })
+    return triggers.flatMap(({ nextAtMs, state }) => (nextAtMs === null || state === 'paused' ? [] : [nextAtMs]))
+  }
+
+  /** Calendar time up to which requests have been judged by monitors; null: nothing is watched yet. */
+  async monitoredUntil(model: string): Promise<number | null> {
+    const monitors = await this.api.monitors.list({ model })
+    const known = monitors.flatMap(({ judgedUntilMs }) => (judgedUntilMs === null ? [] : [judgedUntilMs]))
+    return known.length === 0 ? null : Math.max(...known)
+  }
+
+  /** Alerts that came to an alarm, oldest first. */
+  async alarms(model: string): Promise<AlarmFacts[]> {
+    const alerts = await this.api.alerts.list({ model, all: true, limit: 1_000 })
+    return alerts.toReversed().flatMap(({ firedAtMs, firedCalendarMs, ...alert }) => {
+      if (firedAtMs === null || firedCalendarMs === null) return []
+      const { id, version, source, subject, severity, why, figures, response, resolvedAtMs } = alert
+      const about = { id, version, source, subject, severity, why, figures, response }
+      return [{ ...about, firedAtMs, firedCalendarMs, resolvedAtMs }]
+    })
   }
 
   /** The run with its steps and their progress. */
@@ -127,8 +204,18 @@ export class Millrace {
     return this.api.runs.get({ id })
   }
 
+  /** Reads the project's files again, as `millrace apply` does. */
+  async apply(): Promise<void> {
+    const { projectDir, dataDir } = this.options
+    const args = ['apply', join(projectDir, 'millrace.config.ts'), '--data-dir', dataDir]
+    await run(process.execPath, [CLI, ...args], { cwd: projectDir })
+  }
+
+  /** Forward; where the calendar has run on to a later time by itself, it stays there. */
   async setCalendar(calendarMs: number): Promise<void> {
-    await this.api.clock.set({ calendarMs })
+    await this.api.clock.set({ calendarMs }).catch((error: unknown) => {
+      if ((error as { code?: string }).code !== 'MR_CLOCK_BACKWARDS') throw error
+    })
   }
 
   async holdCalendar(why: string): Promise<void> {

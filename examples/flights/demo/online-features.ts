@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { keyFeatures, numberFeatures } from '../train/late-flight-model.ts'
+import { weekName, weekStartMs } from '../weeks.ts'
 import type { FlightFeatures } from './gateway-client.ts'
 
 /**
@@ -13,6 +14,8 @@ export interface FlightOfDay {
   features: FlightFeatures
   /** The truth, which the application learns one day later. */
   late: 0 | 1
+  /** The request says something wrong: a fault that is being replayed. */
+  wrong?: boolean
 }
 
 export interface Day {
@@ -27,10 +30,11 @@ export interface DayQuestion {
   source: string
   fromMs: number
   untilMs: number
+  /** At most so many flights of each day. */
   perDay: number
-  /** Mondays are when models are trained: more flights are kept ready to ask about in that time. */
-  perMonday: number
 }
+
+const WEEK_MS = 7 * 86_400_000
 
 /** Flights of each day in turn, those of a day in a random order that is the same every time. */
 export async function readDays(question: DayQuestion): Promise<Day[]> {
@@ -49,21 +53,24 @@ async function readRows(question: DayQuestion): Promise<Record<string, unknown>[
   const instance = await DuckDBInstance.create(':memory:')
   const connection = await instance.connect()
   await connection.run('set variable weeks = $source::varchar', { source: question.source })
-  // All weeks at once: from the first one that the data has to the last.
-  await connection.run(`set variable as_of = timestamp '2001-07-02'`)
-  await connection.run('set variable training_weeks = 25')
+  // All weeks at once: the last one as the holdout, those before as the training weeks.
+  const firstMs = weekStartMs(weekName(question.fromMs))
+  const weeks = Math.ceil((question.untilMs - firstMs) / WEEK_MS)
+  await connection.run('set variable as_of = make_timestamp_ms($until::bigint)', {
+    until: BigInt(firstMs + weeks * WEEK_MS),
+  })
+  await connection.run(`set variable training_weeks = ${weeks - 1}`)
   // A seventh of the flights is enough to choose from, and quicker to sort than all of them.
   const reader = await connection.runAndReadAll(
     `select epoch_ms(date_trunc('day', departure)) as day, late, ${[...keyFeatures, ...numberFeatures].join(', ')}
      from (${features})
      where departure >= make_timestamp_ms($from::bigint) and departure < make_timestamp_ms($until::bigint) and shuffle % 7 = 0
-     qualify row_number() over (partition by day order by shuffle, departure, late) <= if(dow = 1, $monday, $other)
+     qualify row_number() over (partition by day order by shuffle, departure, late) <= $perDay
      order by day, shuffle, departure, late`,
     {
       from: BigInt(question.fromMs),
       until: BigInt(question.untilMs),
-      monday: question.perMonday,
-      other: question.perDay,
+      perDay: question.perDay,
     },
   )
   const rows = reader.getRowObjectsJS()

@@ -1,42 +1,38 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { weekName } from '../weeks.ts'
 import { landWeek } from '../land-data.ts'
-import type { ReleaseView, RunSummary, RunView } from '../../../src/surface/api/schemas.ts'
+import { weekName } from '../weeks.ts'
 import type { GatewayClient, Label } from './gateway-client.ts'
 import type { Ledger } from './ledger.ts'
 import { DemoError, type Millrace } from './millrace-client.ts'
 import type { Day } from './online-features.ts'
+import type { Scenario } from './scenario.ts'
 import { Traffic } from './traffic.ts'
 import type { View } from './view.ts'
+import type { Watch, Watched } from './watch.ts'
 
 /**
- * Day by day: move the calendar, send the labels of yesterday's flights, then ask about today's. On Mondays last week's
- * flights land as new data; with every second file Millrace starts to train by itself, and the calendar is held until
- * that training and what follows from it have come to an end. Nothing but the data is laid down beforehand.
+ * Day by day: move the calendar, send the labels of yesterday's flights, then ask about today's; on Mondays last week's
+ * flights land as new data. The calendar never jumps over a moment that Millrace waits for (a cron), and it is held
+ * while Millrace trains, evaluates and brings up a version, so that a slow machine gives the same story as a fast one.
+ * While a version is on trial the days go on, as its labels come a day later. Nothing but the data is laid down.
  */
 
 export interface ReplayParts {
   millrace: Pick<
     Millrace,
-    | 'train'
-    | 'runs'
-    | 'run'
-    | 'versions'
-    | 'gate'
-    | 'releases'
-    | 'setCalendar'
-    | 'holdCalendar'
-    | 'releaseCalendar'
-    | 'until'
+    'train' | 'versions' | 'dueTimes' | 'monitoredUntil' | 'setCalendar' | 'holdCalendar' | 'releaseCalendar' | 'until'
   >
   gateway: Pick<GatewayClient, 'predict' | 'feedback'>
   ledger: Ledger
+  watch: Pick<Watch, 'look'>
   view: Pick<View, 'tell' | 'show'>
   model: string
   /** Folder in which weekly files land. */
   weeksDir: string
   days: Day[]
-  perDay: number
+  scenario: Pick<Scenario, 'perDay' | 'perTrialDay'>
+  /** The fault that is replayed: what happens on its day, and whether labels are sent at all. */
+  fault: { onsetMs: number; begin: () => Promise<string>; labels: boolean } | null
 }
 
 export interface Hold {
@@ -48,77 +44,158 @@ export interface Hold {
 export interface Replayed {
   holds: Hold[]
   weeksLanded: number
+  /** Real time at which the fault began; null: there was none. */
+  onsetAtMs: number | null
+  /** When the calendar was set, real time, and to what. */
+  moves: { atMs: number; calendarMs: number }[]
 }
 
 const DAY_MS = 86_400_000
 const CONNECTIONS = 8
 const TRICKLE_PER_SECOND = 60
-/** As many new files make Millrace train: `atLeast` in millrace.config.ts. */
-const FILES_PER_TRAINING = 2
-const FIRING_LIMIT_MS = 20_000
-const ASK_AFTER_MS = 5_000
-const LOOK_MS = 100
+/** A day lasts at least so long while a version is on trial: its evidence comes by way of the lake, once a second. */
+const TRIAL_DAY_MS = 800
+const LOOK_MS = 150
+const FIRING_LIMIT_MS = 10_000
+const DUE_PER_DAY_MAX = 100
 const SETTLED_LIMIT_MS = 120_000
+/** Monitors that are further behind are waited for at the end of a day, at most so long; after a fault, longer. */
+const MONITORS_BEHIND_MS = 3 * DAY_MS
+const MONITORS_WAIT_MS = 300
+const MONITORS_WAIT_FAULT_MS = 2_000
 
 export class Replay {
   private readonly parts: ReplayParts
   private readonly traffic: Traffic
   private readonly holds: Hold[] = []
+  private readonly moves: Replayed['moves'] = []
   private weeksLanded = 0
+  private onsetAtMs: number | null = null
   /** Acknowledged predictions up to here have their label. */
   private labelled = 0
   private day: Day | null = null
+  /** Where the calendar was last set to. */
+  private calendarMs = 0
+  /** Acknowledged predictions from here on are of this week. */
+  private weekBegan = 0
 
   constructor(parts: ReplayParts) {
     this.parts = parts
     this.traffic = new Traffic(parts.gateway, parts.ledger)
   }
 
-  /**
-   * The first version, on the weeks that have landed before. They are new to Millrace, so that it trains by itself;
-   * were they not, it would be asked by hand.
-   */
-  async trainFirst(atMs: number, askAfterMs: number = ASK_AFTER_MS): Promise<void> {
-    const { millrace, model } = this.parts
-    await this.whileHeld(atMs, 'the first training', async () => {
-      if (!(await this.hasFired(new Set(), askAfterMs))) await millrace.train(model, 'the first version')
-      await this.untilFired(new Set())
-      await this.untilAllSettled()
-    })
-    const versions = await millrace.versions(model)
-    if (!versions.some(({ release }) => release === 'live')) {
-      throw new DemoError(`No version answers after the first training: ${versions.map(({ why }) => why).join('; ')}`)
-    }
-  }
-
   async days(): Promise<Replayed> {
     for (const day of this.parts.days) await this.replayDay(day)
-    await this.sendLabels((this.day?.startMs ?? 0) + DAY_MS)
-    return { holds: this.holds, weeksLanded: this.weeksLanded }
+    const endMs = (this.day?.startMs ?? 0) + DAY_MS
+    await this.moveTo(endMs)
+    await this.sendLabels(endMs)
+    await this.letMonitorsCatchUp(endMs, MONITORS_WAIT_FAULT_MS)
+    await this.settle()
+    const { holds, moves, weeksLanded, onsetAtMs } = this
+    return { holds, moves, weeksLanded, onsetAtMs }
   }
 
   private async replayDay(day: Day): Promise<void> {
-    const { millrace, perDay } = this.parts
-    // The calendar begins on the first day; it may be some seconds past midnight by now.
-    if (this.day !== null) await millrace.setCalendar(day.startMs)
-    await this.sendLabels(day.startMs)
-    const isMonday = new Date(day.startMs).getUTCDay() === 1
-    const hasEarlierDay = this.day !== null
+    const beganMs = performance.now()
+    const isFirst = this.day === null
+    if (isFirst) this.calendarMs = day.startMs
+    else await this.moveTo(day.startMs)
     this.day = day
+    await this.sendLabels(day.startMs)
     this.traffic.beginDay(day.flights)
-    if (isMonday && hasEarlierDay) await this.landLastWeek(day.startMs)
-    await this.traffic.send(perDay, CONNECTIONS)
-    this.show(null)
+    if (isMonday(day.startMs) && !isFirst) await this.landLastWeek(day.startMs)
+    await this.beginFault(day.startMs)
+    await this.passDueTimes(day.startMs + DAY_MS - 1)
+    if (isFirst) await this.mustServe()
+    const watched = await this.settle()
+    await this.askAboutToday(watched.trial !== null, beganMs)
+    this.show(watched)
+    await this.letMonitorsCatchUp(day.startMs, this.onsetAtMs === null ? MONITORS_WAIT_MS : MONITORS_WAIT_FAULT_MS)
+  }
+
+  private async moveTo(calendarMs: number): Promise<void> {
+    await this.parts.millrace.setCalendar(calendarMs)
+    this.calendarMs = calendarMs
+    this.moves.push({ atMs: Date.now(), calendarMs })
+  }
+
+  /** Stops at every moment until then for which Millrace has planned something. */
+  private async passDueTimes(untilMs: number): Promise<void> {
+    for (let passed = 0; passed < DUE_PER_DAY_MAX; passed++) {
+      const due = (await this.parts.millrace.dueTimes(this.parts.model)).filter((atMs) => atMs <= untilMs)
+      if (due.length === 0) return
+      const dueMs = Math.min(...due)
+      if (dueMs > this.calendarMs) await this.moveTo(dueMs)
+      await this.untilPassed(dueMs)
+      await this.settle()
+    }
+  }
+
+  /** The trigger is Millrace's own: the demo only gives it the time to look at its clock. */
+  private async untilPassed(dueMs: number): Promise<void> {
+    const endMs = performance.now() + FIRING_LIMIT_MS
+    while (performance.now() < endMs) {
+      if ((await this.parts.millrace.dueTimes(this.parts.model)).every((atMs) => atMs > dueMs)) return
+      await sleep(LOOK_MS)
+    }
+  }
+
+  /** Holds the calendar until nothing is under way but, maybe, a trial. */
+  private async settle(): Promise<Watched> {
+    const { millrace, watch } = this.parts
+    const first = await watch.look(this.calendarMs)
+    if (first.busy === null) return first
+    const startedMs = performance.now()
+    const why = first.busy.text
+    await millrace.holdCalendar(why)
+    const settled = this.untilSettled()
+    // Before the first version there is nobody to answer.
+    const isServed = this.parts.ledger.acknowledged.length > 0
+    const last = await (isServed ? this.traffic.trickleDuring(settled, TRICKLE_PER_SECOND) : settled)
+    await millrace.releaseCalendar()
+    this.holds.push({ atMs: this.day?.startMs ?? 0, why, ms: performance.now() - startedMs })
+    return last
+  }
+
+  private untilSettled(): Promise<Watched> {
+    return this.parts.millrace.until('a training and what follows from it to end', SETTLED_LIMIT_MS, async () => {
+      const watched = await this.parts.watch.look(this.calendarMs)
+      this.show(watched)
+      return watched.busy === null ? watched : null
+    })
+  }
+
+  /** By the clock where that falls on the first day; else it is asked for. */
+  private async mustServe(): Promise<void> {
+    const { millrace, model } = this.parts
+    await this.settle()
+    if (await this.isServing()) return
+    await millrace.train(model, 'the first version')
+    await this.settle()
+    if (await this.isServing()) return
+    const versions = await millrace.versions(model)
+    throw new DemoError(`No version answers after the first training: ${versions.map(({ why }) => why).join('; ')}`)
+  }
+
+  private async isServing(): Promise<boolean> {
+    return (await this.parts.millrace.versions(this.parts.model)).some(({ release }) => release === 'live')
+  }
+
+  private async askAboutToday(onTrial: boolean, beganMs: number): Promise<void> {
+    const { perDay, perTrialDay } = this.parts.scenario
+    await this.traffic.send(onTrial ? perTrialDay : perDay, CONNECTIONS, onTrial)
+    const leftMs = TRIAL_DAY_MS - (performance.now() - beganMs)
+    if (onTrial && leftMs > 0) await sleep(leftMs)
   }
 
   /** What was asked until yesterday is known today. */
   private async sendLabels(atMs: number): Promise<void> {
-    const { ledger, gateway } = this.parts
+    const { ledger, gateway, fault } = this.parts
     const labels: Label[] = ledger.acknowledged
       .slice(this.labelled)
       .map(({ predictionId, late }) => ({ id: predictionId, label: late, at: new Date(atMs).toISOString() }))
     this.labelled = ledger.acknowledged.length
-    if (labels.length === 0) return
+    if (labels.length === 0 || fault?.labels === false) return
     ledger.labelsSent += labels.length
     ledger.labelsAccepted += await gateway.feedback(labels)
   }
@@ -127,111 +204,47 @@ export class Replay {
     const { view, weeksDir } = this.parts
     const week = weekName(mondayMs - DAY_MS)
     this.weeksLanded++
-    if (this.weeksLanded % FILES_PER_TRAINING !== 0) {
-      const { flights } = await landWeek(week, weeksDir)
-      view.tell(mondayMs, `${week} landed: ${flights.toLocaleString('en')} flights. ${this.weekInNumbers()}`)
-      return
-    }
-    await this.whileHeld(mondayMs, `${week} landed, the second new file: a training`, async () => {
-      const before = new Set((await this.parts.millrace.runs(this.parts.model)).map(({ id }) => id))
-      const { flights } = await landWeek(week, weeksDir)
-      view.tell(mondayMs, `${week} landed: ${flights.toLocaleString('en')} flights. ${this.weekInNumbers()}`)
-      await this.untilFired(before)
-      await this.untilAllSettled()
-    })
+    const { flights } = await landWeek(week, weeksDir)
+    view.tell(mondayMs, `${week} landed: ${flights.toLocaleString('en')} flights. ${this.weekInNumbers()}`)
   }
 
-  private async whileHeld(atMs: number, why: string, work: () => Promise<void>): Promise<void> {
-    const { millrace } = this.parts
-    const startedMs = performance.now()
-    await millrace.holdCalendar(why)
-    await this.traffic.trickleDuring(work(), TRICKLE_PER_SECOND)
-    await millrace.releaseCalendar()
-    this.holds.push({ atMs, why, ms: performance.now() - startedMs })
+  private async beginFault(dayMs: number): Promise<void> {
+    const { fault, view } = this.parts
+    if (fault === null || this.onsetAtMs !== null || dayMs < fault.onsetMs) return
+    this.onsetAtMs = Date.now()
+    view.tell(dayMs, `From today on: ${await fault.begin()}. Millrace is told nothing.`)
   }
 
-  /** The trigger is Millrace's own: the demo only waits for the run that it must start. */
-  private async untilFired(before: Set<string>): Promise<void> {
-    const { millrace, view } = this.parts
-    const run = await millrace.until('the new data to start a training', FIRING_LIMIT_MS, () => this.newRun(before))
-    view.tell(this.day?.startMs ?? run.asOfMs, `Millrace starts ${run.id}. Why: ${run.cause}`)
-  }
-
-  private async hasFired(before: Set<string>, withinMs: number): Promise<boolean> {
-    const endMs = performance.now() + withinMs
+  /** Monitors judge a day once its labels are in the lake; the calendar must not run away from them. */
+  private async letMonitorsCatchUp(dayMs: number, waitMs: number): Promise<void> {
+    const endMs = performance.now() + waitMs
     while (performance.now() < endMs) {
-      if ((await this.newRun(before)) !== null) return true
+      const untilMs = await this.parts.millrace.monitoredUntil(this.parts.model)
+      if (untilMs === null || untilMs >= dayMs - MONITORS_BEHIND_MS) return
       await sleep(LOOK_MS)
     }
-    return false
   }
 
-  private async newRun(before: Set<string>): Promise<RunSummary | null> {
-    const runs = await this.parts.millrace.runs(this.parts.model)
-    return runs.find(({ id }) => !before.has(id)) ?? null
-  }
-
-  /** Until every run and what follows from it (evaluation, gate, release) has come to an end; then tells about each. */
-  private async untilAllSettled(): Promise<void> {
-    const { millrace, model } = this.parts
-    const unsettled = (await millrace.runs(model)).filter(({ outcome }) => !outcome.settled)
-    for (const { id } of unsettled.toReversed()) {
-      const settled = await millrace.until(`${id} and its release to end`, SETTLED_LIMIT_MS, async () => {
-        const run = await millrace.run(id)
-        this.show(run)
-        return run.outcome.settled ? run : null
-      })
-      await this.tellOutcome(settled)
-    }
-  }
-
-  private async tellOutcome(run: RunSummary): Promise<void> {
-    const { millrace, model, view } = this.parts
-    const tookS = ((run.endedAtMs ?? run.createdAtMs) - run.createdAtMs) / 1000
-    const { version: ref } = run.outcome
-    const atMs = this.day?.startMs ?? run.asOfMs
-    if (ref === null) {
-      view.tell(atMs, `${run.id} ${run.status} after ${tookS.toFixed(1)} s: ${run.why ?? 'no reason given'}`)
-      return
-    }
-    const version = (await millrace.versions(model)).find((one) => one.ref === ref)
-    const gate = await millrace.gate(ref)
-    const release = (await millrace.releases(model)).find(({ id }) => id === run.outcome.release)
-    const auc = version?.metrics?.['auc']
-    const logLoss = version?.metrics?.['logLoss']
-    view.tell(
-      atMs,
-      [
-        `${ref}: trained in ${tookS.toFixed(1)} s; log loss ${logLoss?.toFixed(4)}, AUC ${auc?.toFixed(3)} on the newest week`,
-        `gate ${gate.verdict ?? 'undecided'}: ${gate.why}`,
-        releaseInWords(
-          release,
-          (version?.releaseWhy ?? run.outcome.why ?? 'no reason given').replace(`: ${gate.why}`, ''),
-        ),
-      ].join('\n'),
-    )
-  }
-
-  /** How the live answers of the last seven days did, by the application's own books. */
+  /** How the live answers since the last Monday did, by the application's own books. */
   private weekInNumbers(): string {
-    const { ledger, perDay } = this.parts
-    const last = ledger.acknowledged.slice(-7 * perDay)
-    if (last.length === 0) return ''
-    const late = last.filter((one) => one.late === 1).length / last.length
-    const expected = last.reduce((sum, { probability }) => sum + probability, 0) / last.length
+    const { acknowledged } = this.parts.ledger
+    const week = acknowledged.slice(this.weekBegan)
+    this.weekBegan = acknowledged.length
+    if (week.length === 0) return ''
+    const late = week.filter((one) => one.late === 1).length / week.length
+    const expected = week.reduce((sum, { probability }) => sum + probability, 0) / week.length
     const percent = (share: number) => `${(100 * share).toFixed(0)}%`
-    return `Of the last ${last.length.toLocaleString('en')} asked about, ${percent(late)} were late; ${percent(expected)} were predicted.`
+    return `Of the ${week.length.toLocaleString('en')} asked about, ${percent(late)} were late; ${percent(expected)} were predicted.`
   }
 
-  private show(run: RunView | null): void {
+  private show({ busy, trial }: Watched): void {
     const { view, ledger, days } = this.parts
-    const step = run?.steps.find(({ status }) => status === 'running')
-    const text = step === undefined ? 'evaluation, gate, release' : `${step.name} ${step.progress?.text ?? ''}`
     view.show({
-      calendarMs: this.day?.startMs ?? run?.asOfMs ?? 0,
+      calendarMs: this.day?.startMs ?? days[0]?.startMs ?? 0,
       day: this.day === null ? 0 : days.indexOf(this.day) + 1,
       days: days.length,
-      underWay: run === null ? null : { text: `${run.id}: ${text}`, share: run.progress },
+      underWay: busy,
+      trial: trial?.text ?? null,
       sent: ledger.sent,
       failed: ledger.failed + ledger.interrupted,
       version: ledger.acknowledged.at(-1)?.version ?? null,
@@ -239,10 +252,4 @@ export class Replay {
   }
 }
 
-function releaseInWords(release: ReleaseView | undefined, why: string): string {
-  if (release === undefined) return `not released: ${why}`
-  if (release.status !== 'released') return `${release.id} ${release.status}: ${release.why ?? why}`
-  const { leadTimeMs } = release
-  const leadTime = leadTimeMs === null ? '' : ` and answers ${(leadTimeMs / 1000).toFixed(1)} s after its training`
-  return `released${leadTime}: ${why}`
-}
+const isMonday = (dayMs: number) => new Date(dayMs).getUTCDay() === 1

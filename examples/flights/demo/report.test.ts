@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { faults } from './faults.ts'
 import type { Acknowledged } from './ledger.ts'
+import { alarm, look, loop, test, trial } from './loop-builders.ts'
 import { demoReportJsonSchema, demoReportSchema } from './report-schema.ts'
 import { buildReport, comparePredictions, promises, type LakeRow, type Seen } from './report.ts'
 import { summarise } from './summary.ts'
@@ -26,15 +28,34 @@ describe('demo-report.json', () => {
     const report = buildReport(seen())
     expect(report.checks.filter(({ passed }) => !passed)).toEqual([])
     expect(report.passed).toBe(true)
-    expect(report.totals).toEqual({ trained: 3, released: 1, spare: 1, rejected: 1 })
+    expect(report.totals).toEqual({
+      trained: 3,
+      released: 1,
+      rolledBack: 0,
+      stopped: 0,
+      onTrial: 0,
+      waiting: 0,
+      spare: 1,
+      rejected: 1,
+      retired: 1,
+    })
     expect(report.quality.frozen.version).toBe('late-flight@1')
     expect(report.leadTimes).toEqual({ count: 1, medianMs: 900, maxMs: 900 })
   })
 
   it.each([
-    ['requests', { requests: { sent: 100, answered: 100, failed: 0, interrupted: 0, sentWhileHeld: 0 } }],
-    ['failed', { requests: { sent: 30_001, answered: 30_000, failed: 1, interrupted: 0, sentWhileHeld: 0 } }],
-    ['books', { requests: { sent: 30_001, answered: 30_000, failed: 0, interrupted: 0, sentWhileHeld: 0 } }],
+    [
+      'requests',
+      { requests: { sent: 100, answered: 100, failed: 0, interrupted: 0, sentWhileHeld: 0, sentOnTrial: 0 } },
+    ],
+    [
+      'failed',
+      { requests: { sent: 30_001, answered: 30_000, failed: 1, interrupted: 0, sentWhileHeld: 0, sentOnTrial: 0 } },
+    ],
+    [
+      'books',
+      { requests: { sent: 30_001, answered: 30_000, failed: 0, interrupted: 0, sentWhileHeld: 0, sentOnTrial: 0 } },
+    ],
     ['lost', { lake: lake().slice(1), frozen: { version: 'late-flight@1', probabilities: [0.5, 0.5, 0.5] } }],
     [
       'doubled',
@@ -43,6 +64,11 @@ describe('demo-report.json', () => {
     ['different', { lake: lake().map((row) => ({ ...row, version: '9' })) }],
     ['labels', { labels: { sent: 4, accepted: 3 } }],
     ['improvement', { frozen: { version: 'late-flight@1', probabilities: [0.9, 0.1, 0.1, 0.1] } }],
+    ['frozen', { lake: lake().map((row) => ({ ...row, version: '1' })) }],
+    ['schedule', { loop: wholeLoop({ firings: [firing('alarm')] }) }],
+    ['alarm', { loop: wholeLoop({ firings: [firing('cron')] }) }],
+    ['canary', { loop: wholeLoop({ trials: [trial({ kind: 'canary', looks: [look({ decision: 'rollBack' })] })] }) }],
+    ['retirement', { loop: wholeLoop({ retirements: [] }) }],
   ] as [string, Partial<Seen>][])('fails when the promise about %s is broken', (name, broken) => {
     const report = buildReport({ ...seen(), ...broken })
     expect(report.checks.find((check) => check.name === name)).toMatchObject({ passed: false })
@@ -67,9 +93,79 @@ describe('demo-report.json', () => {
 
   it('shows the summary in words', () => {
     const text = summarise(buildReport(seen()), 'demo-report.json')
-    expect(text).toContain('3 trained: 1 released, 1 spare, 1 rejected')
-    expect(text).toContain('0 lost, 0 doubled')
+    expect(text).toContain('3 trained: 1 released, 1 spare, 1 rejected; 1 retired since')
+    expect(text).toContain('1 by an alarm, 1 by the clock; 1 left out')
+    expect(text).toContain('0 lost, 0 doubled; in the lake: 4 live, 3 shadow')
+    expect(text).toMatch(/late-flight@2 +2001-03-19 {2}shadow of 100% +goes on +2,400 requests, 2,050 labels in 4\.5 s/)
+    expect(text).toMatch(/2001-03-22 {2}drift of distance +tell +open {2}PSI 0\.18/)
+    expect(text).toMatch(/late-flight@1 +2001-05-01 {2}cold +superseded: late-flight@3 serves instead/)
+    expect(text).toMatch(/availability +promised 99\.90% +kept 100\.00% +budget left 100%/)
     expect(text).toContain('Everything was kept.')
+  })
+
+  it.each([
+    ['rolled-back', 'none', { status: 'rolled-back', endedAtMs: 9, why: 'harm proven' }, 'harm proven'],
+    ['stopped', 'none', { status: 'failed', endedAtMs: 9, why: 'harm in the shadow' }, 'harm in the shadow'],
+    ['on-trial', 'releasing', { status: 'canary', endedAtMs: null, why: 'soaking' }, 'soaking'],
+    ['waiting', 'awaiting-approval', null, 'frozen'],
+    ['released', 'retired', { status: 'released', endedAtMs: 9, why: 'no harm' }, 'no harm'],
+    ['spare', 'spare', null, 'frozen'],
+  ])('says %s of a version that is %s', (outcome, release, its, why) => {
+    const one = entry(2, 'passed', release, 'frozen')
+    const releases = (its === null
+      ? []
+      : [{ version: one.version.ref, kind: 'release', leadTimeMs: null, ...its }]) as unknown as Seen['releases']
+    const report = buildReport({ ...seen(), versions: [entry(1, 'passed', 'live', 'x'), one], releases })
+    expect(report.versions[1]).toMatchObject({ outcome, why })
+  })
+
+  it('keeps the loop with its reasons', () => {
+    const report = buildReport(seen())
+    expect(report.triggers).toMatchObject({ fired: { alarm: 1, cron: 1 }, skipped: 1 })
+    expect(report.triggers.firings[0]).toEqual({
+      at: '2001-02-12',
+      trigger: 'mondays',
+      kind: 'cron',
+      why: 'due',
+      run: 'run-1',
+    })
+    expect(report.trials).toMatchObject([
+      {
+        kind: 'shadow',
+        seconds: 4.5,
+        outcome: 'next',
+        tests: [{ test: 'loss' }],
+        looks: [{ at: '2001-03-22', labels: 2_050 }],
+      },
+      { kind: 'canary', outcome: 'promote' },
+    ])
+    expect(report.alarms).toMatchObject([
+      { source: 'drift', subject: 'distance', raised: '2001-03-22', resolved: false },
+    ])
+    expect(report.versions[0]!.retired).toBe('cold (superseded): late-flight@3 serves instead')
+    expect(report.requests.byOrigin).toEqual({ live: 4, shadow: 3 })
+    expect(report.fault).toBeNull()
+  })
+
+  it('with a fault asks for it to be caught, and no longer for the whole loop', () => {
+    const fault = { is: faults.kilometres, onsetMs: Date.UTC(2001, 2, 20), onsetAtMs: 10_000 }
+    const caught = buildReport({ ...seen(), fault, requests: { ...seen().requests, sent: 4, answered: 4 } })
+    expect(caught.checks.map(({ name }) => name)).toEqual([
+      'books',
+      'failed',
+      'lost',
+      'doubled',
+      'different',
+      'frozen',
+      'labels',
+      'fault',
+    ])
+    expect(caught.passed).toBe(true)
+    expect(demoReportSchema.parse(caught)).toEqual(caught)
+    expect(summarise(caught, 'r.json')).toContain('Caught by: monitor (drift of distance) on 2001-03-22')
+    const missed = buildReport({ ...seen(), fault, loop: loop() })
+    expect(missed.passed).toBe(false)
+    expect(summarise(missed, 'r.json')).toContain('NOT CAUGHT.')
   })
 })
 
@@ -109,14 +205,21 @@ function told(): Acknowledged[] {
   const answers = [0.9, 0.1, 0.2, 0.1]
   return answers.map((probability, index) => ({
     predictionId: `id-${index}`,
-    version: '1',
+    version: '2',
     probability,
     late: index === 0 ? 1 : 0,
+    atMs: 11_000 + index,
+    wrong: false,
   }))
 }
 
 function lake(): LakeRow[] {
-  return told().map(({ late, ...one }) => ({ ...one, label: late }))
+  return told().map(({ late, predictionId, version, probability }) => ({
+    predictionId,
+    version,
+    probability,
+    label: late,
+  }))
 }
 
 /** Three versions (released, spare, rejected), all promises kept. */
@@ -139,13 +242,44 @@ function seen(): Seen {
       entry(3, 'failed', 'none', 'gate failed'),
     ],
     releases: [{ version: 'late-flight@1', kind: 'release', leadTimeMs: 900 }] as unknown as Seen['releases'],
-    requests: { sent: requests, answered: requests, failed: 0, interrupted: 0, sentWhileHeld: 1_000 },
+    loop: wholeLoop(),
+    fault: null,
+    requests: { sent: requests, answered: requests, failed: 0, interrupted: 0, sentWhileHeld: 1_000, sentOnTrial: 500 },
     faults: [],
     labels: { sent: 4, accepted: 4 },
     acknowledged: told(),
     lake: lake(),
     frozen: { version: 'late-flight@1', probabilities: [0.5, 0.5, 0.5, 0.5] },
   }
+}
+
+/** Two trainings, a version through shadow and canary, an alarm, a retirement. */
+function wholeLoop(other: Partial<Seen['loop']> = {}): Seen['loop'] {
+  return loop({
+    firings: [firing('cron'), firing('alarm'), { ...firing('cron'), what: 'skipped', run: null }],
+    trials: [
+      trial({ looks: [look({ tests: [test({ verdict: 'open' })] })] }),
+      trial({ id: 'trial-2', kind: 'canary', step: 1, weightPercent: 50, looks: [look({ decision: 'promote' })] }),
+    ],
+    alarms: [alarm()],
+    retirements: [
+      {
+        version: 'late-flight@1',
+        status: 'cold',
+        policy: 'superseded',
+        why: 'late-flight@3 serves instead',
+        calendarMs: Date.UTC(2001, 4, 1),
+      },
+    ],
+    levels: [{ name: 'availability', objective: 0.999, attained: 1, events: 4, budgetLeft: 1, why: 'nothing spent' }],
+    origins: { live: 4, shadow: 3 },
+    ...other,
+  })
+}
+
+function firing(kind: string): Seen['loop']['firings'][number] {
+  const trigger = kind === 'cron' ? 'mondays' : 'alarms'
+  return { trigger, kind, what: 'fired', why: 'due', run: 'run-1', calendarMs: Date.UTC(2001, 1, 12, 4) }
 }
 
 function entry(number: number, status: string, release: string, why: string): Seen['versions'][number] {

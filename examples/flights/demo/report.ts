@@ -1,5 +1,9 @@
 import type { GateView, ReleaseView, RunSummary, VersionSummary } from '../../../src/surface/api/schemas.ts'
+import { reportFault } from './fault-report.ts'
+import type { Fault } from './faults.ts'
 import type { Acknowledged } from './ledger.ts'
+import type { LoopFacts, RetirementFacts } from './loop-facts.ts'
+import { describeLoop } from './loop-report.ts'
 import { measure } from './quality.ts'
 import type { DemoReport, VersionReport } from './report-schema.ts'
 
@@ -17,7 +21,10 @@ export interface Seen {
   /** Oldest first, with the gate's word on each. */
   versions: { version: VersionSummary; gate: GateView | null; run: RunSummary | null }[]
   releases: ReleaseView[]
-  requests: DemoReport['requests']
+  loop: LoopFacts
+  /** What was replayed on purpose; null: nothing. */
+  fault: { is: Fault; onsetMs: number; onsetAtMs: number } | null
+  requests: Omit<DemoReport['requests'], 'byOrigin'>
   /** The first few failed or interrupted requests. */
   faults: string[]
   labels: { sent: number; accepted: number }
@@ -47,8 +54,10 @@ export function buildReport(seen: Seen): DemoReport {
     calendar: describeCalendar(seen.calendar),
     weeksLanded: seen.weeksLanded,
     versions,
-    totals: countOutcomes(versions),
-    requests: seen.requests,
+    totals: countOutcomes(versions, seen.loop.retirements),
+    ...describeLoop(seen.loop),
+    fault: describeFault(seen),
+    requests: { ...seen.requests, byOrigin: seen.loop.origins },
     faults: seen.faults,
     labels: { ...seen.labels, matched: seen.lake.filter(({ label }) => label !== null).length },
     predictions,
@@ -63,12 +72,12 @@ function describeVersion({ version, gate, run }: Seen['versions'][number], seen:
   const figures = gate?.checks.find(({ name }) => name === 'champion')?.figures ?? {}
   const number = (value: unknown) => (typeof value === 'number' ? value : null)
   const release = seen.releases.find((one) => one.version === version.ref && one.kind === 'release')
-  const outcome = outcomeOf(version)
+  const outcome = outcomeOf(version, release)
+  const retirement = seen.loop.retirements.find((one) => one.version === version.ref && one.status !== 'kept')
   return {
     ref: version.ref,
     outcome,
-    why:
-      (outcome === 'rejected' ? version.why : version.releaseWhy) ?? version.releaseWhy ?? version.why ?? 'none given',
+    why: reasonOf(outcome, version, release),
     cause: run?.cause ?? 'imported',
     asOf: isoDate(run?.asOfMs ?? version.createdAtMs),
     verdict: gate?.verdict ?? null,
@@ -81,12 +90,30 @@ function describeVersion({ version, gate, run }: Seen['versions'][number], seen:
     gainUpper: number(figures['upper']),
     leadTimeMs: release?.leadTimeMs ?? null,
     answered: seen.acknowledged.filter((one) => one.version === String(version.number)).length,
+    retired: retirement === undefined ? null : `${retirement.status} (${retirement.policy}): ${retirement.why}`,
   }
 }
 
-function outcomeOf(version: VersionSummary): VersionReport['outcome'] {
+/** What was champion once counts as released, also where it lost the traffic later. */
+function outcomeOf(version: VersionSummary, release: ReleaseView | undefined): VersionReport['outcome'] {
   if (version.liveSinceMs !== null || ['live', 'warm', 'retired'].includes(version.release)) return 'released'
+  if (version.release === 'awaiting-approval') return 'waiting'
+  if (release?.status === 'rolled-back') return 'rolled-back'
+  if (release !== undefined && release.endedAtMs === null) return 'on-trial'
+  if (release !== undefined) return 'stopped'
   return version.status === 'passed' ? 'spare' : 'rejected'
+}
+
+/** Of whoever had the last word on it. */
+function reasonOf(
+  outcome: VersionReport['outcome'],
+  version: VersionSummary,
+  release: ReleaseView | undefined,
+): string {
+  const byGate = version.why ?? version.releaseWhy
+  const byRelease = release?.why ?? version.releaseWhy ?? version.why
+  const why = outcome === 'rejected' ? byGate : outcome === 'spare' ? (version.releaseWhy ?? byGate) : byRelease
+  return why ?? 'none given'
 }
 
 function describeCalendar({ fromMs, untilMs, days, holds }: Seen['calendar']): DemoReport['calendar'] {
@@ -95,14 +122,31 @@ function describeCalendar({ fromMs, untilMs, days, holds }: Seen['calendar']): D
   return { from: isoDate(fromMs), until: isoDate(untilMs), days, heldSeconds, holds: described }
 }
 
-function countOutcomes(versions: VersionReport[]): DemoReport['totals'] {
+function countOutcomes(versions: VersionReport[], retirements: RetirementFacts[]): DemoReport['totals'] {
   const having = (outcome: VersionReport['outcome']) => versions.filter((version) => version.outcome === outcome).length
   return {
     trained: versions.length,
     released: having('released'),
+    rolledBack: having('rolled-back'),
+    stopped: having('stopped'),
+    onTrial: having('on-trial'),
+    waiting: having('waiting'),
     spare: having('spare'),
     rejected: having('rejected'),
+    retired: retirements.filter(({ status }) => ['cold', 'deleting', 'deleted'].includes(status)).length,
   }
+}
+
+function describeFault(seen: Seen): DemoReport['fault'] {
+  if (seen.fault === null) return null
+  const { is: fault, onsetMs, onsetAtMs } = seen.fault
+  const { releases, loop, acknowledged } = seen
+  const versions = seen.versions.map(({ version, gate, run }) => ({
+    version,
+    gate,
+    asOfMs: run?.asOfMs ?? version.createdAtMs,
+  }))
+  return reportFault({ fault, onsetMs, onsetAtMs, versions, releases, loop, acknowledged })
 }
 
 /** What clients were told against what the lake holds. */
@@ -124,7 +168,8 @@ export function comparePredictions(acknowledged: Acknowledged[], lake: LakeRow[]
   }
 }
 
-function compareQuality({ lake, acknowledged, frozen }: Seen): DemoReport['quality'] {
+function compareQuality(seen: Seen): DemoReport['quality'] {
+  const { lake, acknowledged, frozen } = seen
   const frozenSaid = new Map(lake.map((row, index) => [row.predictionId, frozen.probabilities[index]!]))
   const both = acknowledged.filter(({ predictionId }) => frozenSaid.has(predictionId))
   const late = both.map((one) => one.late)
@@ -138,10 +183,22 @@ function compareQuality({ lake, acknowledged, frozen }: Seen): DemoReport['quali
   )
   return {
     released,
-    frozen: { version: frozen.version, ...first },
+    frozen: { version: frozen.version, ...first, unlike: countUnlike(seen) },
     improvement: first.logLoss - released.logLoss,
   }
 }
+
+/** The first version, run by itself, must say what it said when it served: else the comparison is with something else. */
+function countUnlike({ lake, frozen }: Seen): number {
+  const number = frozen.version.split('@')[1]
+  return lake.filter(
+    (row, index) =>
+      row.version === number && Math.abs(row.probability - frozen.probabilities[index]!) > PROBABILITY_TOLERANCE,
+  ).length
+}
+
+/** Batches of other sizes add up in another order. */
+const PROBABILITY_TOLERANCE = 1e-5
 
 function summariseLeadTimes(versions: VersionReport[]): DemoReport['leadTimes'] {
   const times = versions.flatMap(({ leadTimeMs }) => (leadTimeMs === null ? [] : [leadTimeMs])).sort((a, b) => a - b)
@@ -149,15 +206,18 @@ function summariseLeadTimes(versions: VersionReport[]): DemoReport['leadTimes'] 
   return { count: times.length, medianMs: times[middle] ?? null, maxMs: times.at(-1) ?? null }
 }
 
-function judge(facts: Omit<DemoReport, 'checks' | 'passed'>): DemoReport['checks'] {
-  const { requests, predictions, labels, quality } = facts
+type Check = DemoReport['checks'][number]
+
+function judge(facts: Omit<DemoReport, 'checks' | 'passed'>): Check[] {
+  const whole = facts.fault === null ? [checkRequests(facts), checkImprovement(facts), ...checkLoop(facts)] : []
+  const caught = facts.fault === null ? [] : [checkFault(facts.fault)]
+  return [...checkBooks(facts), ...whole, ...caught]
+}
+
+/** What holds whatever is replayed. */
+function checkBooks({ requests, predictions, labels, quality }: Omit<DemoReport, 'checks' | 'passed'>): Check[] {
   const none = (name: string, found: number, what: string) => ({ name, passed: found === 0, why: `${found} ${what}` })
   return [
-    {
-      name: 'requests',
-      passed: requests.sent >= promises.requestsMin,
-      why: `${requests.sent} sent, at least ${promises.requestsMin} promised`,
-    },
     {
       name: 'books',
       passed: requests.sent === requests.answered + requests.failed + requests.interrupted,
@@ -167,19 +227,52 @@ function judge(facts: Omit<DemoReport, 'checks' | 'passed'>): DemoReport['checks
     none('lost', predictions.lost, 'acknowledged predictions are not in the lake'),
     none('doubled', predictions.doubled, 'predictions are in the lake more than once'),
     none('different', predictions.different, 'predictions are in the lake with another answer than was given'),
+    none('frozen', quality.frozen.unlike, `answers of ${quality.frozen.version} are others when it is run by itself`),
     {
       name: 'labels',
       passed: labels.accepted === labels.sent && labels.matched === labels.sent,
       why: `${labels.sent} sent, ${labels.accepted} accepted, ${labels.matched} joined with their prediction`,
     },
-    {
-      name: 'improvement',
-      passed: quality.improvement >= promises.improvementMin,
-      why:
-        `log loss ${quality.released.logLoss.toFixed(4)} against ${quality.frozen.logLoss.toFixed(4)} of ` +
-        `${quality.frozen.version} left as it was: better by ${quality.improvement.toFixed(4)}, ${promises.improvementMin} promised`,
-    },
   ]
+}
+
+function checkRequests({ requests }: Pick<DemoReport, 'requests'>): Check {
+  return {
+    name: 'requests',
+    passed: requests.sent >= promises.requestsMin,
+    why: `${requests.sent} sent, at least ${promises.requestsMin} promised`,
+  }
+}
+
+function checkImprovement({ quality }: Pick<DemoReport, 'quality'>): Check {
+  return {
+    name: 'improvement',
+    passed: quality.improvement >= promises.improvementMin,
+    why:
+      `log loss ${quality.released.logLoss.toFixed(4)} against ${quality.frozen.logLoss.toFixed(4)} of ` +
+      `${quality.frozen.version} left as it was: better by ${quality.improvement.toFixed(4)}, ${promises.improvementMin} promised`,
+  }
+}
+
+/** Each part of the loop has been at work. */
+function checkLoop({ triggers, trials, totals }: Omit<DemoReport, 'checks' | 'passed'>): Check[] {
+  const some = (name: string, found: number, what: string) => ({ name, passed: found > 0, why: `${found} ${what}` })
+  const promoted = trials.filter(({ kind, outcome }) => kind === 'canary' && outcome === 'promote').length
+  return [
+    some('schedule', triggers.fired['cron'] ?? 0, 'trainings by the clock'),
+    some('alarm', triggers.fired['alarm'] ?? 0, 'trainings by an alarm'),
+    some('canary', promoted, 'versions promoted after shadow and canary'),
+    some('retirement', totals.retired, 'versions retired'),
+  ]
+}
+
+function checkFault({ caughtBy, expected, check, requestsUntilCaught }: NonNullable<DemoReport['fault']>): Check {
+  const where = `${caughtBy} (${check}) after ${requestsUntilCaught} requests`
+  return {
+    name: 'fault',
+    passed: caughtBy !== 'not caught',
+    why: caughtBy === 'not caught' ? 'not caught' : `caught by ${where}; expected: ${expected}`,
+  }
 }
 
 const seconds = (ms: number) => Math.round(ms / 10) / 100

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { GatewayClient } from './gateway-client.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger, Meanwhile } from './ledger.ts'
 import type { FlightOfDay } from './online-features.ts'
 
 /** Sends a day's flights to the gateway. Each flight is asked about once. */
@@ -20,10 +20,12 @@ export class Traffic {
   }
 
   /** The next flights, as fast as so many connections go. */
-  async send(count: number, connections: number): Promise<void> {
+  async send(count: number, connections: number, trial: boolean): Promise<void> {
     const flights = this.waiting.splice(0, count)
     const sender = async () => {
-      for (let flight = flights.shift(); flight !== undefined; flight = flights.shift()) await this.ask(flight, false)
+      for (let flight = flights.shift(); flight !== undefined; flight = flights.shift()) {
+        await this.ask(flight, { held: false, trial })
+      }
     }
     await Promise.all(Array.from({ length: connections }, sender))
   }
@@ -35,15 +37,16 @@ export class Traffic {
     const trickle = async () => {
       while (isUnderWay && this.waiting.length > 0) {
         const atOnce = this.waiting.splice(0, AT_ONCE)
-        await Promise.all([...atOnce.map((flight) => this.ask(flight, true)), sleep((1000 * AT_ONCE) / perSecond)])
+        const asked = atOnce.map((flight) => this.ask(flight, { held: true, trial: false }))
+        await Promise.all([...asked, sleep((1000 * AT_ONCE) / perSecond)])
       }
     }
     const [result] = await Promise.all([ended, trickle()])
     return result
   }
 
-  private ask(flight: FlightOfDay, isHeld: boolean): Promise<void> {
-    return this.ledger.record(flight, isHeld, () => this.gateway.predict(flight.features))
+  private ask(flight: FlightOfDay, during: Meanwhile): Promise<void> {
+    return this.ledger.record(flight, during, () => this.gateway.predict(flight.features))
   }
 }
 

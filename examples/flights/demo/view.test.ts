@@ -7,6 +7,7 @@ const panel: Panel = {
   day: 15,
   days: 150,
   underWay: { text: 'run-2: train round 30 of 60', share: 0.5 },
+  trial: null,
   sent: 3_000,
   failed: 0,
   version: '1',
@@ -33,7 +34,7 @@ describe('the live view', () => {
     const { view, text } = viewOn({ isTTY: true, columns: 60 })
     view.show(panel)
     view.tell(Date.UTC(2001, 1, 12), 'landed')
-    const [, afterErase] = text().split('\x1b[4A\x1b[J')
+    const [, afterErase] = text().split('\x1b[5A\x1b[J')
     expect(afterErase).toMatch(/^2001-02-12 {2}landed\n\n {2}calendar /)
     expect(
       Math.max(
@@ -43,13 +44,15 @@ describe('the live view', () => {
       ),
     ).toBeLessThanOrEqual(70)
     view.end()
-    expect(text().endsWith('\x1b[4A\x1b[J')).toBe(true)
+    expect(text().endsWith('\x1b[5A\x1b[J')).toBe(true)
   })
 
   it('shows how far the replay and the training are', () => {
-    const [, calendar, training, requests] = panelText(panel)
+    const [, calendar, training, trial, requests] = panelText(panel)
     expect(calendar).toBe(`  calendar  ${'█'.repeat(3)}${'░'.repeat(27)}  2001-02-12, held`)
     expect(training).toContain(`${'█'.repeat(15)}${'░'.repeat(15)}  run-2: train round 30 of 60`)
+    expect(trial).toBe('  on trial  –')
+    expect(panelText({ ...panel, trial: 'late-flight@2 in the shadow' })[3]).toContain('late-flight@2 in the shadow')
     expect(requests).toContain('3,000 sent, 0 failed; answered by 1')
   })
 })

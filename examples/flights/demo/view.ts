@@ -12,6 +12,8 @@ export interface Panel {
   days: number
   /** E.g. `run-3: train, round 20 of 60`; null: nothing under way. */
   underWay: { text: string; share: number } | null
+  /** E.g. `late-flight@3 in the shadow: 1,200 of 2,000 labels`; null: no version is on trial. */
+  trial: string | null
   sent: number
   failed: number
   version: string | null
@@ -84,6 +86,7 @@ export function panelText(panel: Panel): string[] {
     '',
     `  calendar  ${replayed}  ${day}${panel.underWay === null ? '' : ', held'}`,
     panel.underWay === null ? '  training  –' : `  training  ${bar(panel.underWay.share)}  ${panel.underWay.text}`,
+    `  on trial  ${panel.trial ?? '–'}`,
     `  requests  ${panel.sent.toLocaleString('en')} sent, ${panel.failed} failed; answered by ${panel.version ?? 'nobody yet'}`,
   ]
 }

@@ -1,0 +1,100 @@
+import { availableParallelism } from 'node:os'
+import type { RunSummary } from '../../../src/surface/api/schemas.ts'
+import type { BudgetView } from '../../../src/surface/api/service-level-schemas.ts'
+import { scoreWith } from './frozen-model.ts'
+import { readLake, readOrigins, untilInLake } from './lake.ts'
+import type { Ledger } from './ledger.ts'
+import { firingsOf, retirementsOf, type LevelFacts, type LoopFacts } from './loop-facts.ts'
+import { DemoError, type Millrace } from './millrace-client.ts'
+import type { Day } from './online-features.ts'
+import type { Replayed } from './replay.ts'
+import type { Seen } from './report.ts'
+import type { Scenario } from './scenario.ts'
+import { calendarFrom, type TrialBook } from './trial-book.ts'
+
+/** Everything that the report is made of, once the last label has been sent. */
+
+export interface Collected {
+  millrace: Millrace
+  model: string
+  scenario: Scenario
+  days: Day[]
+  ledger: Ledger
+  replayed: Replayed
+  trials: TrialBook
+  started: { atMs: number; monotonicMs: number }
+}
+
+export async function collect(parts: Collected): Promise<Seen> {
+  const { millrace, model, scenario, days, ledger, replayed, started } = parts
+  await untilInLake(millrace, ledger.labelsSent)
+  const lake = await readLake(millrace, model)
+  const versions = await millrace.versions(model)
+  const runs = await millrace.runs(model)
+  const first = versions.find(
+    ({ liveSinceMs, release }) => liveSinceMs !== null || ['warm', 'retired'].includes(release),
+  )
+  if (first === undefined) throw new DemoError('No version was ever released.')
+  const { fault } = scenario
+  return {
+    startedAtMs: started.atMs,
+    durationMs: performance.now() - started.monotonicMs,
+    machine: { node: process.version, platform: `${process.platform}-${process.arch}`, cpus: availableParallelism() },
+    calendar: { fromMs: days[0]!.startMs, untilMs: days.at(-1)!.startMs, days: days.length, holds: replayed.holds },
+    weeksLanded: scenario.weeksBefore + replayed.weeksLanded,
+    versions: await Promise.all(
+      versions.map(async (version) => ({
+        version,
+        gate: await millrace.gate(version.ref),
+        run: runs.find(({ outcome }) => outcome.version === version.ref) ?? null,
+      })),
+    ),
+    releases: await millrace.releases(model),
+    loop: await loopFacts(parts, runs),
+    fault: fault === null || replayed.onsetAtMs === null ? null : { ...fault, onsetAtMs: replayed.onsetAtMs },
+    requests: {
+      sent: ledger.sent,
+      answered: ledger.acknowledged.length,
+      failed: ledger.failed,
+      interrupted: ledger.interrupted,
+      sentWhileHeld: ledger.sentWhileHeld,
+      sentOnTrial: ledger.sentOnTrial,
+    },
+    faults: ledger.faults,
+    labels: { sent: ledger.labelsSent, accepted: ledger.labelsAccepted },
+    acknowledged: ledger.acknowledged,
+    lake,
+    frozen: {
+      version: first.ref,
+      probabilities: await scoreWith(
+        await millrace.modelFile(first.ref),
+        lake.map((row) => row.features),
+      ),
+    },
+  }
+}
+
+async function loopFacts({ millrace, model, trials, replayed }: Collected, runs: RunSummary[]): Promise<LoopFacts> {
+  const events = await millrace.events()
+  const calendarAt = calendarFrom(replayed.moves)
+  const freezes = await millrace.freezes(model)
+  return {
+    firings: firingsOf(events, runs),
+    trials: trials.facts(calendarAt),
+    alarms: await millrace.alarms(model),
+    retirements: retirementsOf(events),
+    freezes: freezes.map(({ kind, why, createdAtMs, endedWhy }) => ({
+      kind,
+      why,
+      endedWhy,
+      calendarMs: calendarAt(createdAtMs),
+    })),
+    levels: (await millrace.budgets(model)).map(levelFacts),
+    origins: await readOrigins(millrace, model),
+  }
+}
+
+function levelFacts({ level, objective, good, bad, left, why }: BudgetView): LevelFacts {
+  const events = good + bad
+  return { name: level, objective, attained: events === 0 ? null : good / events, events, budgetLeft: left, why }
+}

@@ -20,7 +20,7 @@ export const quickModel = {
   params: { file: 'good.onnx' },
   train: { run: COPY, args: false, timeout: '60s' },
   gate: { resamples: 500, margin: 0.01 },
-  release: { when: 'always', preflight: { rows: 20 } },
+  release: { when: 'always', strategy: 'immediate', preflight: { rows: 20 } },
   serving: { replicas: 1, drain: '2s' },
 }
 

@@ -14,12 +14,15 @@ export type Change =
   | { kind: 'release' | 'rollback'; id: string }
   | { kind: 'import'; ref: string; path: string }
   | { kind: 'apply'; revision: number }
+  | { kind: 'retire' | 'revive' | 'keep'; ref: string; why: string }
+  | { kind: 'unfreeze'; why: string }
 
 const BY = 'crash suite'
 const PAUSE_MS_MAX = 900
 /** More open runs than this are no use: one of a model runs at a time. */
 const OPEN_RUNS_MAX = 2
 const PENDING_FILES_MAX = 2
+const KEPT_MS = 10_000
 
 export class Changes {
   readonly acknowledged: Change[] = []
@@ -94,6 +97,10 @@ export class Changes {
       () => this.import(),
       () => this.cancel(),
       () => this.apply(),
+      () => this.endCanary(),
+      () => this.retire(),
+      () => this.revive(),
+      () => this.keep(),
     ]
     await acts[this.random.integer(acts.length)]!()
   }
@@ -129,6 +136,52 @@ export class Changes {
   private async rollBack(): Promise<void> {
     const { id } = await this.api.releases.rollback({ endpoint: MODEL, why: this.newWhy(), by: BY })
     this.acknowledged.push({ kind: 'rollback', id })
+    await this.unfreeze()
+  }
+
+  /** A rollback freezes the model; were it left so, nothing would be released any more. */
+  private async unfreeze(): Promise<void> {
+    const why = this.newWhy()
+    const ended = await this.api.freezes.end({ model: MODEL, why, by: BY })
+    if (ended.length > 0) this.acknowledged.push({ kind: 'unfreeze', why })
+  }
+
+  /** Whatever is tried under traffic now is promoted or stopped by a person. */
+  private async endCanary(): Promise<void> {
+    await this.unfreeze()
+    const [canary] = await this.api.canaries.list()
+    if (canary === undefined) return
+    const act = this.random.integer(2) === 0 ? this.api.canaries.promote : this.api.canaries.stop
+    const { id } = await act({ endpoint: MODEL, why: this.newWhy(), by: BY })
+    this.acknowledged.push({ kind: 'release', id })
+  }
+
+  /** Refused for those in use; the others are drained, cold and deleted while processes die. */
+  private async retire(): Promise<void> {
+    const versions = await this.versions()
+    const version = versions[this.random.integer(Math.max(1, versions.length))]
+    if (version === undefined) return
+    const why = this.newWhy()
+    await this.api.retirement.retire({ ref: version.ref, why, by: BY, dryRun: false })
+    this.acknowledged.push({ kind: 'retire', ref: version.ref, why })
+  }
+
+  private async revive(): Promise<void> {
+    const cold = (await this.api.retirement.list({ model: MODEL })).find(({ status }) => status === 'cold')
+    if (cold === undefined) return
+    const why = this.newWhy()
+    await this.api.retirement.revive({ ref: cold.version, why, by: BY })
+    this.acknowledged.push({ kind: 'revive', ref: cold.version, why })
+  }
+
+  private async keep(): Promise<void> {
+    if (this.random.integer(3) > 0) return
+    const proposed = (await this.api.retirement.list({ model: MODEL })).find(({ status }) => status === 'proposed')
+    if (proposed === undefined) return
+    const why = this.newWhy()
+    const untilMs = Date.now() + KEPT_MS
+    await this.api.retirement.keep({ ref: proposed.version, untilMs, why, by: BY })
+    this.acknowledged.push({ kind: 'keep', ref: proposed.version, why })
   }
 
   /** Of a version that was live before. */
@@ -142,7 +195,8 @@ export class Changes {
 
   /** The file of another version, as if it had been made elsewhere. */
   private async import(): Promise<void> {
-    const version = (await this.versions()).find((v) => v.status === 'passed')
+    // One whose file is not about to be deleted under the import.
+    const version = (await this.versions()).find((v) => v.status === 'passed' && v.aliases.length > 0)
     if (version === undefined) return
     const { artifacts } = await this.api.versions.get({ ref: version.ref })
     const hex = artifacts.find(({ name }) => name === 'model')?.digest.replace('sha256:', '')

@@ -1,3 +1,4 @@
+import type { RetirementRow } from '../../src/surface/api/retirement-schemas.ts'
 import type { ReleaseView, RunSummary, RunView } from '../../src/surface/api/schemas.ts'
 import type { ControlApi } from '../../src/surface/client/control-plane.ts'
 import type { Change, Changes } from './changes.ts'
@@ -16,6 +17,9 @@ export interface ControlAudit {
   attempts: number
   versions: number
   releases: number
+  /** Versions that were taken out of service, and of those the deleted ones. */
+  retired: number
+  deleted: number
 }
 
 const QUIET_MS = 180_000
@@ -43,7 +47,9 @@ export async function auditControl(api: ControlApi, changes: Changes, witness: W
   const runs = await inTurn(summaries, ({ id }) => api.runs.get({ id }))
   const releases = await api.releases.list({ limit: ALL })
   const versions = await api.versions.list({ model: MODEL, limit: ALL })
-  const lost = await inTurn(changes.acknowledged, (change) => whyLost(api, change, { summaries, releases }))
+  const causes = await everyCause(api)
+  const lost = await inTurn(changes.acknowledged, (change) => whyLost(api, change, { summaries, releases, causes }))
+  const retirement = await api.retirement.list({ model: MODEL, deleted: true })
   return {
     lostChanges: [...lost.filter((why) => why !== null), ...filesWithoutOneRun(changes.landed, summaries)],
     repeatedSteps: repeatedSteps(runs, witness),
@@ -52,12 +58,15 @@ export async function auditControl(api: ControlApi, changes: Changes, witness: W
       ...releases.flatMap(badEndOfRelease),
       ...versions.filter((v) => v.status === 'error').map((v) => `${v.ref} could not be evaluated: ${v.why}`),
       ...(await liveDisagrees(api)),
+      ...(await removedInUse(api, retirement)),
     ],
     runs: runs.length,
     steps: runs.flatMap((run) => run.steps).filter(({ status }) => status === 'succeeded').length,
     attempts: runs.flatMap((run) => run.steps).flatMap(({ attempts }) => attempts).length,
     versions: versions.length,
     releases: releases.length,
+    retired: retirement.filter(({ status }) => status !== 'kept' && status !== 'proposed').length,
+    deleted: retirement.filter(({ status }) => status === 'deleted').length,
   }
 }
 
@@ -65,7 +74,7 @@ export async function auditControl(api: ControlApi, changes: Changes, witness: W
 async function whyLost(
   api: ControlApi,
   change: Change,
-  { summaries, releases }: { summaries: RunSummary[]; releases: ReleaseView[] },
+  { summaries, releases, causes }: { summaries: RunSummary[]; releases: ReleaseView[]; causes: string[] },
 ): Promise<string | null> {
   const said = JSON.stringify(change)
   switch (change.kind) {
@@ -87,6 +96,11 @@ async function whyLost(
       const { lineage } = await api.versions.get({ ref: change.ref })
       return lineage.importedFrom === change.path ? null : `lost: ${said}`
     }
+    case 'retire':
+    case 'revive':
+    case 'keep':
+    case 'unfreeze':
+      return causes.some((cause) => cause.includes(change.why)) ? null : `lost: ${said}`
     case 'apply': {
       const revisions = await api.project.revisions({ limit: ALL })
       return revisions.some(({ revision }) => revision === change.revision) ? null : `lost: ${said}`
@@ -135,6 +149,27 @@ function badEndOfRun(run: RunView, changes: Changes): string[] {
 function badEndOfRelease(release: ReleaseView): string[] {
   if (release.status !== 'failed' && release.endedAtMs !== null) return []
   return [`${release.id} of ${release.version} is ${release.status}: ${release.why}`]
+}
+
+/** What was said to every change, from the events: what a person did is found there by what they said. */
+async function everyCause(api: ControlApi): Promise<string[]> {
+  const causes: string[] = []
+  for (let afterSeq = 0; ; ) {
+    const events = await api.events.list({ afterSeq, limit: ALL })
+    causes.push(...events.map(({ cause }) => cause))
+    if (events.length < ALL) return causes
+    afterSeq = events.at(-1)!.seq
+  }
+}
+
+/** The champion and the version to go back to are never taken out of service. */
+async function removedInUse(api: ControlApi, retirement: RetirementRow[]): Promise<string[]> {
+  const { aliases } = await api.models.get({ model: MODEL })
+  return retirement.flatMap(({ version, status, why }) =>
+    aliases.some((alias) => alias.version === version) && status !== 'kept' && status !== 'proposed'
+      ? [`${version} is in use and ${status}: ${why}`]
+      : [],
+  )
 }
 
 /** The route, the alias and the last release that took the traffic say the same. */

@@ -214,6 +214,8 @@ function emptyEvidence(seed: number, rounds: number): Evidence {
       attempts: 0,
       versions: 0,
       releases: 0,
+      retired: 0,
+      deleted: 0,
     },
     complaintsOnTheWay: [],
     leftBehind: [],

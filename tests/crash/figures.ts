@@ -49,6 +49,7 @@ function countsTable(
     ['steps that succeeded', `${control.steps}, with ${control.attempts} attempts`],
     ['recorded steps run again', control.repeatedSteps.length],
     ['versions, releases', `${control.versions}, ${control.releases}`],
+    ['versions taken out of service, of them deleted', `${control.retired}, ${control.deleted}`],
     ['runs and releases that did not end as they should', control.badEnds.length],
     ['processes, sockets and records left after `down`', leftBehind.length],
   ]

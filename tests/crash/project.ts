@@ -13,7 +13,10 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { seededRandom } from '../../src/kernel/stats/random.ts'
 
-/** The project that is run and killed: one model, three steps that take half a second each, durable log, two replicas. */
+/**
+ * The project that is run and killed: one model, three steps that take half a second each, durable log, two replicas,
+ * each release by two steps of a canary, versions retired within seconds.
+ */
 export interface TestProject {
   folder: string
   configPath: string
@@ -84,7 +87,12 @@ models:
       train: ${step('train.mjs', ', inputs: { first: steps.first/weight.json, second: steps.second/weight.json }')}
     on: { newData: "data/*.csv", settle: 300ms }
     gate: { resamples: 500, margin: 0.01 }
-    release: { when: always, preflight: { rows: 20 } }
+    release:
+      when: always
+      preflight: { rows: 20 }
+      strategy: canary
+      canary: { weights: [30, 60], soak: 300ms, minRequests: 10, maxTime: 1m }
+    retirement: { keepLast: 2, deleteAfter: 5s, idle: 1m, pin: 1m }
     serving: { replicas: 2, drain: 5s }
     log: { mode: durable }
 `

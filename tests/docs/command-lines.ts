@@ -65,10 +65,13 @@ function problemIn(words: string[], mayLackArguments: boolean): string | null {
   let [command, rest] = [program, program.parseOptions(words)]
   let args = [...rest.operands, ...rest.unknown]
   for (;;) {
-    const sub = command.commands.find((c) => c.name() === args[0] || c.aliases().includes(args[0] ?? ''))
+    const named = command.commands.find((c) => c.name() === args[0] || c.aliases().includes(args[0] ?? ''))
+    // `millrace backfill churn` is `millrace backfill start churn`; commander does not tell which one it takes.
+    const implied = command.commands.find((c) => c.name() === Reflect.get(command, '_defaultCommandName'))
+    const sub = named ?? implied
     if (sub === undefined) break
     command = sub
-    rest = command.parseOptions(args.slice(1))
+    rest = command.parseOptions(named === undefined ? args : args.slice(1))
     args = [...rest.operands, ...rest.unknown]
   }
   if (command === program && args.length > 0) return args[0] === 'help' ? null : `there is no command '${args[0]}'`

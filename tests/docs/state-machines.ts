@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { evaluationMachine } from '../../src/control/evaluation/evaluation-store.ts'
+import { alertMachine } from '../../src/control/monitoring/alert.ts'
 import { attemptMachine, runMachine, stepMachine } from '../../src/control/pipeline/run.ts'
 import { versionMachine } from '../../src/control/registry/version.ts'
-import { deploymentMachine, releaseMachine, replicaMachine } from '../../src/control/release/release.ts'
+import { freezeMachine } from '../../src/control/release/freeze.ts'
+import { retirementMachine } from '../../src/control/retirement/retirement.ts'
+import { deploymentMachine, releaseMachine, replicaMachine, trialMachine } from '../../src/control/release/release.ts'
 import type { StateMachine } from '../../src/kernel/state-machine.ts'
 
 interface Noun {
@@ -56,8 +59,14 @@ const NOUNS: Noun[] = [
     file: RELEASE,
     type: 'ReleaseStatus',
     about:
-      'A change of who has the traffic of an endpoint: `release-3`, a rollback too. Whatever ends in `failed`, ' +
-      '`superseded` or `cancelled` has never touched the route.',
+      'A change of who has the traffic of an endpoint: `release-3`, a rollback too. Whatever ends in `failed` or ' +
+      '`superseded` has never had live traffic; what is cancelled in its canary gives its share back.',
+  },
+  {
+    machine: trialMachine,
+    file: RELEASE,
+    type: 'TrialStatus',
+    about: 'A shadow, or one step of a canary: `trial-7`. Within it the shares are fixed, so that it can be compared.',
   },
   {
     machine: deploymentMachine,
@@ -71,6 +80,30 @@ const NOUNS: Noun[] = [
     type: 'ReplicaStatus',
     about:
       'One model-server process: `replica-9`. Whether it is loading or ready is observed by its lease, and not a status.',
+  },
+  {
+    machine: freezeMachine,
+    file: 'src/control/release/freeze.ts',
+    type: 'FreezeStatus',
+    about:
+      'What keeps a model from being released by itself: `freeze-2`. At most one of each kind (rollback, stability, ' +
+      'alert, budget, person) is active on a model.',
+  },
+  {
+    machine: retirementMachine,
+    file: 'src/control/retirement/retirement.ts',
+    type: 'RetirementStatus',
+    about:
+      'The way of a model version out of service. Every step after `proposed` asks the in-use guard in its own ' +
+      'transaction; whoever begins to use a version that is on its way brings it back.',
+  },
+  {
+    machine: alertMachine,
+    file: 'src/control/monitoring/alert.ts',
+    type: 'AlertStatus',
+    about:
+      'What a monitor or a service level has to say: `alert-2`. That somebody acknowledged it or silenced it is kept ' +
+      'beside the status.',
   },
 ]
 

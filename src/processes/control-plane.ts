@@ -265,10 +265,14 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   start('release', () => releases.look())
   start('deployment', () => deployments.look(), DEPLOYMENT_LOOK_MS)
   start('ingest', () => ingest.look(), 500)
-  start('retirement', async () => {
-    await reevaluations.look()
-    return retirements.look()
-  }, RETIREMENT_LOOK_MS)
+  start(
+    'retirement',
+    async () => {
+      await reevaluations.look()
+      return retirements.look()
+    },
+    RETIREMENT_LOOK_MS,
+  )
   start('monitoring', () => monitoring.look(), MONITORING_LOOK_MS)
   start('notification', () => notifications.look())
   start('traffic', () => traffic.flush(), TRAFFIC_FLUSH_MS)

@@ -343,11 +343,12 @@ export class RetirementWorld {
     const v = this.#of(wish.version)
     const heldBy = this.#heldBy(v)
     const isRunning = v.deployment !== 'none'
-    if (!mayAct(wish.act, wish.seen, { status: v.status, heldBy, isRunning })) {
+    if (!mayAct(wish.act, wish.seen, { status: v.status, heldBy, isRunning, isProtected: this.#isProtected(v) })) {
       if (wish.seen === v.status && heldBy.length > 0) this.prevented++
       return
     }
     if (wish.act.kind === 'note') return
+    if (wish.act.kind === 'propose') assert(!this.#isProtected(v), v, 'is proposed although a person keeps it')
     const goesOut = ['drain', 'stop', 'cool', 'delete'].includes(wish.act.kind)
     if (goesOut)
       assert(this.usesOf(v.number).length === 0, v, `is ${wish.act.kind}ed in use: ${this.usesOf(v.number).join(', ')}`)
@@ -415,7 +416,12 @@ export class RetirementWorld {
     v.status = retirementMachine.transition(v.status, event)
     this.entered.set(v.status, (this.entered.get(v.status) ?? 0) + 1)
     v.statusMs = this.#calendarMs
+    // A protection that was over when it was proposed does not come back with a calendar that is set back.
     if (v.status !== 'kept') v.keptUntilMs = null
+  }
+
+  #isProtected(v: WorldVersion): boolean {
+    return v.keptUntilMs !== null && this.#calendarMs < v.keptUntilMs
   }
 
   #heldBy(v: WorldVersion): string[] {

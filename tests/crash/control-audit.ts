@@ -154,7 +154,7 @@ function badEndOfRelease(release: ReleaseView): string[] {
 /** What was said to every change, from the events: what a person did is found there by what they said. */
 async function everyCause(api: ControlApi): Promise<string[]> {
   const causes: string[] = []
-  for (let afterSeq = 0; ; ) {
+  for (let afterSeq = 0; ;) {
     const events = await api.events.list({ afterSeq, limit: ALL })
     causes.push(...events.map(({ cause }) => cause))
     if (events.length < ALL) return causes

@@ -69,6 +69,14 @@ describe('what Millrace is doing', () => {
     expect(immediate.trials.facts((atMs) => atMs)).toEqual([])
   })
 
+  it('is told at some length, not at any', async () => {
+    const events = [event({ entity: 'freeze', to: 'active', cause: 'why '.repeat(200) })]
+    const { watch, told } = watching({ events })
+    await watch.look(0)
+    expect(told[0]).toHaveLength(240)
+    expect(told[0]).toMatch(/^frozen: why .*…$/)
+  })
+
   it('is told event by event, each once', async () => {
     const events = [event({ seq: 7, entity: 'trigger', to: 'fired', cause: 'cron: Monday', detail: { run: 'run-3' } })]
     const { watch, told, asked } = watching({ events })

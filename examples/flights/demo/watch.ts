@@ -22,6 +22,7 @@ export interface WatchParts {
   model: string
 }
 
+const TOLD_MAX = 240
 const BEFORE_TRIAL = ['queued', 'deploying', 'preflight', 'switching']
 const OPEN_TRIALS = ['shadowing', 'canary', 'held']
 
@@ -86,7 +87,7 @@ export class Watch {
       calendarMs,
       [
         `${ref}: trained in ${tookS.toFixed(1)} s; ${figuresOf(version)} on the newest week`,
-        `gate ${gate.verdict ?? 'undecided'}: ${gate.why}`,
+        shortened(`gate ${gate.verdict ?? 'undecided'}: ${gate.why}`),
         ...(run.outcome.release === null ? [`not released: ${reasonOf(version, run, gate.why)}`] : []),
       ].join('\n'),
     )
@@ -97,7 +98,7 @@ export class Watch {
     for (const event of events) {
       this.lastSeq = event.seq
       const text = eventInWords(event)
-      if (text !== null) this.parts.view.tell(event.calendarMs, text)
+      if (text !== null) this.parts.view.tell(event.calendarMs, shortened(text))
     }
   }
 }
@@ -154,6 +155,9 @@ export function eventInWords({ entity, entityId, from, to, cause, detail }: Even
   if (entity === 'freeze') return `${to === 'active' ? 'frozen' : 'no longer frozen'}: ${cause}`
   return null
 }
+
+/** All of it is in the report. */
+const shortened = (text: string) => (text.length <= TOLD_MAX ? text : `${text.slice(0, TOLD_MAX - 1)}…`)
 
 const inRun = (detail: EventView['detail']) => (typeof detail?.['run'] === 'string' ? ` (${detail['run']})` : '')
 

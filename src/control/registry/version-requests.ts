@@ -135,8 +135,7 @@ export async function setApproval(
   versionId: string,
   approval: Approval,
 ): Promise<void> {
-  if (approval.decision === 'approved')
-    await beginUse(tx, clock, { versionId, what: 'an approval', by: approval.by })
+  if (approval.decision === 'approved') await beginUse(tx, clock, { versionId, what: 'an approval', by: approval.by })
   await tx
     .updateTable('version')
     .set({ approval: JSON.stringify(approval), disposition: null, disposition_why: null })

@@ -4,14 +4,21 @@ import type { Lease, RoutingSnapshot } from '../../kernel/contract/routing.ts'
 import { reasonOf, unreachable } from '../../kernel/errors.ts'
 import { compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
-import { mayBeReleased, type Version } from '../registry/version.ts'
+import type { Version } from '../registry/version.ts'
 import { findVersion } from '../registry/version-store.ts'
 import { pinnedVersions, versionsBeyondUse } from '../retirement/retirement-store.ts'
 import { decideDeployment, type DeploymentAct, type DeploymentView } from './decide-deployments.ts'
 import { fallbackDeployment, type Fallback } from './fallback.ts'
 import type { Observations } from './observations.ts'
 import { deploymentMachine, replicaMachine, type Deployment, type Replica, type Route } from './release.ts'
-import { deploymentHolders, deploymentsWithReplicas, lossesSince, openReplicas, routes } from './release-store.ts'
+import {
+  deploymentHolders,
+  deploymentsWithReplicas,
+  hasServed,
+  lossesSince,
+  openReplicas,
+  routes,
+} from './release-store.ts'
 import type { RoutePublisher } from './route-publisher.ts'
 import { endpointRoutes } from './routing-snapshot.ts'
 
@@ -105,7 +112,7 @@ export class DeploymentController {
     )
   }
 
-  /** A fallback that was never deployed, or has been stopped since. It has served before, or was approved: no preflight. */
+  /** A fallback that has been stopped since it served. What was never proven by a preflight must not answer. */
   async #deployFallbacks(): Promise<boolean> {
     const { store, clock, log } = this.#context
     let deployed = false
@@ -113,8 +120,14 @@ export class DeploymentController {
       if (this.#context.diskLow() || fallbackDeployment(fallback, this.#rows!.deployments) !== null) continue
       const version = await findVersion(store.db, fallback.versionId)
       const isGone = (await versionsBeyondUse(store.db, version?.model ?? '')).has(fallback.versionId)
-      if (version === null || version.signature === null || !mayBeReleased(version) || isGone) {
-        this.#sayOnce(`${fallback.versionId} is declared as the fallback of ${fallback.endpoint} and can not serve`)
+      const isProven = await hasServed(store.db, fallback.versionId)
+      if (version === null || version.approval?.decision === 'rejected' || !isProven || isGone) {
+        const what = isGone
+          ? 'is retired'
+          : version?.approval?.decision === 'rejected'
+            ? 'was rejected'
+            : 'was never released'
+        this.#sayOnce(`${fallback.versionId} is declared as the fallback of ${fallback.endpoint} and ${what}`)
         continue
       }
       const { endpoint, versionId } = fallback

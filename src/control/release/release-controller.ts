@@ -88,7 +88,12 @@ export class ReleaseController {
     const model = this.#model(version.model)
     if (model === null || version.status === 'evaluating') return
     // Until a person speaks, a freeze begins or ends, or the configuration changes, the answer is the same.
-    const asks = [this.#context.project()!.revisionId, version.approval?.atMs, version.status, ...freezes.map((f) => f.id)]
+    const asks = [
+      this.#context.project()!.revisionId,
+      version.approval?.atMs,
+      version.status,
+      ...freezes.map((f) => f.id),
+    ]
     const question = asks.join(' ')
     if (version.disposition === 'awaiting-approval' && this.#asked.get(version.id) === question) return
     const { db } = this.#context.store

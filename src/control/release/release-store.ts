@@ -70,6 +70,18 @@ export async function findDeployment(db: Db, id: string): Promise<Deployment | n
   return row === undefined ? null : toDeployment(row)
 }
 
+/** Whether a version has passed preflight once, on whichever endpoint. */
+export async function hasServed(db: Db, versionId: string): Promise<boolean> {
+  const row = await db
+    .selectFrom('deployment')
+    .select('id')
+    .where('version_id', '=', versionId)
+    .where('discoverable', '=', true)
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
 /** Also ended ones, as long as a replica of theirs may run: a crash may have come between the two. */
 export async function deploymentsWithReplicas(db: Db): Promise<Deployment[]> {
   const rows = await db

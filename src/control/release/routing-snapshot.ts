@@ -46,10 +46,7 @@ export function endpointRoutes(facts: RoutingFacts): EndpointRoute[] {
 }
 
 /** While one of the two can't be routed to, nothing is compared, and whoever is left has all of the traffic. */
-function sharesOf(
-  route: Route | undefined,
-  known: Set<string>,
-): Pick<EndpointRoute, 'members' | 'mirrors' | 'trial'> {
+function sharesOf(route: Route | undefined, known: Set<string>): Pick<EndpointRoute, 'members' | 'mirrors' | 'trial'> {
   if (route === undefined) return { members: [], mirrors: [], trial: null }
   const members = route.members.filter((m) => known.has(m.deploymentId))
   const mirrors = route.mirrors.filter((m) => known.has(m.deploymentId))

@@ -202,13 +202,35 @@ describe('what is on its way', () => {
 describe('an act that was decided before', () => {
   const drain = { kind: 'drain', policy: 'age', why: 'old' } as const
   it('is left where the version has moved on, or somebody has begun to use it', () => {
-    const now = { status: 'proposed', heldBy: [], isRunning: false } as const
+    const now = { status: 'proposed', heldBy: [], isRunning: false, isProtected: false } as const
     expect(mayAct(drain, 'proposed', { ...now, heldBy: [] })).toBe(true)
     expect(mayAct(drain, 'proposed', { ...now, status: 'kept', heldBy: [] })).toBe(false)
     expect(mayAct(drain, 'proposed', { ...now, heldBy: ['release-3 (queued)'] })).toBe(false)
     const stop = { ...drain, kind: 'stop' } as const
     expect(mayAct(stop, 'draining', { ...now, status: 'draining', heldBy: [], isRunning: true })).toBe(false)
     expect(mayAct({ ...drain, kind: 'revive' }, 'cold', { ...now, status: 'cold', heldBy: [] })).toBe(false)
+  })
+})
+
+describe('a person’s protection', () => {
+  const kept = (keptUntilCalendarMs: number | null) =>
+    viewOf({
+      outdated: 'twice below',
+      heldBy: ['kept by ann: audit'],
+      retirement: retirementOf({ status: 'kept', policy: 'person', keptUntilCalendarMs }),
+    })
+
+  it('stands above every policy until its time, and is not lost to a proposal', () => {
+    expect(decide([kept(null)])[0]).toMatchObject({ act: null, why: 'in use: kept by ann: audit' })
+    expect(decide([kept(NOW_MS + 1)])[0]).toMatchObject({ act: null })
+    expect(decide([kept(NOW_MS)])[0]).toMatchObject({ act: 'propose' })
+  })
+
+  it('also when it came after the look', () => {
+    const act = { kind: 'propose', policy: 'outdated', why: 'twice below' } as const
+    const now = { status: 'kept', heldBy: ['kept by ann'], isRunning: false, isProtected: true } as const
+    expect(mayAct(act, 'kept', { ...now, heldBy: [...now.heldBy] })).toBe(false)
+    expect(mayAct(act, 'kept', { ...now, heldBy: [...now.heldBy], isProtected: false })).toBe(true)
   })
 })
 

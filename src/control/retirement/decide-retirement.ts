@@ -1,5 +1,5 @@
 import type { RetirementConfig } from '../../config/project.ts'
-import type { Retirement, RetirementPolicy, RetirementStatus } from './retirement.ts'
+import { isProtected, type Retirement, type RetirementPolicy, type RetirementStatus } from './retirement.ts'
 
 /** One version as the policies see it. Gathered by retirement-facts.ts. */
 export interface RetirementView {
@@ -55,13 +55,13 @@ export type RetirementAct =
 export function mayAct(
   act: RetirementAct,
   seen: RetirementStatus,
-  now: { status: RetirementStatus; heldBy: string[]; isRunning: boolean },
+  now: { status: RetirementStatus; heldBy: string[]; isRunning: boolean; isProtected: boolean },
 ): boolean {
   if (now.status !== seen) return false
   switch (act.kind) {
     case 'propose':
       // Outdated ones are proposed also while in use, so that people know.
-      return now.heldBy.length === 0 || act.policy === 'outdated'
+      return now.heldBy.length === 0 || (act.policy === 'outdated' && !now.isProtected)
     case 'keep':
     case 'note':
       return true
@@ -130,7 +130,7 @@ function goingOn(view: RetirementView, next: () => RetirementAct | Idle): Retire
 
 function decideKept(view: RetirementView, question: RetirementQuestion, kept: Set<string>): RetirementAct | Idle {
   const wish = wishOf(view, question, kept)
-  if (wish === null) return { idle: whyKept(view, kept) }
+  if (wish === null || isProtected(view.retirement, question.calendarMs)) return { idle: whyKept(view, kept) }
   if (question.frozen !== null) return { idle: `${wish.policy}: ${wish.why}; but ${question.frozen}` }
   // What is held is proposed all the same where it was outdated: people should know.
   if (view.heldBy.length > 0 && wish.policy !== 'outdated') return { idle: `in use: ${holding(view)}` }

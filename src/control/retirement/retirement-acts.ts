@@ -6,7 +6,7 @@ import type { Database } from '../../kernel/store/schema.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
 import { mayAct, type RetirementAct } from './decide-retirement.ts'
 import { VersionHeldError } from './errors.ts'
-import type { Retirement } from './retirement.ts'
+import { isProtected, type Retirement } from './retirement.ts'
 import { lockVersion, moveRetirement, proposeRetirement } from './retirement-requests.ts'
 import { retirementOf } from './retirement-store.ts'
 import { holdersOf, type UsesOutside } from './use-facts.ts'
@@ -32,7 +32,9 @@ export async function actOnVersion(
   const current = await retirementOf(tx, versionId)
   const heldBy = await holdersOf(tx, { id: versionId, model }, wish.outside, clock.calendarMs())
   const isRunning = act.kind === 'stop' && (await hasReplicas(tx, versionId))
-  if (!mayAct(act, seen, { status: current?.status ?? 'kept', heldBy, isRunning })) return false
+  const status = current?.status ?? 'kept'
+  if (!mayAct(act, seen, { status, heldBy, isRunning, isProtected: isProtected(current, clock.calendarMs()) }))
+    return false
   switch (act.kind) {
     case 'propose':
       return proposeRetirement(tx, clock, {

@@ -41,6 +41,12 @@ export interface Retirement {
   keptUntilCalendarMs: number | null
 }
 
+/** A person's protection: every policy leaves it alone, and nothing takes the protection off but its end or a person. */
+export function isProtected(retirement: Retirement | null, calendarMs: number): boolean {
+  if (retirement?.status !== 'kept' || retirement.policy !== 'person') return false
+  return retirement.keptUntilCalendarMs === null || calendarMs < retirement.keptUntilCalendarMs
+}
+
 /** A version that may be read: evaluated, released, revived. */
 export const isWhole = (status: RetirementStatus): boolean => status !== 'deleting' && status !== 'deleted'
 

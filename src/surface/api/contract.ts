@@ -247,9 +247,7 @@ const retirement = {
     .input(z.object({ model: s.modelName.optional(), deleted: z.boolean().default(false) }))
     .output(z.array(r.retirementSchema)),
   retire: post('/versions/{ref}/retire', 'retirement', 'Take a version out of service; refused while it is in use')
-    .input(
-      z.object({ ref: s.versionRef, why: givenWhy, by, dryRun: z.boolean().default(false).describe('Only say') }),
-    )
+    .input(z.object({ ref: s.versionRef, why: givenWhy, by, dryRun: z.boolean().default(false).describe('Only say') }))
     .output(r.retirementSchema),
   revive: post('/versions/{ref}/revive', 'retirement', 'Bring back a version that is out of service')
     .input(z.object({ ref: s.versionRef, why: givenWhy, by }))

@@ -325,7 +325,9 @@ export const releaseStatusSchema = z
     'superseded',
     'cancelled',
   ])
-  .describe('`shadowing` and `canary`: it is tried under live traffic; `held`: a person is asked; `released`: it took the traffic; the last four never did, or no longer do')
+  .describe(
+    '`shadowing` and `canary`: it is tried under live traffic; `held`: a person is asked; `released`: it took the traffic; the last four never did, or no longer do',
+  )
 
 export const releaseSchema = z.object({
   id: z.string().describe('e.g. `release-3`'),

@@ -40,7 +40,7 @@ export async function endpointViews({ context, observations, publisher }: Servic
       url: port === null ? null : `http://${host}:${port}/v2/models/${encodeURIComponent(model.endpoint)}/infer`,
       port,
       logMode: model.log.mode,
-      ...(route?.disabled == null
+      ...(route?.disabled === null || route?.disabled === undefined
         ? stateOf(members, gateway === undefined ? 'silent' : taken ? 'routing' : 'behind')
         : { state: 'disabled' as const, why: `disabled by ${route.disabled.by}: ${route.disabled.why}` }),
       members,

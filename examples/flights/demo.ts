@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { collect } from './demo/collect.ts'
+import { collect, keepFirstVersion, type FirstVersion } from './demo/collect.ts'
 import { faultNames, withWrongRequests, type FaultName } from './demo/faults.ts'
 import { GatewayClient, inferBody } from './demo/gateway-client.ts'
 import { Ledger } from './demo/ledger.ts'
@@ -22,7 +22,7 @@ import { Watch } from './demo/watch.ts'
 import { vegaFlights } from './land-data.ts'
 
 /**
- * The flights example, replayed: twelve weeks of 2001 in about two minutes. `npm run demo`, or
+ * The flights example, replayed: eleven weeks of 2001 in about two minutes. `npm run demo`, or
  *
  *   node examples/flights/demo.ts [--fault NAME] [--report demo-report.json] [--port 8700]
  *
@@ -82,11 +82,17 @@ async function replayAndReport({ millrace, days, place, view, started, scenario 
   const watch = new Watch({ millrace, trials, view, model: MODEL })
   const fault = faultOf(scenario, place, millrace)
   const { weeksDir } = place
-  const replay = new Replay({ millrace, gateway, ledger, watch, view, model: MODEL, weeksDir, days, scenario, fault })
-  const replayed = await replay.days()
+  let first: FirstVersion | null = null
+  const onFirst = async () => {
+    first = await keepFirstVersion(millrace, MODEL, HOME)
+  }
+  const parts = { millrace, gateway, ledger, watch, view, model: MODEL, weeksDir, days, scenario, onFirst, fault }
+  const replayed = await new Replay(parts).days()
   gateway.close()
   view.tell(scenario.untilMs, 'The last label is sent. Comparing what was answered with what is in the lake.')
-  return buildReport(await collect({ millrace, model: MODEL, scenario, days, ledger, replayed, trials, started }))
+  return buildReport(
+    await collect({ millrace, model: MODEL, scenario, days, ledger, replayed, trials, first: first!, started }),
+  )
 }
 
 /** A developer commits, or an application goes wrong: Millrace sees new code, or requests. */
@@ -182,7 +188,7 @@ function introduction({ fault }: Scenario): string {
     'The question, asked when a flight leaves: will it arrive more than 15 minutes late? About one in five does.',
   ]
   const loop = [
-    'Each Monday the week before lands as new data. Millrace trains twice a month by the clock, and in between when its',
+    'Each Monday the week before lands as new data. Millrace trains each month by the clock, and in between when its',
     'answers change or get worse. It measures each version on the newest week and compares it with the one that serves.',
     'A better one first answers copies of the live requests, then half of them, and takes over if it does no harm.',
     'Old ones are retired.',

@@ -31,8 +31,8 @@ const lateFlight = defineModel({
 
   // Each Monday the flights of the week before land as a new file.
   on: [
-    // On the 1st and the 15th of each month, at four in the morning.
-    { name: 'twice-a-month', cron: '0 4 1,15 * *' },
+    // On the 1st of each month, at four in the morning.
+    { name: 'monthly', cron: '0 4 1 * *' },
     // In between when the world has changed (see `monitors`), but not more often than every ten days: a storm is not
     // over the sooner for another model.
     { name: 'alarms', alarm: ['predictionDrift', 'quality'], coolDown: '10d' },
@@ -95,7 +95,7 @@ const lateFlight = defineModel({
     // More different airports and routes than the profile keeps one by one.
     unseen: { columns: ['origin', 'destination'] },
     // Two days in a row on which the answers are distributed otherwise, or are worse, are a reason to train.
-    predictionDrift: { psi: 0.3, then: 'retrain' },
+    predictionDrift: { psi: 0.35, then: 'retrain' },
     quality: { worseBy: 0.05, then: 'retrain' },
   },
 

@@ -1,4 +1,6 @@
+import { copyFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import type { RunSummary } from '../../../src/surface/api/schemas.ts'
 import type { BudgetView } from '../../../src/surface/api/service-level-schemas.ts'
 import { scoreWith } from './frozen-model.ts'
@@ -22,19 +24,31 @@ export interface Collected {
   ledger: Ledger
   replayed: Replayed
   trials: TrialBook
+  first: FirstVersion
   started: { atMs: number; monotonicMs: number }
 }
 
+/** The version that served first, with a copy of its file: its own may be deleted when it is retired. */
+export interface FirstVersion {
+  ref: string
+  modelFile: string
+}
+
+/** @throws DemoError if no version serves */
+export async function keepFirstVersion(millrace: Millrace, model: string, folder: string): Promise<FirstVersion> {
+  const live = (await millrace.versions(model)).find(({ release }) => release === 'live')
+  if (live === undefined) throw new DemoError('No version serves.')
+  const modelFile = join(folder, 'first-version.onnx')
+  await copyFile(await millrace.modelFile(live.ref), modelFile)
+  return { ref: live.ref, modelFile }
+}
+
 export async function collect(parts: Collected): Promise<Seen> {
-  const { millrace, model, scenario, days, ledger, replayed, started } = parts
+  const { millrace, model, scenario, days, ledger, replayed, first, started } = parts
   await untilInLake(millrace, ledger.labelsSent)
   const lake = await readLake(millrace, model)
   const versions = await millrace.versions(model)
   const runs = await millrace.runs(model)
-  const first = versions.find(
-    ({ liveSinceMs, release }) => liveSinceMs !== null || ['warm', 'retired'].includes(release),
-  )
-  if (first === undefined) throw new DemoError('No version was ever released.')
   const { fault } = scenario
   return {
     startedAtMs: started.atMs,
@@ -67,7 +81,7 @@ export async function collect(parts: Collected): Promise<Seen> {
     frozen: {
       version: first.ref,
       probabilities: await scoreWith(
-        await millrace.modelFile(first.ref),
+        first.modelFile,
         lake.map((row) => row.features),
       ),
     },

@@ -87,6 +87,7 @@ describe('the replay', () => {
     await world.replay.days()
     expect(world.events.slice(0, 4)).toEqual(['calendar 2001-01-29 04', 'hold run-1: train', 'settled', 'release'])
     expect(world.parts.ledger).toMatchObject({ sent: 5, sentWhileHeld: 0 })
+    expect(world.firsts).toBe(1)
   })
 
   it('asks for the first version where no clock does', async () => {
@@ -150,6 +151,8 @@ class World {
   liveVersion: string | null = 'late-flight@1'
   /** What serves once it is asked for by hand. */
   trained: string | null = null
+  /** Times that it was told that the first version serves. */
+  firsts = 0
   /** Times at which a training starts. */
   crons: number[] = []
   /** Days (from 0) on which a version is on trial. */
@@ -170,6 +173,7 @@ class World {
       weeksDir,
       days: Array.from({ length: days }, (_, index) => dayOf(index)),
       scenario: { perDay: 5, perTrialDay: 9 },
+      onFirst: () => Promise.resolve(void this.firsts++),
       fault: null,
       ...more,
     }

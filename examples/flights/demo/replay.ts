@@ -31,6 +31,8 @@ export interface ReplayParts {
   weeksDir: string
   days: Day[]
   scenario: Pick<Scenario, 'perDay' | 'perTrialDay'>
+  /** Once the first version serves. */
+  onFirst: () => Promise<void>
   /** The fault that is replayed: what happens on its day, and whether labels are sent at all. */
   fault: { onsetMs: number; begin: () => Promise<string>; labels: boolean } | null
 }
@@ -106,7 +108,10 @@ export class Replay {
     if (isMonday(day.startMs) && !isFirst) await this.landLastWeek(day.startMs)
     await this.beginFault(day.startMs)
     await this.passDueTimes(day.startMs + DAY_MS - 1)
-    if (isFirst) await this.mustServe()
+    if (isFirst) {
+      await this.mustServe()
+      await this.parts.onFirst()
+    }
     const watched = await this.settle()
     await this.askAboutToday(watched.trial !== null, beganMs)
     this.show(watched)

@@ -86,6 +86,11 @@ describe('triggers', () => {
       { on: { alarm: ['drft'] } },
       /^models\.m\.on\.alarm\.0: must be 'drift', .*did you mean 'drift'/,
     ],
+    [
+      'a monitor without its list',
+      { on: { alarm: 'drift' } },
+      /^models\.m\.on\.alarm: must be 'any', or a list of monitors such as \['drift', 'quality'\]/,
+    ],
     ['an empty list of monitors', { on: { alarm: [] } }, /^models\.m\.on\.alarm: must be 'any', or a list/],
     [
       'a monitor that is off',
@@ -340,7 +345,7 @@ describe('stability, retirement, fallback and alerts', () => {
     [
       'an unknown fallback',
       { serving: { fallback: 'eror' } },
-      /serving\.fallback: must be 'error'\. Fix: did you mean 'error'/,
+      /serving\.fallback: must be 'error', \{ constant: .*\} or \{ version: .*\}\. Fix: write for example fallback: 'error'/,
     ],
     [
       'a stability of one version',
@@ -359,6 +364,10 @@ describe('stability, retirement, fallback and alerts', () => {
     for (const webhook of ['hooks.example', 'ftp://x', 'https://', 7])
       expect(at(webhook)).toEqual([expect.stringMatching(/^alerts\.webhook: must be an http or https address/)])
     expect(at({ url: 'x' })).toEqual([expect.stringMatching(/^alerts\.webhook\.url: must be an http or https address/)])
+    const listed = { url: 'https://hooks.example', timeout: '1h' }
+    expect(at([listed])).toEqual([
+      expect.stringMatching(/^alerts\.webhook\.0\.timeout: must be a duration from .* to "1m"/),
+    ])
     expect(at({ minSeverity: 'info' })).toEqual([expect.stringMatching(/^alerts\.webhook\.url: is missing/)])
   })
 })
@@ -404,6 +413,11 @@ describe('service levels', () => {
       'an unknown level',
       { slos: { avalability: 0.9 } },
       /slos\.avalability: is not a field\. Fix: did you mean "availability"/,
+    ],
+    [
+      'a percentage as text',
+      { slos: { availability: '99.9%' } },
+      /slos\.availability: must be an objective such as 0\.99, false, or/,
     ],
     ['an objective of 1', { slos: { availability: 1 } }, /slos\.availability: must be a number above 0 and below 1/],
     [

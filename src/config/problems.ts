@@ -58,9 +58,7 @@ function insideUnion(issue: Extract<Issue, { code: 'invalid_union' }>, value: un
   const own = { ...issue, code: 'custom', input: undefined } as Issue
   const missingIn = (form: Issue[]) => form.filter((inner) => isMissing(inner, value)).length
   const order = (a: Issue[], b: Issue[]) => missingIn(a) - missingIn(b) || a.length - b.length
-  const meant = issue.errors
-    .filter((form) => !form.some((inner) => inner.path.length === 0 && isWholeMismatch(inner, value)))
-    .sort(order)
+  const meant = issue.errors.filter((form) => !isOtherKind(form, value)).sort(order)
   const [best, second] = meant
   if (best === undefined) return [own]
   if (second !== undefined && order(best, second) === 0) return sharedUnknownKeys(issue, meant) ?? [own]
@@ -73,8 +71,16 @@ function isMissing(inner: Issue, value: unknown): boolean {
   )
 }
 
+/** A form that takes no such value at all, whatever is in it. */
+function isOtherKind(form: Issue[], value: unknown): boolean {
+  return form.some((inner) => inner.path.length === 0 && isWholeMismatch(inner, value))
+}
+
+/** One literal among other forms (false, 'any') is seldom what was meant; of several words one may be misspelt. */
 function isWholeMismatch(inner: Issue, value: unknown): boolean {
-  return inner.code === 'invalid_type' || (inner.code === 'invalid_value' && typeof value !== 'string')
+  if (inner.code === 'invalid_union') return inner.errors.every((form) => isOtherKind(form, value))
+  if (inner.code === 'invalid_value') return typeof value !== 'string' || inner.values.length === 1
+  return inner.code === 'invalid_type'
 }
 
 function sharedUnknownKeys(issue: Issue, forms: Issue[][]): Issue[] | null {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Project } from '../config/project.ts'
 import { missingForAutomation } from '../config/missing-for-automation.ts'
 import type { AppliedProject, ControlContext, Topic } from '../control/control-context.ts'
+import { lookOnNews } from '../control/look-on-news.ts'
 import { EvaluationController } from '../control/evaluation/evaluation-controller.ts'
 import { StabilityController } from '../control/evaluation/stability-controller.ts'
 import type { EvaluateJobOutput } from '../control/evaluation/evaluate-job.ts'
@@ -66,8 +67,9 @@ const JOB_MS = 30 * 60_000
 const INSPECT_MS = 120_000
 const TRIAL_JOB_MS = 60_000
 const LOOK_EVERY_MS = 1_000
-/** Leases that end are seen by looking; all else wakes the loop. */
-const DEPLOYMENT_LOOK_MS = 500
+/** While every replica is as wanted. What is on its way is looked at sooner, and what falls silent wakes the loop. */
+const DEPLOYMENT_LOOK_MS = 2_000
+const SILENCE_LOOK_MS = 500
 /** Nobody waits for it, and each look reads all that could hold a version. */
 const RETIREMENT_LOOK_MS = 2_000
 const TRAFFIC_FLUSH_MS = 1_000
@@ -259,6 +261,9 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       }),
     )
   const listening = setInterval(() => observations.look(), LISTEN_EVERY_MS)
+  const watching = setInterval(() => {
+    if (deployments.isAnySilent()) loops.get('deployment')?.wake()
+  }, SILENCE_LOOK_MS)
   start('trigger', () => triggers.look())
   start('run', () => runs.look())
   start('evaluation', () => evaluations.look())
@@ -267,22 +272,26 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   start('ingest', () => ingest.look(), 500)
   start(
     'retirement',
-    async () => {
+    lookOnNews(context, async () => {
       await reevaluations.look()
       return retirements.look()
-    },
+    }),
     RETIREMENT_LOOK_MS,
   )
   start('monitoring', () => monitoring.look(), MONITORING_LOOK_MS)
   start('notification', () => notifications.look())
   start('traffic', () => traffic.flush(), TRAFFIC_FLUSH_MS)
-  start('stability', () => stability.look())
+  start(
+    'stability',
+    lookOnNews(context, () => stability.look()),
+  )
   start('serviceLevel', () => serviceLevels.look(), SERVICE_LEVEL_LOOK_MS)
   log.info({ pid: process.pid, store: store.backend }, 'the control plane is up')
 
   const stop = async (): Promise<void> => {
     await Promise.all([...loops.values()].map((loop) => loop.stop()))
     clearInterval(listening)
+    clearInterval(watching)
     await server.close()
     await traffic.flush()
     disk?.close()

@@ -18,6 +18,7 @@ export async function decidedVersion(
     content: string
     status: Version['status']
     codeDigest: string
+    backfilled: boolean
     disposition: Version['disposition']
   }> = {},
 ): Promise<string> {
@@ -32,7 +33,8 @@ export async function decidedVersion(
     const disposition = facts.disposition === undefined ? 'spare' : facts.disposition
     if (disposition !== null) await setDisposition(tx, clock, id, disposition, 'test')
     const codeDigest = facts.codeDigest ?? null
-    const lineage = { ...(await findVersion(tx, id))!.lineage, codeDigest }
+    const { lineage: imported } = (await findVersion(tx, id))!
+    const lineage = { ...imported, codeDigest, ...(facts.backfilled === true ? { backfilled: true } : {}) }
     await tx
       .updateTable('version')
       .set({ status: facts.status ?? 'passed', lineage: JSON.stringify(lineage) })

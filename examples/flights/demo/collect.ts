@@ -6,7 +6,7 @@ import type { BudgetView } from '../../../src/surface/api/service-level-schemas.
 import { scoreWith } from './frozen-model.ts'
 import { readLake, readOrigins, untilInLake } from './lake.ts'
 import type { Ledger } from './ledger.ts'
-import { firingsOf, retirementsOf, type LevelFacts, type LoopFacts } from './loop-facts.ts'
+import { firingsOf, retirementsOf, withFirstWords, type LevelFacts, type LoopFacts } from './loop-facts.ts'
 import { DemoError, type Millrace } from './millrace-client.ts'
 import type { Day } from './online-features.ts'
 import type { Replayed } from './replay.ts'
@@ -95,7 +95,7 @@ async function loopFacts({ millrace, model, trials, replayed }: Collected, runs:
   return {
     firings: firingsOf(events, runs),
     trials: trials.facts(calendarAt),
-    alarms: await millrace.alarms(model),
+    alarms: withFirstWords(await millrace.alarms(model), events),
     retirements: retirementsOf(events),
     freezes: freezes.map(({ kind, why, createdAtMs, endedWhy }) => ({
       kind,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { EventView, RunSummary } from '../../../src/surface/api/schemas.ts'
-import { firingsOf, retirementsOf } from './loop-facts.ts'
+import { alarm } from './loop-builders.ts'
+import { firingsOf, retirementsOf, withFirstWords } from './loop-facts.ts'
 
 describe('what started trainings', () => {
   it('is what triggers fired and left out, and what people asked for, by calendar time', () => {
@@ -34,7 +35,7 @@ describe('how far versions have gone out of service', () => {
         detail: policy === undefined ? null : { policy },
       })
     const gone = [
-      of('proposed', 'm@3 serves instead', 1, 'superseded'),
+      of('proposed', 'superseded: m@3 serves instead', 1, 'superseded'),
       of('draining', 'free', 2),
       of('cold', 'out of service', 3),
     ]
@@ -43,6 +44,18 @@ describe('how far versions have gone out of service', () => {
     ])
     const back = [...gone, of('kept', 'revived by ann', 4, 'person')]
     expect(retirementsOf(back)).toMatchObject([{ status: 'kept', policy: 'person', why: 'revived by ann' }])
+  })
+})
+
+describe('why an alarm was raised', () => {
+  it('is what it said then, not what it says now', () => {
+    const events = [
+      event({ entity: 'alert', entityId: 'alert-1', to: 'pending', cause: 'PSI 0.11' }),
+      event({ entity: 'alert', entityId: 'alert-1', to: 'firing', cause: 'PSI 0.15' }),
+      event({ entity: 'alert', entityId: 'alert-2', to: 'firing', cause: 'other' }),
+    ]
+    expect(withFirstWords([alarm({ why: 'PSI 0.18' })], events)).toMatchObject([{ why: 'PSI 0.15' }])
+    expect(withFirstWords([alarm({ why: 'PSI 0.18' })], [])).toMatchObject([{ why: 'PSI 0.18' }])
   })
 })
 

@@ -74,7 +74,9 @@ export interface AlarmFacts {
   /** A column; empty where there is none. */
   subject: string
   severity: string
+  /** When it was raised. */
   why: string
+  /** As last measured. */
   figures: Record<string, unknown>
   response: string
   firedAtMs: number
@@ -145,10 +147,20 @@ export function retirementsOf(events: EventView[]): RetirementFacts[] {
     const policy = textOf(detail?.['policy']) ?? last.get(entityId)?.policy ?? 'unknown'
     // The first reason is the one for which it goes; what follows is how.
     const before = last.get(entityId)
-    const why = before === undefined || ['kept', 'proposed'].includes(to) ? cause : before.why
+    const why = before === undefined || ['kept', 'proposed'].includes(to) ? withoutPrefix(cause, policy) : before.why
     last.set(entityId, { version: entityId, status: to, policy, why, calendarMs })
   }
   return [...last.values()]
 }
+
+/** An alarm that goes on says its newest figures; what counts is what it said when it was raised. */
+export function withFirstWords(alarms: AlarmFacts[], events: EventView[]): AlarmFacts[] {
+  const raised = events.filter(({ entity, to }) => entity === 'alert' && to === 'firing')
+  const words = new Map(raised.map(({ entityId, cause }) => [entityId, cause]))
+  return alarms.map((alarm) => ({ ...alarm, why: words.get(alarm.id) ?? alarm.why }))
+}
+
+const withoutPrefix = (why: string, policy: string) =>
+  why.startsWith(`${policy}: `) ? why.slice(policy.length + 2) : why
 
 const textOf = (value: unknown) => (typeof value === 'string' ? value : null)

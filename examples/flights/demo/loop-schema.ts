@@ -106,7 +106,7 @@ export const faultSchema = z
     caughtBy: z.enum(['gate', 'shadow', 'canary', 'monitor', 'not caught']),
     check: orNull(z.string(), 'The check, comparison or monitor'),
     why: z.string().describe('What Millrace said, with its figures'),
-    figures: z.record(z.string(), figure).describe('Of that check'),
+    figures: z.record(z.string(), figure).describe('Of that check; of an alarm that goes on, as last measured'),
     version: orNull(z.string(), 'The version it spoke about'),
     faultyVersions: z.array(z.string()).describe('Trained by the faulty code'),
     caughtOn: orNull(z.iso.date(), 'Calendar day'),

@@ -124,9 +124,9 @@ describe('the replay', () => {
     world.monitoredUntilMs = [FROM_MS, FROM_MS + DAY_MS]
     const beganMs = performance.now()
     await world.replay.days()
-    // Two days in front of the monitors are let pass; then each one waits a little, and the end for longer.
-    expect(performance.now() - beganMs).toBeGreaterThan(2 * 300 + 2_000)
-    expect(performance.now() - beganMs).toBeLessThan(4_500)
+    // Three days in front of the monitors are let pass; each one after waits a little, and the end for longer.
+    expect(performance.now() - beganMs).toBeGreaterThan(3 * 100 + 3_000)
+    expect(performance.now() - beganMs).toBeLessThan(6_000)
   })
 
   it('begins the fault once, on its day', async () => {
@@ -172,7 +172,7 @@ class World {
       model: 'late-flight',
       weeksDir,
       days: Array.from({ length: days }, (_, index) => dayOf(index)),
-      scenario: { perDay: 5, perTrialDay: 9 },
+      scenario: { perDay: 5, perTrialDay: 9, monitors: { behindMs: 3 * DAY_MS, waitMs: 100 } },
       onFirst: () => Promise.resolve(void this.firsts++),
       fault: null,
       ...more,

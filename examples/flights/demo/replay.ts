@@ -30,7 +30,7 @@ export interface ReplayParts {
   /** Folder in which weekly files land. */
   weeksDir: string
   days: Day[]
-  scenario: Pick<Scenario, 'perDay' | 'perTrialDay'>
+  scenario: Pick<Scenario, 'perDay' | 'perTrialDay' | 'monitors'>
   /** Once the first version serves. */
   onFirst: () => Promise<void>
   /** The fault that is replayed: what happens on its day, and whether labels are sent at all. */
@@ -54,17 +54,15 @@ export interface Replayed {
 
 const DAY_MS = 86_400_000
 const CONNECTIONS = 8
-const TRICKLE_PER_SECOND = 60
+const TRICKLE_PER_SECOND = 40
 /** A day lasts at least so long while a version is on trial: its evidence comes by way of the lake, once a second. */
-const TRIAL_DAY_MS = 800
+const TRIAL_DAY_MS = 1_200
 const LOOK_MS = 150
 const FIRING_LIMIT_MS = 10_000
 const DUE_PER_DAY_MAX = 100
 const SETTLED_LIMIT_MS = 120_000
-/** Monitors that are further behind are waited for at the end of a day, at most so long; after a fault, longer. */
-const MONITORS_BEHIND_MS = 3 * DAY_MS
-const MONITORS_WAIT_MS = 300
-const MONITORS_WAIT_FAULT_MS = 2_000
+/** After the last day, so that it is judged as well. */
+const LAST_WAIT_MS = 3_000
 
 export class Replay {
   private readonly parts: ReplayParts
@@ -91,7 +89,7 @@ export class Replay {
     const endMs = (this.day?.startMs ?? 0) + DAY_MS
     await this.moveTo(endMs)
     await this.sendLabels(endMs)
-    await this.letMonitorsCatchUp(endMs, MONITORS_WAIT_FAULT_MS)
+    await this.letMonitorsCatchUp(endMs, { behindMs: 0, waitMs: LAST_WAIT_MS })
     await this.settle()
     const { holds, moves, weeksLanded, onsetAtMs } = this
     return { holds, moves, weeksLanded, onsetAtMs }
@@ -115,7 +113,7 @@ export class Replay {
     const watched = await this.settle()
     await this.askAboutToday(watched.trial !== null, beganMs)
     this.show(watched)
-    await this.letMonitorsCatchUp(day.startMs, this.onsetAtMs === null ? MONITORS_WAIT_MS : MONITORS_WAIT_FAULT_MS)
+    await this.letMonitorsCatchUp(day.startMs + DAY_MS, this.parts.scenario.monitors)
   }
 
   private async moveTo(calendarMs: number): Promise<void> {
@@ -221,11 +219,11 @@ export class Replay {
   }
 
   /** Monitors judge a day once its labels are in the lake; the calendar must not run away from them. */
-  private async letMonitorsCatchUp(dayMs: number, waitMs: number): Promise<void> {
+  private async letMonitorsCatchUp(nowMs: number, { behindMs, waitMs }: Scenario['monitors']): Promise<void> {
     const endMs = performance.now() + waitMs
     while (performance.now() < endMs) {
       const untilMs = await this.parts.millrace.monitoredUntil(this.parts.model)
-      if (untilMs === null || untilMs >= dayMs - MONITORS_BEHIND_MS) return
+      if (untilMs === null || untilMs >= nowMs - behindMs) return
       await sleep(LOOK_MS)
     }
   }

@@ -6,7 +6,6 @@ import { decideStability } from './decide-stability.ts'
 import { lastRuns, lastVerdicts } from './stability-store.ts'
 
 const GUARD = 'stability guard'
-const LOOK_MS = 1_000
 /** A model's own freeze is among the newest so many of any kind, or over. */
 const FREEZES_SEEN = 100
 
@@ -18,10 +17,8 @@ export class StabilityController {
     this.#context = context
   }
 
-  /** @returns when to look again, in ms */
-  async look(): Promise<number> {
+  async look(): Promise<void> {
     for (const model of this.#context.project()?.project.models ?? []) await this.#lookAt(model)
-    return LOOK_MS
   }
 
   async #lookAt(model: ModelConfig): Promise<void> {

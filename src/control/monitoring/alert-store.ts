@@ -44,6 +44,11 @@ export async function listAlerts(
   return rows.map(toAlert)
 }
 
+/** All that fire, oldest first, however many alerts are open besides. */
+export async function firingAlerts(db: Db): Promise<Alert[]> {
+  return (await db.selectFrom('alert').selectAll().where('status', '=', 'firing').orderBy('seq').execute()).map(toAlert)
+}
+
 /**
  * Alarms of a model that fired after the one with number `alarmSeq`, in the order in which they fired, resolved ones
  * too. One alert is one alarm, whatever happens to it later: a trigger that remembers the last `alarmSeq` it saw, or
@@ -69,20 +74,38 @@ export async function lastAlarmSeq(db: Db): Promise<number> {
   return Number(last ?? 0)
 }
 
-/** What webhooks may have to be told about: all that fire, and the newest of those that did. */
-export async function alertsToTell(db: Db): Promise<Alert[]> {
-  const firing = await db.selectFrom('alert').selectAll().where('status', '=', 'firing').orderBy('seq').execute()
+/**
+ * What webhooks may have to be told about: all that fire, and those resolved ones of which they know that they fired and
+ * not yet that they are over. @param targets - of the webhooks that are declared
+ */
+export async function alertsToTell(db: Db, targets: string[]): Promise<Alert[]> {
+  const firing = await firingAlerts(db)
   const over = await db
     .selectFrom('alert')
     .selectAll()
     .where('status', '=', 'resolved')
-    .where('alarm_seq', 'is not', null)
-    .orderBy('resolved_at_ms', 'desc')
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('notification as fired')
+        .leftJoin('notification as over', (join) =>
+          join
+            .onRef('over.alert_id', '=', 'fired.alert_id')
+            .onRef('over.target', '=', 'fired.target')
+            .on('over.about', '=', 'resolved'),
+        )
+        .select('fired.alert_id')
+        .where('fired.about', '=', 'firing')
+        .where('fired.status', '=', 'sent')
+        .where('fired.target', 'in', targets)
+        .where('over.seq', 'is', null),
+    )
+    .orderBy('seq')
     .limit(RESOLVED_TO_TELL)
     .execute()
-  return [...firing, ...over].map(toAlert)
+  return [...firing, ...over.map(toAlert)]
 }
 
+/** Of one look, the oldest first: the rest follows at the next. */
 const RESOLVED_TO_TELL = 200
 
 /** Resolved alerts that are kept, the newest; with them goes what was sent about them. */

@@ -123,6 +123,28 @@ describe('telling webhooks about alerts', () => {
     expect(await rows()).toMatchObject([{ status: 'sent' }, { status: 'sent' }])
   })
 
+  it('says that it is over of more alerts than one look takes', async () => {
+    const hook = await receiver(200)
+    await declare({ url: hook.url })
+    const { runbook, response, why, model, endpoint, source, severity } = requestOf()
+    const about = { runbook, response, why, model, endpoint, source, severity, figures: '{}', version_id: 'm@1' }
+    const times = { opened_at_ms: 0, opened_calendar_ms: 0, resolved_at_ms: 1 }
+    const over = Array.from({ length: 205 }, (_, i) => ({ subject: `${i}`, alarm_seq: i + 1 }))
+    const ids = await store.db
+      .insertInto('alert')
+      .values(over.map((one) => ({ ...about, ...times, ...one, status: 'resolved' })))
+      .returning('id')
+      .execute()
+    const sent = { about: 'firing', target: targetOf(hook.url), status: 'sent', attempts: 1, next_at_ms: 0 }
+    await store.db
+      .insertInto('notification')
+      .values(ids.map(({ id }) => ({ alert_id: id, ...sent, created_at_ms: 0 })))
+      .execute()
+    await turn(2)
+    const told = await store.db.selectFrom('notification').select('seq').where('about', '=', 'resolved').execute()
+    expect(told).toHaveLength(205)
+  })
+
   it('is not delayed by a receiver that hangs, and gives that one up in the end', async () => {
     const [hanging, well] = [await receiver(null), await receiver(204)]
     await declare({ url: hanging.url, timeoutMs: 100 }, { url: well.url })

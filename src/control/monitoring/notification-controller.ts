@@ -65,7 +65,8 @@ export class NotificationController {
   async #note(webhooks: Webhook[]): Promise<void> {
     const { store, clock } = this.#context
     if (webhooks.length === 0) return
-    const alerts = await alertsToTell(store.db)
+    const targets = webhooks.map(({ url }) => targetOf(url))
+    const alerts = await alertsToTell(store.db, targets)
     const noted = await notificationsOf(
       store.db,
       alerts.map((alert) => alert.id),

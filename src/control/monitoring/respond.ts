@@ -5,7 +5,7 @@ import { endFreeze, requestFreeze } from '../release/freeze-requests.ts'
 import { activeFreezes } from '../release/freeze-store.ts'
 import { championBefore, requestRollback } from '../release/rollback-requests.ts'
 import { recordResponse } from './alert-requests.ts'
-import { listAlerts } from './alert-store.ts'
+import { firingAlerts } from './alert-store.ts'
 import { isMonitorSource, type Alert } from './alert.ts'
 import { decideResponse } from './decide-response.ts'
 import type { Subject } from './subject.ts'
@@ -21,9 +21,7 @@ export async function respond(
   models: ModelConfig[],
   subjects: ReadonlyMap<string, Subject>,
 ): Promise<boolean> {
-  const firing = (await listAlerts(store.db)).filter(
-    (alert) => alert.status === 'firing' && isMonitorSource(alert.source),
-  )
+  const firing = (await firingAlerts(store.db)).filter((alert) => isMonitorSource(alert.source))
   let asked = false
   for (const alert of firing) {
     const model = models.find((m) => m.name === alert.model)

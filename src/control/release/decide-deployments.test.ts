@@ -40,6 +40,11 @@ describe('a lost replica', () => {
     expect([20, 1_000].map(startsAt)).toEqual([11_000, 11_000])
   })
 
+  it('does not wait for the time that the clock was set back by', () => {
+    const lost = { replicas: [], recentlyGone: 3, lastGoneAtMs: 3_600_000 }
+    expect(decide(lost, 1_000)).toMatchObject([{ kind: 'startReplica' }])
+  })
+
   it.each<[string, Partial<ReplicaView>, number, string | null]>([
     ['its process has died', { process: 'dead' }, 0, 'replicaGone'],
     ['nothing is known of its process, just after its start', { process: 'unknown' }, 5_000, null],

@@ -82,7 +82,7 @@ function decideHeld(view: DeploymentView, nowMs: number): DeploymentAct[] {
   const missing = deployment.replicasWanted - running.length
   const ready = running.filter(isReady).length
   if (deployment.status === 'starting' && ready >= deployment.replicasWanted) return [{ kind: 'allReady', deployment }]
-  if (missing > 0 && nowMs >= restartAtMs(view))
+  if (missing > 0 && nowMs >= restartAtMs(view, nowMs))
     return Array.from({ length: missing }, () => ({ kind: 'startReplica', deploymentId: deployment.id }))
   return running
     .slice(deployment.replicasWanted)
@@ -90,8 +90,10 @@ function decideHeld(view: DeploymentView, nowMs: number): DeploymentAct[] {
 }
 
 /** One lost replica is replaced at once, the following ones later and later. */
-function restartAtMs(view: DeploymentView): number {
+function restartAtMs(view: DeploymentView, nowMs: number): number {
   if (view.recentlyGone <= 1 || view.lastGoneAtMs === null) return 0
+  // The clock was set back since: it must not make it wait for as long as that.
+  if (view.lastGoneAtMs > nowMs + RESTART_WAIT_MAX_MS) return 0
   return view.lastGoneAtMs + Math.min(RESTART_WAIT_MAX_MS, 100 * 2 ** (view.recentlyGone - 1))
 }
 

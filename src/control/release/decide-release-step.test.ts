@@ -93,6 +93,15 @@ describe('releases on the same endpoint', () => {
     expect(decide('queued', { release: releaseOf({ id: 'release-2', kind: 'rollback' }) }, [busy]).kind).toBe('deploy')
   })
 
+  it('never supersede a rollback in the queue, and wait for it; a newer rollback does', () => {
+    const rollback = releaseOf({ id: 'release-2', kind: 'rollback', versionId: 'm@0' })
+    const newer = releaseOf({ id: 'release-3', versionId: 'm@3' })
+    expect(decide('queued', { release: rollback }, [newer]).kind).toBe('deploy')
+    expect(decide('queued', { release: newer }, [rollback])).toEqual({ kind: 'hold', why: 'release-2 is under way' })
+    const another = releaseOf({ id: 'release-4', kind: 'rollback' })
+    expect(decide('queued', { release: rollback }, [another]).kind).toBe('supersede')
+  })
+
   it('let a rollback flip with the first ready replica', () => {
     const release = releaseOf({ id: 'release-2', kind: 'rollback', status: 'switching' })
     expect(decide('switching', { release, readyReplicas: 1 }).kind).toBe('flip')

@@ -101,9 +101,11 @@ const isLate = (view: ReleaseView) => view.waitedMs > view.timeoutMs
 function decideQueued(view: ReleaseView): ReleaseStep {
   const { release } = view
   const others = view.open.filter((r) => r.id !== release.id)
-  const newer = others.find((r) => r.status === 'queued' && order(r) > order(release))
+  // What a person or a monitor went back for is not overruled by what the gate lets through meanwhile.
+  const overrules = (r: Release) => r.kind === 'rollback' || release.kind !== 'rollback'
+  const newer = others.find((r) => r.status === 'queued' && order(r) > order(release) && overrules(r))
   if (newer !== undefined) return { kind: 'supersede', why: `${newer.id} (${newer.versionId}) is newer` }
-  const busy = others.find((r) => r.status !== 'queued')
+  const busy = others.find((r) => r.status !== 'queued' || r.kind === 'rollback')
   // A rollback does not wait behind the release it may be there to end: that one is cancelled when it is looked at.
   if (busy !== undefined && release.kind !== 'rollback') return { kind: 'hold', why: `${busy.id} is under way` }
   if (view.warm !== null && view.warm.readyReplicas > 0)

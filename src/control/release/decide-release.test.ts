@@ -149,6 +149,17 @@ describe('a freeze', () => {
       why: 'it was measured against m@0, and m@1 is live since',
     })
   })
+
+  it('that has ended by itself does not let go what is the same as what was rolled back', () => {
+    const sameAsLost = { id: 'freeze-1', why: 'release-4 went back from m@3 to m@1' }
+    const question = { version: waiting, gate, champion, comparedWith: 'm@1', sameAsLost }
+    expect(decide(question)).toEqual({
+      kind: 'awaitApproval',
+      why: 'better than m@1: log loss −0.02; but it comes from the same code and configuration as what was rolled back (freeze-1: release-4 went back from m@3 to m@1)',
+    })
+    const approved = versionOf({ ...waiting, approval: approval('approved') })
+    expect(decide({ ...question, version: approved }).kind).toBe('release')
+  })
 })
 
 function decide(overrides: Partial<ReleaseQuestion>, calendarMs = 0) {
@@ -160,6 +171,7 @@ function decide(overrides: Partial<ReleaseQuestion>, calendarMs = 0) {
     champion: null,
     when: { kind: 'better' },
     freezes: [],
+    sameAsLost: null,
     ...overrides,
   }
   return decideRelease(question, calendarMs)

@@ -23,6 +23,8 @@ export interface ReleaseQuestion {
   when: ReleaseConfig['when']
   /** Active on the model: nothing is released by itself, a person's approval counts all the same. */
   freezes: Pick<Freeze, 'id' | 'why' | 'unfreezes'>[]
+  /** The freeze, over by itself since, after the rollback of what the version is the same as; null: there is none. */
+  sameAsLost: Pick<Freeze, 'id' | 'why'> | null
 }
 
 export function decideRelease(question: ReleaseQuestion, calendarMs: number): ReleaseDecision {
@@ -55,16 +57,22 @@ export function decideRelease(question: ReleaseQuestion, calendarMs: number): Re
 }
 
 /** What was held back waits on: the proof stands, but only for the champion that it was made against. */
-function unlessFrozen(decision: ReleaseDecision, { freezes, champion, comparedWith, version }: ReleaseQuestion) {
+function unlessFrozen(decision: ReleaseDecision, question: ReleaseQuestion): ReleaseDecision {
   if (decision.kind !== 'release') return decision
+  const { freezes, sameAsLost, champion, comparedWith, version } = question
+  const because = decision.why.replace(/\.$/, '')
   if (freezes.length > 0) {
     const frozen = freezes.map((f) => `${f.id}: ${f.why}; ends by ${f.unfreezes}`).join('; ')
-    return { kind: 'awaitApproval' as const, why: `${decision.why}; but automatic release is frozen (${frozen})` }
+    return { kind: 'awaitApproval', why: `${because}; but automatic release is frozen (${frozen})` }
+  }
+  if (sameAsLost !== null) {
+    const same = `it comes from the same code and configuration as what was rolled back (${sameAsLost.id}: ${sameAsLost.why})`
+    return { kind: 'awaitApproval', why: `${because}; but ${same}` }
   }
   const isHeldBack = version.disposition === 'awaiting-approval'
   if (isHeldBack && champion !== null && comparedWith !== champion.id) {
     const then = comparedWith ?? 'no champion'
-    return { kind: 'awaitApproval' as const, why: `it was measured against ${then}, and ${champion.id} is live since` }
+    return { kind: 'awaitApproval', why: `it was measured against ${then}, and ${champion.id} is live since` }
   }
   return decision
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { ModelConfig } from '../../config/project.ts'
-import type { Lease, RoutingSnapshot } from '../../kernel/contract/routing.ts'
+import { LEASE_RENEW_MS, type Lease, type RoutingSnapshot } from '../../kernel/contract/routing.ts'
 import { reasonOf, unreachable } from '../../kernel/errors.ts'
 import { compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
@@ -50,6 +50,8 @@ interface Rows {
 
 const LOSSES_WINDOW_MS = 60_000
 const DRAIN_MS = 30_000
+const UNSETTLED_LOOK_MS = 500
+const SILENT_SOON_MS = 2 * LEASE_RENEW_MS
 
 /** Keeps the replicas of every deployment as wanted, and tells gateways what there is. */
 export class DeploymentController {
@@ -74,7 +76,8 @@ export class DeploymentController {
     this.#startedAtMs = context.clock.epochMs()
   }
 
-  async look(): Promise<void> {
+  /** @returns when to look again in ms, where something is on its way */
+  async look(): Promise<number | void> {
     await this.#read()
     await this.#publish()
     let acted = await this.#deployFallbacks()
@@ -90,6 +93,22 @@ export class DeploymentController {
       await this.#publish()
     }
     this.#stopTold()
+    return acted || !this.#isSettled() ? UNSETTLED_LOOK_MS : undefined
+  }
+
+  /** Whether a replica that is to run has missed a word or two: it may be dead. */
+  isAnySilent(): boolean {
+    return (this.#rows?.replicas ?? []).some(
+      ({ id, status }) => status === 'running' && this.#observations.silentMs(id) > SILENT_SOON_MS,
+    )
+  }
+
+  /** Every deployment is up with as many replicas as wanted, all of which say that they are ready. */
+  #isSettled(): boolean {
+    const { deployments, replicas } = this.#rows!
+    const isUp = ({ id, status }: Replica) => status === 'running' && this.#observations.lease(id)?.state === 'ready'
+    const countOf = (deploymentId: string) => replicas.filter((r) => r.deploymentId === deploymentId).length
+    return deployments.every((d) => d.status === 'ready' && countOf(d.id) === d.replicasWanted) && replicas.every(isUp)
   }
 
   /** What a replica is to do, by what is known here; before the first look nobody is sent away. */

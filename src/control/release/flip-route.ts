@@ -125,6 +125,8 @@ async function markRolledBack(tx: Tx, clock: Clock, rollback: Release, lostId: s
     key: [row.id],
     from: 'released',
     to: releaseMachine.transition('released', 'rollBack'),
+    // Lists and `canary` show it beside 'rolled-back', where the reason of its promotion would contradict it.
+    set: { why: `${rollback.id} went back to ${rollback.versionId}: ${rollback.cause}` },
     cause: `${rollback.id}: ${rollback.cause}`,
     atMs: clock.epochMs(),
     calendarMs: Math.round(clock.calendarMs()),

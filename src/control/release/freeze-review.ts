@@ -3,7 +3,7 @@ import type { Database } from '../../kernel/store/schema.ts'
 import type { ControlContext } from '../control-context.ts'
 import { latestRevision } from '../project/revision-store.ts'
 import { findVersion, listVersions } from '../registry/version-store.ts'
-import { configDigest, endOfRollbackFreeze, type Freeze } from './freeze.ts'
+import { configDigest, endOfRollbackFreeze, MILLRACE, type Freeze } from './freeze.ts'
 import { endFreeze, requestFreeze } from './freeze-requests.ts'
 import { activeFreezes } from './freeze-store.ts'
 import type { Release } from './release.ts'
@@ -18,7 +18,7 @@ export async function reviewFreezes({ store, clock }: ControlContext): Promise<F
   if (!active.some((f) => f.kind === 'rollback')) return active
   for (const freeze of active.filter((f) => f.kind === 'rollback')) {
     const why = await whyItEnds(store.db, freeze)
-    if (why !== null) await store.transaction((tx) => endFreeze(tx, clock, { id: freeze.id, by: 'millrace', why }))
+    if (why !== null) await store.transaction((tx) => endFreeze(tx, clock, { id: freeze.id, by: MILLRACE, why }))
   }
   return activeFreezes(store.db)
 }
@@ -47,7 +47,10 @@ async function whyItEnds(db: Kysely<Database>, freeze: Freeze): Promise<string |
   const versions = await listVersions(db, { model: freeze.model, limit: NEWEST_MAX })
   return endOfRollbackFreeze(freeze, {
     configDigest: await configDigestNow(db, freeze.model),
-    newVersions: versions.map((v) => ({ id: v.id, codeDigest: v.lineage.codeDigest, createdAtMs: v.createdAtMs })),
+    // A backfill is never released, so that it says nothing of what would be.
+    newVersions: versions
+      .filter((v) => v.lineage.backfilled !== true)
+      .map((v) => ({ id: v.id, codeDigest: v.lineage.codeDigest, createdAtMs: v.createdAtMs })),
   })
 }
 

@@ -18,6 +18,12 @@ export async function listFreezes(db: Db, filter: { model?: string; limit: numbe
   return (await query.execute()).map(toFreeze)
 }
 
+/** The newest of a model that came with a rollback, active or over; empty where there was none. */
+export async function lastRollbackFreeze(db: Db, model: string): Promise<Freeze[]> {
+  const query = db.selectFrom('freeze').selectAll().where('model', '=', model).where('kind', '=', 'rollback')
+  return (await query.orderBy('seq', 'desc').limit(1).execute()).map(toFreeze)
+}
+
 export async function findFreeze(db: Db, id: string): Promise<Freeze | null> {
   const row = await db.selectFrom('freeze').selectAll().where('id', '=', id).executeTakeFirst()
   return row === undefined ? null : toFreeze(row)

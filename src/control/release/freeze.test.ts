@@ -8,7 +8,7 @@ import { describeEachStore } from '../../testing/test-store.ts'
 import { setApproval } from '../registry/version-requests.ts'
 import { aliasTarget, findVersion } from '../registry/version-store.ts'
 import { rollbackTarget } from './decide-rollback-target.ts'
-import { configDigest, endOfRollbackFreeze, type Freeze } from './freeze.ts'
+import { configDigest, endOfRollbackFreeze, sameAsLost, type Freeze } from './freeze.ts'
 import { endFreeze, requestFreeze } from './freeze-requests.ts'
 import { reviewFreezes } from './freeze-review.ts'
 import { activeFreezes, listFreezes } from './freeze-store.ts'
@@ -84,6 +84,17 @@ describe('the end of a freeze after a rollback', () => {
     expect(end({ ...same, configDigest: 'sha256:d' }, { kind: 'person' })).toBeNull()
   })
 
+  it('clears nothing that was made before by the code that lost, unless a person ended it', () => {
+    const over: Freeze = { ...freeze, status: 'ended', endedAtMs: 200, endedBy: 'millrace' }
+    const is = (made: { codeDigest: string | null; createdAtMs: number }, of: Partial<Freeze> = {}) =>
+      sameAsLost([{ ...over, ...of }], made)?.id ?? null
+    expect(is(version('sha256:a', 150))).toBe('freeze-1')
+    expect(is(version('sha256:b', 150))).toBeNull()
+    expect(is(version('sha256:a', 201))).toBeNull()
+    expect(is(version('sha256:a', 150), { endedBy: 'ann' })).toBeNull()
+    expect(is(version('sha256:a', 150), { kind: 'alert' })).toBeNull()
+  })
+
   it('is not brought by what says nothing of how versions are made', () => {
     const of = (rest: object) => configDigest(projectOf('/p', { m: { train: 'true', ...rest } }).models[0]!)
     expect(of({ retirement: { keepLast: 1 } })).toBe(of({}))
@@ -117,6 +128,12 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
       await promote(lab, 'm', await decidedVersion(lab, 'm', { codeDigest: code }))
     }
   }
+
+  const passes = (id: string) =>
+    store.db
+      .insertInto('gate')
+      .values({ version_id: id, verdict: 'passed', why: 'w', checks: '[]', proven_better: true, decided_at_ms: 0 })
+      .execute()
 
   async function rollBack(to: string | null = null): Promise<string | null> {
     clock.advance(1_000)
@@ -158,6 +175,8 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
     expect(freeze).toMatchObject({ kind: 'rollback', codeDigests: [code] })
     expect(freeze!.why).toContain('went back from m@2 to m@1: complaints')
     expect(await releases()).toContain('release of m@2 rolled-back')
+    const lost = await store.db.selectFrom('release').select('why').where('status', '=', 'rolled-back').execute()
+    expect(lost).toEqual([{ why: expect.stringMatching(/^release-\d+ went back to m@1: complaints/) }])
   })
 
   it('after a rollback outlive the same code, and end with other code', async () => {
@@ -165,6 +184,10 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
     await rollBack()
     clock.advance(1_000)
     await decidedVersion(lab, 'm', { codeDigest: code, disposition: null })
+    await reviewFreezes(lab.context)
+    expect(await active()).toEqual(['rollback'])
+    // A backfill is never released, whatever code it comes from.
+    await decidedVersion(lab, 'm', { codeDigest: 'sha256:other', backfilled: true })
     await reviewFreezes(lab.context)
     expect(await active()).toEqual(['rollback'])
     await decidedVersion(lab, 'm', { codeDigest: 'sha256:other', disposition: null })
@@ -245,6 +268,35 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
     await store.transaction((tx) => endFreeze(tx, clock, { model: 'm', by: 'ann', why: 'moved' }))
     await controller.look()
     expect(await openReleases(store.db)).toMatchObject([{ versionId: id }])
+  })
+
+  it('come with a rollback, while which nothing goes forward by itself', async () => {
+    const controller = new ReleaseController(
+      lab.context,
+      new Observations(() => clock.monotonicMs()),
+      () => [],
+      () => Promise.reject(new Error('nothing is tried here')),
+    )
+    await champions(2)
+    const rollback = await readyRelease(lab, 'm', 'm@1', 'rollback')
+    clock.advance(1_000)
+    const id = await decidedVersion(lab, 'm', { disposition: null, codeDigest: code })
+    await passes(id)
+    await controller.look()
+    expect((await openReleases(store.db)).map((r) => r.kind)).toEqual(['rollback'])
+    expect(await findVersion(store.db, id)).toMatchObject({ disposition: null })
+    await flip(lab, rollback)
+    await controller.look()
+    expect((await findVersion(store.db, id))!.dispositionWhy).toContain('automatic release is frozen (freeze-1: ')
+    // Other code ends the freeze, and clears what it made, not what was made before.
+    clock.advance(1_000)
+    const other = await decidedVersion(lab, 'm', { disposition: null, codeDigest: 'sha256:other' })
+    await passes(other)
+    await controller.look()
+    await controller.look()
+    expect(await active()).toEqual([])
+    expect((await findVersion(store.db, id))!.dispositionWhy).toContain('the same code and configuration as what was')
+    expect(await openReleases(store.db)).toMatchObject([{ versionId: other }])
   })
 
   it('do not stand above a person’s approval', async () => {

@@ -56,6 +56,24 @@ export function endOfRollbackFreeze(
 }
 
 /**
+ * The freeze after a rollback, over by itself since, of which a version is the same again: made before its end by the
+ * code that lost. Other code or another configuration says nothing for it. Null: there is none. Pure.
+ * @param freezes - of the model, newest first
+ */
+export function sameAsLost(
+  freezes: Freeze[],
+  version: { codeDigest: string | null; createdAtMs: number },
+): { id: string; why: string } | null {
+  const last = freezes.find((f) => f.kind === 'rollback')
+  // A person who unfreezes has said that it may go on.
+  if (last?.endedBy !== MILLRACE || last.endedAtMs === null || version.createdAtMs > last.endedAtMs) return null
+  return last.codeDigests.includes(version.codeDigest ?? NO_CODE) ? { id: last.id, why: last.why } : null
+}
+
+/** Ends what ends by itself. */
+export const MILLRACE = 'millrace'
+
+/**
  * Of the part of a model's configuration that its versions are made and proven by: a changed log or monitor says
  * nothing about what was rolled back.
  * @returns `sha256:…` of it as JSON with sorted keys

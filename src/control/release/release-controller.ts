@@ -13,12 +13,12 @@ import { decideReleaseStep, type ReleaseStep, type ReleaseView } from './decide-
 import type { Observations } from './observations.ts'
 import { preflight, type PreflightResult } from './preflight.ts'
 import { endRelease, flipRoute, moveRelease } from './flip-route.ts'
-import type { Freeze } from './freeze.ts'
+import { sameAsLost, type Freeze } from './freeze.ts'
 import { reviewFreezes } from './freeze-review.ts'
-import { activeFreezes } from './freeze-store.ts'
+import { activeFreezes, lastRollbackFreeze } from './freeze-store.ts'
 import type { Deployment, Release, ReleaseEvent } from './release.ts'
 import { requestRelease } from './release-requests.ts'
-import { findDeployment, openDeployments, openReleases, openReplicas, routeOf } from './release-store.ts'
+import { findDeployment, isRollingBack, openDeployments, openReleases, openReplicas, routeOf } from './release-store.ts'
 import { beginTrial, describeTrial, incumbent, lockRelease, raiseHeldAlert, settleHeldAlert } from './trial-acts.ts'
 import type { TrialJobInput, TrialJobOutput } from './trial-job.ts'
 import { trialPlanOf, type NextTrial } from './trial.ts'
@@ -111,9 +111,16 @@ export class ReleaseController {
             : { id: champion.id, liveSinceCalendarMs: spans.at(-1)?.fromCalendarMs ?? champion.createdCalendarMs },
         when: model.release.when,
         freezes,
+        sameAsLost: sameAsLost(await lastRollbackFreeze(db, version.model), {
+          codeDigest: version.lineage.codeDigest,
+          createdAtMs: version.createdAtMs,
+        }),
       },
       this.#context.clock.calendarMs(),
     )
+    // While a person or a monitor goes back nothing goes forward by itself: what then freezes it is a moment away.
+    const byItself = decision.kind === 'release' && version.approval?.decision !== 'approved'
+    if (byItself && (await isRollingBack(db, version.model))) return
     await this.#settle(version, model, decision)
     if (decision.kind === 'awaitApproval') this.#asked.set(version.id, question)
     else this.#asked.delete(version.id)
@@ -149,6 +156,7 @@ export class ReleaseController {
       if (now?.disposition !== version.disposition || now.approval?.atMs !== version.approval?.atMs) return
       const byItself = release !== undefined && now.approval?.decision !== 'approved'
       if (byItself && (await activeFreezes(tx, version.model)).length > 0) return
+      if (byItself && (await isRollingBack(tx, version.model))) return
       await setDisposition(tx, clock, version.id, disposition, why)
       if (release === undefined) return
       const by = version.approval?.by ?? 'gate'

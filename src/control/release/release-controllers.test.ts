@@ -302,6 +302,21 @@ describeEachStore('the release and deployment controllers', (open: () => Promise
       expect(await openReplicas(db())).toEqual([])
     })
 
+    it('are looked at seldom while all are as wanted, and at once where one falls silent', async () => {
+      await approved()
+      await pass(12)
+      expect(await plane.deployments.look()).toBeUndefined()
+      expect(plane.deployments.isAnySilent()).toBe(false)
+      for (let i = 0; i < 4; i++) {
+        clock.advance(200)
+        plane.observations.look()
+      }
+      expect(plane.deployments.isAnySilent()).toBe(true)
+      await approved()
+      await pass(1)
+      expect(await plane.deployments.look()).toBe(500)
+    })
+
     it('are told to run by their lease, to drain once they are stopping or unknown', async () => {
       await approved()
       await pass()

@@ -32,6 +32,10 @@ export async function openReleases(db: Db): Promise<Release[]> {
   return rows.map(toRelease)
 }
 
+export async function isRollingBack(db: Db, model: string): Promise<boolean> {
+  return (await openReleases(db)).some((r) => r.model === model && r.kind === 'rollback')
+}
+
 export async function listReleases(db: Db, filter: { model?: string; limit: number }): Promise<Release[]> {
   let query = db.selectFrom('release').selectAll().orderBy('seq', 'desc').limit(filter.limit)
   if (filter.model !== undefined) query = query.where('model', '=', filter.model)

@@ -86,6 +86,18 @@ describe('the figures of trials in the lake', () => {
     expect(found!.champion.losses.sum).toBeCloseTo(logLoss(0.4, 0), 6)
   })
 
+  it('are no more by a flood of labels: each request counts once, and labels of nobody not at all', async () => {
+    const [one, two] = [canary('2', [800]), canary('1', [400])]
+    await holds([one, two])
+    const flood = Array.from({ length: 2_000 }, (_, i) => label(one.predictionId, i % 2, { atMs: NOON_MS + i }))
+    const strangers = Array.from({ length: 500 }, () => label(canary('2', [100]).predictionId, 1))
+    await holds([...flood, ...strangers, label(two.predictionId, 0)])
+    const [found] = (await runTrialJob(input())).trials
+    expect(found!.challenger.losses.n).toBe(1)
+    expect(found!.challenger.losses.sum).toBeCloseTo(logLoss(0.8, 1), 6)
+    expect(found!.champion.losses).toMatchObject({ n: 1 })
+  })
+
   it.each([
     ['brier', (s: number, y: number) => (s - y) ** 2],
     ['squaredError', (s: number, y: number) => (s - y) ** 2],

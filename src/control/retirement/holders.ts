@@ -5,7 +5,7 @@ export interface UseFacts {
   /** Open releases and rollbacks that bring it, or that go back to it when they fail. */
   releases: { id: string; status: string; as: 'target' | 'champion' }[]
   trials: string[]
-  /** Open evaluations that measure it, compare with it or need it for the spread. */
+  /** Open evaluations that measure it or compare with it. */
   evaluations: string[]
   aliases: string[]
   fallbackOf: string[]

@@ -9,7 +9,7 @@ type Tx = Transaction<Database>
 
 /** Callers of one version that are told apart; those that come later are counted together. */
 const CALLERS_MAX = 100
-const OTHERS = '(others)'
+export const OTHER_CALLERS = '(others)'
 
 type Called = Pick<TrafficReport, 'model' | 'version' | 'origin' | 'requests' | 'pinned'>
 
@@ -61,7 +61,7 @@ async function recordPin(tx: Tx, clock: Clock, versionId: string, caller: string
     .insertInto('pin')
     .values({
       version_id: versionId,
-      caller: isKnown || known.length < CALLERS_MAX ? caller : OTHERS,
+      caller: isKnown || known.length < CALLERS_MAX ? caller : OTHER_CALLERS,
       first_calendar_ms: nowMs,
       last_calendar_ms: nowMs,
       requests,

@@ -3,6 +3,7 @@ import type { Clock } from '../../kernel/clock.ts'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import type { Store } from '../../kernel/store/store.ts'
 import type { Database } from '../../kernel/store/schema.ts'
+import { setDisposition } from '../registry/version-requests.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
 import { mayAct, type RetirementAct } from './decide-retirement.ts'
 import { VersionHeldError } from './errors.ts'
@@ -62,9 +63,22 @@ export async function actOnVersion(
       // What is cold did not run: that it is wanted again is no harm done.
       if (moved && !(act.kind === 'revive' && seen === 'cold'))
         await recordSafety(tx, clock, model, versionId, act.kind)
+      if (moved && act.kind === 'delete') await endWaiting(tx, clock, versionId)
       return moved
     }
   }
+}
+
+/** What waits for approval until its files go can't be approved any more: nobody is to be asked for it for ever. */
+async function endWaiting(tx: Tx, clock: Clock, versionId: string): Promise<void> {
+  const waiting = await tx
+    .selectFrom('version')
+    .select('id')
+    .where('id', '=', versionId)
+    .where('disposition', '=', 'awaiting-approval')
+    .executeTakeFirst()
+  if (waiting === undefined) return
+  await setDisposition(tx, clock, versionId, 'spare', 'nobody decided about it before its files were deleted')
 }
 
 /** A person's wish: proposed only where nothing holds it. @throws VersionHeldError, NotRetiredError */
@@ -101,7 +115,7 @@ export async function removeFiles(
   const removed: string[] = []
   const shared: string[] = []
   for (const digest of digests) {
-    if (await isShared(store, digest, versionId)) {
+    if ((await isShared(store, digest, versionId)) || (await isInOpenRun({ store, artifacts }, digest))) {
       shared.push(digest)
       continue
     }
@@ -148,6 +162,26 @@ async function isShared({ db }: Store, digest: string, versionId: string): Promi
     .where((eb) => eb.or([eb('step.model_digest', '=', digest), eb('step.output_digest', '=', digest)]))
     .executeTakeFirst()
   return step !== undefined
+}
+
+/**
+ * Folders are kept file by file: the code of a run that is under way, of whichever model, or what a step of it wrote, may
+ * hold the same file, as where a version was imported from the project's folder.
+ */
+async function isInOpenRun({ store, artifacts }: { store: Store; artifacts: Artifacts }, digest: string) {
+  const rows = await store.db
+    .selectFrom('run')
+    .leftJoin('step', 'step.run_id', 'run.id')
+    .select(['run.code_digest', 'step.output_digest'])
+    .where('run.status', 'in', ['queued', 'running'])
+    .execute()
+  const trees = new Set(rows.flatMap((row) => [row.code_digest, row.output_digest]).filter((tree) => tree !== null))
+  for (const tree of trees) {
+    if (!(await artifacts.has(tree))) continue
+    const { entries } = await artifacts.readTree(tree)
+    if (entries.some((entry) => entry.type === 'file' && entry.digest === digest)) return true
+  }
+  return false
 }
 
 async function hasReplicas(tx: Tx, versionId: string): Promise<boolean> {

@@ -86,6 +86,20 @@ describeEachStore('retirement', (open: () => Promise<Store>) => {
     expect(events.every((e) => e.cause.startsWith('superseded: '))).toBe(true)
   })
 
+  it('asks nobody any more for the approval of a version whose files are deleted', async () => {
+    const waiting = await decidedVersion(lab, 'm', { disposition: 'awaiting-approval' })
+    await champions(3)
+    await looks(8)
+    expect(await findVersion(store.db, waiting)).toMatchObject({ disposition: 'awaiting-approval' })
+    clock.advanceCalendar(4 * DAY_MS)
+    await looks(3)
+    expect(await status(waiting)).toBe('deleted')
+    expect(await findVersion(store.db, waiting)).toMatchObject({
+      disposition: 'spare',
+      dispositionWhy: 'nobody decided about it before its files were deleted',
+    })
+  })
+
   it('says of a deleted version what it was made of, and refuses it to every use', async () => {
     await champions(3)
     await stopDeployment('m@1')
@@ -115,6 +129,21 @@ describeEachStore('retirement', (open: () => Promise<Store>) => {
     expect(await lab.context.artifacts.has(modelDigest)).toBe(true)
     const why = (await retirementOf(store.db, 'm@1'))!.why
     expect(why).toBe('0 files removed; 1 kept, as something else is made of them')
+  })
+
+  it('keeps the files that lie in the code of a run that is under way, of whichever model', async () => {
+    await lab.apply({ m: model, n: { train: 'true' } })
+    await promote(lab, 'm', await decidedVersion(lab, 'm', { content: 'also in the project' }))
+    await champions(2)
+    await stopDeployment('m@1')
+    await looks(5)
+    lab.write('code/base.onnx', 'also in the project')
+    const { digest: codeDigest } = await lab.context.artifacts.putDir(join(lab.root, 'code'), { ignore: [] })
+    await lab.train('n', { codeDigest })
+    clock.advanceCalendar(4 * DAY_MS)
+    await looks(2)
+    expect(await status('m@1')).toBe('deleted')
+    expect(await lab.context.artifacts.has((await findVersion(store.db, 'm@1'))!.modelDigest)).toBe(true)
   })
 
   it('waits with removing while a run of the model is under way, which may make the same files', async () => {

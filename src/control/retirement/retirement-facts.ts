@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
 import type { Database } from '../../kernel/store/schema.ts'
+import { openEvaluations } from '../evaluation/evaluation-store.ts'
 import { aliasHistory, type AliasSpan } from '../registry/version-store.ts'
 import type { RetirementQuestion, RetirementView } from './decide-retirement.ts'
 import { holders } from './holders.ts'
@@ -39,6 +40,8 @@ export async function retirementQuestion(
     .where('model', '=', name)
     .where('status', 'in', ['queued', 'running'])
     .executeTakeFirst()
+  const openEvaluation = (await openEvaluations(db)).find((e) => rows.some((r) => r.id === e.versionId))
+  const reading = openRun ?? openEvaluation
   const pinMs = pinMsOf(outside.models, name)
 
   const views = rows.map((row): RetirementView => {
@@ -60,7 +63,7 @@ export async function retirementQuestion(
       outdated:
         model.retirement.outdated === null ? null : outdatedBy(windows, row.id, model.retirement.outdated.windowMs),
       running: running.get(row.id) ?? [],
-      read: openRun === undefined ? null : `${openRun.id} of ${name} has ended`,
+      read: reading === undefined ? null : `${reading.id} of ${name} has ended`,
     }
   })
   return {

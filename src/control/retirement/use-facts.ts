@@ -12,7 +12,7 @@ type Db = Kysely<Database> | Transaction<Database>
 
 /** What is known of uses outside of the database. */
 export interface UsesOutside {
-  /** Declared and paused models: their fallbacks, and how many versions a spread is measured over. */
+  /** Declared and paused models, for their fallbacks. */
   models: ModelConfig[]
   /** By deployment, over all gateways. */
   inFlight: Map<string, number>
@@ -65,13 +65,9 @@ export async function useFacts(db: Db, model: string, outside: UsesOutside): Pro
     .execute()
   for (const trial of trials) for (const id of [trial.challenger_id, trial.champion_id]) of(id)?.trials.push(trial.id)
 
-  const config = outside.models.find((m) => m.name === model)
-  for (const { id, versionId, championId } of await openEvaluations(db)) {
-    if (!facts.has(versionId)) continue
-    // The spread is measured over the newest versions, whichever they are when the job starts.
-    const spread = versions.slice(-(config?.gate.stability.versions ?? 0)).map((v) => v.id)
-    for (const used of new Set([versionId, championId, ...spread])) of(used)?.evaluations.push(id)
-  }
+  // Those that it reads for the spread only are no use: cold ones stay cold, and their files stay as long as it lasts.
+  for (const { id, versionId, championId } of await openEvaluations(db))
+    for (const used of new Set([versionId, championId])) of(used)?.evaluations.push(id)
   const named = await db
     .selectFrom('alias')
     .select(['alias', 'version_id'])

@@ -93,6 +93,16 @@ it('counts a batch once that comes again because its acknowledgement was lost', 
   expect(await trial()).toMatchObject([{ requests: 10 }])
 })
 
+it('tells only so many callers apart while nothing can be written', async () => {
+  const pinned = (from: number) => Array.from({ length: 80 }, (_, i) => ({ caller: `caller ${from + i}`, requests: 1 }))
+  add(report({ pinned: pinned(0) }), report({ pinned: pinned(80) }), report({ pinned: pinned(160) }))
+  await buffer.flush()
+  const pins = await store.db.selectFrom('pin').select(['caller', 'requests']).execute()
+  expect(pins).toHaveLength(100)
+  expect(pins.find(({ caller }) => caller === '(others)')).toMatchObject({ requests: 141 })
+  expect(pins.reduce((sum, { requests }) => sum + requests, 0)).toBe(240)
+})
+
 it('keeps copies and fallback answers out of what the endpoint did for its clients', async () => {
   add(report({ origin: 'shadow', failed: 10 }), report({ origin: 'fallback', trial: null, version: '1' }))
   add(report({ version: '1', trial: null, requests: 5, failed: 0 }))

@@ -1,6 +1,6 @@
 import type { GatewayReport, TrafficReport } from '../../kernel/contract/routing.ts'
 import type { ControlContext } from '../control-context.ts'
-import { recordPins } from '../retirement/pin-requests.ts'
+import { OTHER_CALLERS, recordPins } from '../retirement/pin-requests.ts'
 import { recordTraffic } from './traffic-store.ts'
 
 export interface TrafficBuffer {
@@ -59,10 +59,16 @@ function addReport(sum: TrafficReport, report: TrafficReport): void {
   sum.latencyCounts = sum.latencyCounts.map((n, i) => n + (report.latencyCounts[i] ?? 0))
   for (const [bucket, n] of Object.entries(report.fineLatency))
     sum.fineLatency[bucket] = (sum.fineLatency[bucket] ?? 0) + n
-  for (const { caller, requests } of report.pinned) {
-    const known = sum.pinned.find((pin) => pin.caller === caller)
-    if (known === undefined) sum.pinned.push({ caller, requests })
-    else known.requests += requests
-  }
+  for (const { caller, requests } of report.pinned) addPin(sum.pinned, caller, requests)
   sum.firstAnswerAtMs ??= report.firstAnswerAtMs
+}
+
+/** Gateways tell so many callers apart in one report, too: what is kept must not grow while nothing can be written. */
+const CALLERS_MAX = 100
+
+function addPin(pinned: TrafficReport['pinned'], caller: string, requests: number): void {
+  const known = pinned.find((pin) => pin.caller === caller)
+  if (known !== undefined) known.requests += requests
+  else if (pinned.length < CALLERS_MAX - 1 || caller === OTHER_CALLERS) pinned.push({ caller, requests })
+  else addPin(pinned, OTHER_CALLERS, requests)
 }

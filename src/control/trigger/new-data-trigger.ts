@@ -90,7 +90,9 @@ export class NewDataLook implements TriggerKindLook<NewDataTrigger> {
       if (facts === null || !facts.isFile()) continue
       const before = this.#files.get(file)
       const same = before?.sizeBytes === facts.size && before.mtimeMs === facts.mtimeMs
-      const stableSinceMs = same ? before.stableSinceMs : this.#context.clock.epochMs()
+      const nowMs = this.#context.clock.epochMs()
+      // Where the clock was set back it settles from now on, and not for as long as that.
+      const stableSinceMs = same ? Math.min(before.stableSinceMs, nowMs) : nowMs
       const entry = { path: relative(root, file), sizeBytes: facts.size, mtimeMs: facts.mtimeMs, stableSinceMs }
       this.#found.set(file, entry)
       found.push(entry)

@@ -55,6 +55,14 @@ describeEachStore('the trigger controller', (open: () => Promise<Store>) => {
     expect(await runs()).toHaveLength(1)
   })
 
+  it('lets data settle from then on where the clock was set back', async () => {
+    lab.write('data/w1.csv', 'a')
+    await controller.look()
+    clock.advance(-3_600_000)
+    await settled()
+    expect(await runs()).toHaveLength(1)
+  })
+
   it('fires once across restarts, whenever they come', async () => {
     lab.write('data/w1.csv', 'a')
     await settled()

@@ -64,7 +64,7 @@ async function change(
     .values({ model, trigger_name: name, kind, seen: '{}', ...set })
     .onConflict((conflict) => conflict.columns(['model', 'trigger_name']).doUpdateSet(set))
     .execute()
-  await noteTrigger(tx, clock, { model, name, to, cause: `${by}: ${why}` })
+  await noteTrigger(tx, clock, { model, name, to, cause: why === '' ? by : `${by}: ${why}` })
 }
 
 export interface BackfillRequest {

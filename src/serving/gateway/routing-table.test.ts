@@ -36,6 +36,12 @@ describe('the choice of a deployment', () => {
     expect(drawn.filter((id) => id === 'deployment-2')).toHaveLength(1)
   })
 
+  it('follows weights below a tenth of a percent, by which a trial is judged', () => {
+    const entry = entryOf({ 'deployment-1': 99.85, 'deployment-2': 0.15 })
+    const drawn = Array.from({ length: 10_000 }, (_, i) => chooseDeployment(entry, i / 10_000, always)?.deploymentId)
+    expect(drawn.filter((id) => id === 'deployment-2')).toHaveLength(15)
+  })
+
   it('comes near the weights with random draws', () => {
     const random = seededRandom(7)
     const entry = entryOf({ 'deployment-1': 70, 'deployment-2': 25, 'deployment-3': 5 })

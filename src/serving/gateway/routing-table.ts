@@ -11,7 +11,7 @@ export interface RoutingTable {
 
 export interface TableEndpoint {
   route: EndpointRoute
-  /** Members with traffic, weights in tenths of a percent. */
+  /** Members with traffic. */
   choices: readonly WeightedDeployment[]
   byVersion: ReadonlyMap<string, RoutedDeployment>
   /** Who gets copies of live requests. */
@@ -27,7 +27,7 @@ export interface Mirror {
 
 export interface WeightedDeployment {
   deployment: RoutedDeployment
-  weightTenths: number
+  weightPercent: number
 }
 
 /** What a gateway holds before it has ever heard of a control plane: nothing, and any snapshot is newer. */
@@ -63,8 +63,9 @@ function tableEndpoint(route: EndpointRoute): TableEndpoint {
   const choices: WeightedDeployment[] = []
   for (const member of route.members) {
     const deployment = byId.get(member.deploymentId)
-    const weightTenths = Math.round(member.weightPercent * 10)
-    if (deployment !== undefined && weightTenths > 0) choices.push({ deployment, weightTenths })
+    // As declared: a trial is judged by exactly this share, and a rounded one would look like more errors or fewer.
+    const { weightPercent } = member
+    if (deployment !== undefined && weightPercent > 0) choices.push({ deployment, weightPercent })
   }
   const mirrors = route.mirrors.flatMap(({ deploymentId, sharePercent }): Mirror[] => {
     const deployment = byId.get(deploymentId)
@@ -133,10 +134,10 @@ function chooseAmong(
 }
 
 function drawByWeight(choices: readonly WeightedDeployment[], draw: number): RoutedDeployment | null {
-  let left = draw * choices.reduce((sum, choice) => sum + choice.weightTenths, 0)
+  let left = draw * choices.reduce((sum, choice) => sum + choice.weightPercent, 0)
   for (const choice of choices) {
-    if (left < choice.weightTenths) return choice.deployment
-    left -= choice.weightTenths
+    if (left < choice.weightPercent) return choice.deployment
+    left -= choice.weightPercent
   }
   return choices.at(-1)?.deployment ?? null
 }
@@ -144,6 +145,6 @@ function drawByWeight(choices: readonly WeightedDeployment[], draw: number): Rou
 /** The deployment that speaks for the endpoint where only one can: the one with most traffic. */
 export function mainDeployment(entry: TableEndpoint): RoutedDeployment | null {
   let main: WeightedDeployment | null = null
-  for (const choice of entry.choices) if (main === null || choice.weightTenths > main.weightTenths) main = choice
+  for (const choice of entry.choices) if (main === null || choice.weightPercent > main.weightPercent) main = choice
   return main?.deployment ?? null
 }

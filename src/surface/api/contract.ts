@@ -153,7 +153,7 @@ const triggerName = z.string().min(1).max(100).describe('Name of a trigger or a 
 
 const triggers = {
   list: get('/triggers', 'triggers', 'Every trigger: what it fires for, its state and why, when it fires next')
-    .input(z.object({ model: s.modelName.optional() }))
+    .input(z.object({ model: s.modelName.optional(), trigger: triggerName.optional() }))
     .output(z.array(t.triggerDetailSchema)),
   history: get('/triggers/history', 'triggers', 'What triggers fired and did not fire, and why, newest first')
     .input(z.object({ model: s.modelName.optional(), trigger: triggerName.optional(), limit: limit.default(50) }))
@@ -375,8 +375,8 @@ const alerts = {
         forMs: z
           .number()
           .int()
-          .min(1_000)
-          .max(90 * 86_400_000)
+          .min(1_000, 'must be a second at least')
+          .max(90 * 86_400_000, 'must be 90 days at most')
           .describe('Real time in ms, at most 90 days'),
         why: givenWhy,
         by,

@@ -224,6 +224,13 @@ describe('without a server', () => {
     expect(error).toMatchObject({ code: 'MR_NOT_RUNNING', fix: expect.stringContaining('millrace up') })
   })
 
+  it('says that the control plane is down, and not that nothing runs, where a supervisor does', async () => {
+    const { api } = connectControlPlane({ dataDir: path.join(dir, 'nowhere'), waitMs: 1, supervised: true })
+    const error = await failureOf(api.status.get())
+    expect(error).toMatchObject({ code: 'MR_CONTROL_PLANE_DOWN', retryable: true })
+    expect(error).toMatchObject({ fix: expect.not.stringContaining('millrace up') })
+  })
+
   it('waits for it as long as asked', async () => {
     const { api } = connectControlPlane({ socketPath, waitMs: 10_000 })
     const answer = api.models.list()

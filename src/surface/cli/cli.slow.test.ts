@@ -373,7 +373,22 @@ describe('what goes wrong', () => {
     ['an unknown option', ['runs', '--limt', '3'], 2, "unknown option '--limt'"],
     ['a missing argument', ['train'], 2, "missing required argument 'model'"],
     ['a decision without a reason', ['approve', 'late-flight@2'], 2, "required option '--why <text>' not specified"],
-    ['an empty reason', ['approve', 'late-flight@2', '--why', ' '], 2, 'why: a reason is needed'],
+    ['an empty reason', ['approve', 'late-flight@2', '--why', ' '], 2, 'A reason is needed: --why is empty.'],
+    ['a freeze with an empty reason', ['freeze', 'late-flight', '--why', ''], 2, 'A reason is needed: --why is empty.'],
+    ['a version without its number', ['retire', 'late-flight', '--why', 'x'], 2, 'error: ref: a version is written'],
+    ['too long a silence', ['silence', 'alert-1', '--for', '900d', '--why', 'x'], 2, 'forMs: must be 90 days at most'],
+    [
+      'a protection until yesterday',
+      ['keep', 'late-flight@2', '--why', 'x', '--until', '1999-01-01'],
+      2,
+      'is over already',
+    ],
+    [
+      'a protection until never',
+      ['keep', 'late-flight@2', '--why', 'x', '--until', '-1d'],
+      2,
+      '--until must be a duration, or',
+    ],
     ['a malformed value', ['train', 'late-flight', '--seed', 'x'], 2, "--seed must be a whole number, not 'x'"],
     ['a malformed version', ['gate', 'show', 'late-flight'], 2, 'a version is written model@number'],
     ['JSON that is none', ['predict', 'late-flight', '--row', '{age: 3}'], 2, '--row is not JSON'],
@@ -394,6 +409,7 @@ describe('what goes wrong', () => {
       error: expect.objectContaining({
         code: expect.stringMatching(/^MR_/),
         kind: expect.any(String),
+        fix: expect.any(String),
         retryable: expect.any(Boolean),
       }),
     })

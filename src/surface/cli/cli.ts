@@ -67,7 +67,9 @@ export class Cli {
     const url = this.globals.url ?? this.env['MILLRACE_URL']
     if (url === undefined) {
       const dataDir = this.dataDir()
-      return connectControlPlane({ dataDir, waitMs: givenWaitMs ?? (await restartWaitMs(dataDir)) })
+      if (givenWaitMs !== undefined) return connectControlPlane({ dataDir, waitMs: givenWaitMs })
+      const supervised = await isSupervised(dataDir)
+      return connectControlPlane({ dataDir, waitMs: supervised ? RESTART_MS : 0, supervised })
     }
     const token = this.globals.token ?? this.env['MILLRACE_TOKEN']
     if (token === undefined)
@@ -145,10 +147,10 @@ export class Cli {
 const RESTART_MS = 20_000
 
 /** A supervisor that runs is about to start the control plane, or to start it again. */
-async function restartWaitMs(dataDir: string): Promise<number> {
+async function isSupervised(dataDir: string): Promise<boolean> {
   const { isAlive, readProcessRecord } = await import('../../kernel/runtime/process-record.ts')
   const supervisor = readProcessRecord(dataDir, 'supervisor')
-  return supervisor !== null && isAlive(supervisor) ? RESTART_MS : 0
+  return supervisor !== null && isAlive(supervisor)
 }
 
 const WELL = /^(passed|succeeded|released|live|ready|serving|running|done|approved|watching|yes|kept)$/

@@ -4,7 +4,10 @@ import { MillraceError, messageOf } from '../../kernel/errors.ts'
 import { version } from '../../version.ts'
 import { Cli, type GlobalOptions } from './cli.ts'
 import { commands } from './commands/index.ts'
+import { UsageError } from './errors.ts'
 import { EXIT, exitCodeOf } from './exit-codes.ts'
+
+const HELP_FIX = 'Run it with --help to see what it takes.'
 
 /** Every command with its options; what a command does is loaded when it runs. */
 export function buildProgram(): { program: Command; cli: Cli } {
@@ -22,11 +25,21 @@ export function buildProgram(): { program: Command; cli: Cli } {
     .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
     .configureOutput({ writeErr: (text) => void (asksJson() || process.stderr.write(text)) })
     .showSuggestionAfterError()
-    .showHelpAfterError('fix: Run it with --help to see what it takes.')
+    .showHelpAfterError(`fix: ${HELP_FIX}`)
     .exitOverride()
     .addHelpText('after', EXAMPLES)
+    .hook('preAction', (_program, command) => refuseBlankReason(command))
   for (const define of commands) define(program, cli)
   return { program, cli }
+}
+
+function refuseBlankReason(command: Command): void {
+  const { why } = command.opts<{ why?: string }>()
+  if (why !== undefined && why.trim() === '')
+    throw new UsageError(
+      'A reason is needed: --why is empty.',
+      'Write for example --why "complaints from the desk": it is kept.',
+    )
 }
 
 /** Runs one command line. @returns the exit code; errors are printed, never thrown */
@@ -54,10 +67,8 @@ function usageExit(error: CommanderError, args: string[]): number {
   if (error.exitCode === 0) return EXIT.ok
   if (error.code === 'commander.help') return EXIT.usage
   if (asksJson(args)) {
-    const message = error.message.replace(/^error: /, '')
-    process.stderr.write(
-      `${JSON.stringify({ error: { code: 'MR_CLI_USAGE', kind: 'invalid', message, retryable: false } })}\n`,
-    )
+    const facts = new UsageError(error.message.replace(/^error: /, ''), HELP_FIX).toJSON()
+    process.stderr.write(`${JSON.stringify({ error: facts })}\n`)
   }
   return EXIT.usage
 }
@@ -70,10 +81,15 @@ function printError(error: unknown, json: boolean, cli: Cli): void {
         : { code: 'MR_CLI_DEFECT', kind: 'internal', message: messageOf(error), retryable: false }
     process.stderr.write(`${JSON.stringify({ error: facts })}\n`)
   } else {
-    process.stderr.write(`${cli.style('red', 'error:')} ${messageOf(error)}\n`)
+    const isInput = error instanceof MillraceError && error.code === 'MR_API_INPUT'
+    // Whoever types commands does not know the API's operations: for them the field and what is wrong with it.
+    const message = isInput ? messageOf(error).replace(/^The input of \S+ is not valid: /, '') : messageOf(error)
+    process.stderr.write(`${cli.style('red', 'error:')} ${message}\n`)
     const fix =
       error instanceof MillraceError
-        ? error.fix
+        ? isInput
+          ? HELP_FIX
+          : error.fix
         : 'Run it again with MILLRACE_DEBUG=1 and report what it prints: this is a defect of Millrace.'
     if (fix !== undefined) process.stderr.write(`${cli.style('cyan', 'fix:')} ${fix}\n`)
   }

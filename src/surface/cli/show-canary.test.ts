@@ -41,6 +41,12 @@ it('as JSON is the object for one endpoint, a list for all', async () => {
   expect(JSON.parse(printed(true, (cli) => showCanaries(cli, [], false)))).toEqual([])
 })
 
+it('shown again and again as JSON is one line each time', async () => {
+  const view = await canary()
+  const text = printed(true, (cli) => showCanaries(cli, [view], true, true))
+  expect(text.split('\n')).toEqual([JSON.stringify(view), ''])
+})
+
 it('lets no control character of a reason reach the terminal', async () => {
   const view = await canary()
   const forged = { ...view, look: { ...view.look!, why: 'fine\u001b[2Jand well' } }

@@ -2,9 +2,14 @@ import type { CanaryLook, CanaryStep, CanaryView, Comparison } from '../api/cana
 import type { Cli } from './cli.ts'
 import { ago, duration, number, plainText } from './text.ts'
 
-/** As `canary` prints them. @param one - it was asked for by its endpoint: JSON is the object itself */
-export function showCanaries(cli: Cli, views: CanaryView[], one: boolean): void {
-  if (cli.json) return cli.document(one ? views[0] : views)
+/**
+ * As `canary` prints them.
+ * @param one - it was asked for by its endpoint: JSON is the object itself
+ * @param again - it is shown again and again: JSON is a line each time
+ */
+export function showCanaries(cli: Cli, views: CanaryView[], one: boolean, again = false): void {
+  const shown = one ? views[0] : views
+  if (cli.json) return again ? cli.record(shown) : cli.document(shown)
   if (views.length === 0) {
     cli.line(cli.style('dim', 'nothing is tried under live traffic now'))
     return
@@ -75,8 +80,11 @@ function showTests(cli: Cli, { tests }: CanaryLook): void {
 }
 
 /** Bounds, or the e-value where the method has one. */
+/** Harm that is plain soon has an e-value of twenty digits. */
+const evidence = (e: number) => (e < 1e6 ? number(Number(e.toPrecision(3))) : e.toExponential(1).replace('+', ''))
+
 function interval({ low, high, eValue, alpha }: Comparison): string {
-  if (eValue !== null) return `e ${number(Number(eValue.toPrecision(3)))} of ${number(Math.round(1 / alpha))}`
+  if (eValue !== null) return `e ${evidence(eValue)} of ${number(Math.round(1 / alpha))}`
   if (low === null && high === null) return '–'
   return `${number(low)} … ${number(high)}`
 }

@@ -18,7 +18,7 @@ interface CallContext {
 export type ControlApi = ContractRouterClient<Contract, CallContext>
 
 export type ControlPlaneAddress =
-  | { dataDir: string; waitMs?: number }
+  | { dataDir: string; waitMs?: number; supervised?: boolean }
   | { socketPath: string; waitMs?: number }
   | { url: string; token: string; waitMs?: number }
 
@@ -84,7 +84,8 @@ function targetOf(address: ControlPlaneAddress): HttpTarget {
     return { socketPath: null, headers, where: address.url, waitMs }
   }
   if ('socketPath' in address) return { socketPath: address.socketPath, headers: {}, where: address.socketPath, waitMs }
-  return { socketPath: controlSocketPath(address.dataDir), headers: {}, where: address.dataDir, waitMs }
+  const { dataDir, supervised = false } = address
+  return { socketPath: controlSocketPath(dataDir), headers: {}, where: dataDir, waitMs, supervised }
 }
 
 function translateStream(output: unknown, procedure: string): unknown {

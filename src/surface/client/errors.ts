@@ -13,6 +13,19 @@ export class NotRunningError extends MillraceError {
   }
 }
 
+/** Millrace runs, but its control plane has not come back for longer than a restart takes. */
+export class ControlPlaneDownError extends MillraceError {
+  constructor(where: string, waitedMs: number) {
+    super({
+      code: 'MR_CONTROL_PLANE_DOWN',
+      kind: 'unavailable',
+      message: `Millrace runs on ${where}, but its control plane did not answer for ${Math.round(waitedMs / 1000)} s: it is being started again.`,
+      fix: 'Look into its log, logs/control-plane.log in that folder, and try again; endpoints are served meanwhile.',
+      retryable: true,
+    })
+  }
+}
+
 export class CallTimedOutError extends MillraceError {
   constructor(procedure: string, timeoutMs: number) {
     super({

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { messageOf, MillraceError } from '../../kernel/errors.ts'
-import { CallTimedOutError, ConnectionLostError, NotRunningError } from './errors.ts'
+import { CallTimedOutError, ConnectionLostError, ControlPlaneDownError, NotRunningError } from './errors.ts'
 
 export interface HttpTarget {
   /** Set: a unix socket; the URL's host is then only a name. */
@@ -14,6 +14,8 @@ export interface HttpTarget {
   where: string
   /** As long as nobody listens, try again for so long. */
   waitMs: number
+  /** A supervisor runs there: nobody listening means that the control plane is being started again. */
+  supervised?: boolean
 }
 
 const RETRY_MS = 100
@@ -23,7 +25,7 @@ const STREAM_IDLE_MS = 30_000
 /**
  * `fetch` over node:http, so that it works over unix sockets. Only a connection that was never made is tried again.
  * @param answerWithinMs - until the answer's head has arrived (the whole answer for anything but a stream)
- * @throws NotRunningError, CallTimedOutError, ConnectionLostError
+ * @throws NotRunningError, ControlPlaneDownError, CallTimedOutError, ConnectionLostError
  */
 export async function httpFetch(
   target: HttpTarget,
@@ -37,7 +39,9 @@ export async function httpFetch(
     try {
       return await once(target, request, body, what, answerWithinMs)
     } catch (error) {
-      if (!(error instanceof NotRunningError) || performance.now() >= giveUpAtMs) throw error
+      if (!(error instanceof NotRunningError)) throw error
+      if (performance.now() >= giveUpAtMs)
+        throw target.supervised === true ? new ControlPlaneDownError(target.where, target.waitMs) : error
       await sleep(RETRY_MS)
     }
   }

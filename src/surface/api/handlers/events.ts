@@ -6,19 +6,24 @@ import type { EventView } from '../schemas.ts'
 import type { Services } from './services.ts'
 
 const WATCH_EVERY_MS = 200
+/** Where nothing has happened for a while. */
+const WATCH_QUIET_MS = 500
+const QUIET_LOOKS = 25
 const WATCH_BATCH = 1_000
 
 export const eventHandlers = (services: Services): HandlerGroup<'events'> => ({
   list: ({ afterSeq, entity, limit }) => eventsAfter(services, afterSeq, entity, limit),
   async *watch({ afterSeq, entity }, { signal }) {
     let last = afterSeq ?? (await newestSeq(services))
+    let quietLooks = 0
     while (!signal.aborted) {
       const events = await eventsAfter(services, last, entity, WATCH_BATCH)
+      quietLooks = events.length === 0 ? quietLooks + 1 : 0
       for (const event of events) {
         yield event
         last = event.seq
       }
-      if (events.length < WATCH_BATCH) await sleep(WATCH_EVERY_MS)
+      if (events.length < WATCH_BATCH) await sleep(quietLooks > QUIET_LOOKS ? WATCH_QUIET_MS : WATCH_EVERY_MS)
     }
   },
 })

@@ -5,7 +5,7 @@ import type { Services } from './services.ts'
 export async function freezeBlockers({ context }: Services, model: string) {
   return (await activeFreezes(context.store.db, model)).map((f) => ({
     what: 'frozen',
-    why: `automatic release is frozen since ${new Date(f.createdAtMs).toISOString().slice(0, 16)}Z (${f.id}): ${f.why}`,
+    why: `automatic release is frozen since ${new Date(f.createdAtMs).toISOString().slice(0, 16)}Z (${f.id}): ${f.why.replace(/\.$/, '')}.`,
     fix: `Ends by ${f.unfreezes}.`,
   }))
 }

@@ -98,6 +98,13 @@ describe('alerts by the API', () => {
     expect(alert).toMatchObject({ id, status: 'resolved', version: 'm@1', notifications: [{ status: 'waiting' }] })
   })
 
+  it('are not said to be none where there is no such model', async () => {
+    const { list } = alertHandlers(services)
+    expect(await list({ model: 'm', all: false, limit: 10 }, call)).toEqual([])
+    const typo = async () => list({ model: 'mm', all: false, limit: 10 }, call)
+    await expect(typo()).rejects.toMatchObject({ code: 'MR_MODEL_UNKNOWN', kind: 'not-found' })
+  })
+
   it('are acknowledged and silenced by name', async () => {
     const id = await raise('warning')
     const handlers = alertHandlers(services)

@@ -25,7 +25,10 @@ export const monitorHandlers = (services: Services): HandlerGroup<'monitors'> =>
 
 export const alertHandlers = (services: Services): HandlerGroup<'alerts'> => ({
   async list({ model, all, limit }) {
-    return alertViews(services, await listAlerts(services.context.store.db, { model, all, limit }))
+    const alerts = await listAlerts(services.context.store.db, { model, all, limit })
+    // A model that has left the configuration keeps its alerts; a name that never was must not read as all is well.
+    if (alerts.length === 0 && model !== undefined) declaredModel(services, model, true)
+    return alertViews(services, alerts)
   },
   async acknowledge({ id, why, by }) {
     const { store, clock } = services.context

@@ -57,6 +57,23 @@ it('lists every trigger with what it fires for, also before the first look', asy
   await expect(list('none')).rejects.toMatchObject({ code: 'MR_MODEL_UNKNOWN' })
 })
 
+it('finds one by its name, and does not answer a wrong name with nothing', async () => {
+  const { list: find, history } = triggerHandlers(services())
+  expect(await find({ model: 'm', trigger: 'weeks' }, call)).toMatchObject([{ trigger: 'weeks' }])
+  const unknown = { code: 'MR_TRIGGER_NOT_FOUND', message: expect.stringContaining('cron-1, weeks, alarm-1') }
+  await expect(find({ model: 'm', trigger: 'week' }, call)).rejects.toMatchObject(unknown)
+  await expect(history({ model: 'm', trigger: 'week', limit: 5 }, call)).rejects.toMatchObject(unknown)
+  expect(await history({ model: 'm', trigger: 'weeks', limit: 5 }, call)).toEqual([])
+})
+
+it('does not give the reason of the pause for the one that was just resumed', async () => {
+  const { pause, resume } = triggerHandlers(services())
+  await pause({ model: 'm', trigger: 'cron-1', why: 'the export is being rebuilt', by }, call)
+  await controller.look()
+  const resumed = await resume({ model: 'm', trigger: 'cron-1', catchUp: false, by }, call)
+  expect(resumed).toMatchObject([{ state: 'watching', why: 'not looked at yet' }])
+})
+
 it('pauses and resumes one or all, seen at once, and keeps it in the history', async () => {
   const { pause, resume, history } = triggerHandlers(services())
   await controller.look()

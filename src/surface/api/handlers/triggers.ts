@@ -22,10 +22,17 @@ import { declaredModel } from './models.ts'
 import type { Services } from './services.ts'
 
 export const triggerHandlers = (services: Services): HandlerGroup<'triggers'> => ({
-  list: ({ model }) => triggerDetails(services, model),
+  async list({ model, trigger }) {
+    const details = await triggerDetails(services, model)
+    const found = details.filter((one) => trigger === undefined || one.trigger === trigger)
+    if (found.length === 0 && model !== undefined) knownTrigger(model, trigger, details)
+    return found
+  },
   async history({ model, trigger, limit }) {
     if (model !== undefined) declaredModel(services, model, true)
-    return triggerHistory(services.context.store.db, { model, trigger, limit })
+    const events = await triggerHistory(services.context.store.db, { model, trigger, limit })
+    if (events.length === 0 && model !== undefined) knownTrigger(model, trigger, await triggerDetails(services, model))
+    return events
   },
   async pause({ model, trigger, why, by }) {
     const { store, clock } = services.context
@@ -73,14 +80,17 @@ async function triggerDetails(services: Services, only?: string): Promise<Trigge
   const views = new Map(triggers.views().map((view) => [stateKey(view.model, view.name), view]))
   const detail = (model: string, name: string, kind: TriggerDetail['kind'], declared: string): TriggerDetail => {
     const key = stateKey(model, name)
-    const [state, view] = [states.get(key), views.get(key)]
+    const state = states.get(key)
     const paused = state?.paused ?? null
+    const seen = views.get(key)
+    // Resumed since the last look, which still tells why it was paused.
+    const view = seen?.state === 'paused' ? undefined : seen
     return {
       model,
       trigger: name,
       kind,
       declared,
-      state: paused !== null ? 'paused' : view === undefined || view.state === 'paused' ? 'watching' : view.state,
+      state: paused !== null ? 'paused' : (view?.state ?? 'watching'),
       why: paused?.why ?? view?.why ?? 'not looked at yet',
       nextAtMs: paused === null ? (view?.nextMs ?? null) : null,
       lastFiredAtMs: state?.lastFiredMs ?? null,
@@ -93,6 +103,12 @@ async function triggerDetails(services: Services, only?: string): Promise<Trigge
   )
   const backfills = [...states.values()].filter((s) => isRunning(s) && (only === undefined || s.model === only))
   return [...declared, ...backfills.map((s) => detail(s.model, s.name, 'backfill', backfillText(s.seen as Backfill)))]
+}
+
+/** @throws TriggerNotFoundError - a name that nothing has: an empty list would read as if it were idle */
+function knownTrigger(model: string, trigger: string | undefined, details: TriggerDetail[]): void {
+  const known = details.map((one) => one.trigger)
+  if (trigger !== undefined && !known.includes(trigger)) throw new TriggerNotFoundError(model, trigger, known)
 }
 
 /** The triggers that a person means: one by its name, or all that the model declares. */

@@ -37,7 +37,7 @@ export function defineCanary(program: Command, cli: Cli): void {
       const { patiently } = await import('../patience.ts')
       for (;;) {
         const views: CanaryView[] = await patiently(read)
-        showCanaries(cli, views, endpoint !== undefined)
+        showCanaries(cli, views, endpoint !== undefined, true)
         if (!views.some((view) => view.running)) return
         await new Promise((resolve) => setTimeout(resolve, WATCH_MS))
         if (!cli.json) cli.line()

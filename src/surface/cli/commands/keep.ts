@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 
 import type { Cli } from '../cli.ts'
+import { UsageError } from '../errors.ts'
 import { parseTime } from '../option-values.ts'
 import { durationMs } from '../../../config/units.ts'
 import { showRetirements } from './retirement.ts'
@@ -29,5 +30,22 @@ export function defineKeep(program: Command, cli: Cli): void {
 
 async function untilTime(text: string, nowMs: () => Promise<number>): Promise<number> {
   const ms = durationMs(text)
-  return ms === null ? parseTime('--until', text) : (await nowMs()) + ms
+  if (ms !== null) return (await nowMs()) + ms
+  const untilMs = parseKeepTime(text)
+  if (untilMs > (await nowMs())) return untilMs
+  throw new UsageError(
+    `--until ${text} is over already, by the calendar: that would protect nothing.`,
+    'Give a later time; --until 0s ends an earlier protection.',
+  )
+}
+
+function parseKeepTime(text: string): number {
+  try {
+    return parseTime('--until', text)
+  } catch {
+    throw new UsageError(
+      `--until must be a duration, or a time with its zone, not '${text}'.`,
+      'Write for example --until 30d, or --until 2001-03-01 for midnight UTC.',
+    )
+  }
 }

@@ -71,7 +71,10 @@ function showModels(cli: Cli, list: ModelSummary[]): void {
 
 function automation(model: ModelSummary): string {
   if (model.paused) return 'paused'
-  return model.blockers.length === 0 ? 'on' : `needs ${model.blockers.map((b) => b.what).join(', ')}`
+  const whats = model.blockers.map((b) => b.what)
+  const needs = whats.filter((what) => what !== 'frozen')
+  if (needs.length > 0) return `needs ${needs.join(', ')}`
+  return whats.length > 0 ? 'frozen' : 'on'
 }
 
 function showBlockers(cli: Cli, model: ModelSummary): void {

@@ -20,8 +20,7 @@ export function defineTriggers(program: Command, cli: Cli): void {
           const events = await api.triggers.history({ model, trigger, limit })
           return cli.json ? cli.document(events) : showHistory(cli, events)
         }
-        const all = await api.triggers.list({ model })
-        const list = all.filter((one) => trigger === undefined || one.trigger === trigger)
+        const list = await api.triggers.list({ model, trigger })
         return cli.json ? cli.document(list) : showTriggerDetails(cli, list)
       },
     )

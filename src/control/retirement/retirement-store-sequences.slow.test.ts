@@ -16,8 +16,8 @@ import { RetirementController } from './retirement-controller.ts'
 import { keepVersion, reviveVersion } from './retirement-requests.ts'
 import { listRetirements, pinnedVersions } from './retirement-store.ts'
 
-/** MILLRACE_TEST_STORE_SEQUENCES for more. */
-const SEQUENCES = Number(process.env['MILLRACE_TEST_STORE_SEQUENCES'] ?? 300)
+/** Each takes about half a second: MILLRACE_TEST_STORE_SEQUENCES=300 for more. */
+const SEQUENCES = Number(process.env['MILLRACE_TEST_STORE_SEQUENCES'] ?? 40)
 const EVENTS = 16
 const DAY_MS = 24 * 3_600_000
 const out = ['draining', 'stopped', 'cold', 'deleting', 'deleted']

@@ -57,7 +57,7 @@ function showSteps(cli: Cli, { steps }: CanaryView): void {
       { title: 'challenger', value: (s) => requests(s.challenger), align: 'right' },
       { title: 'needs', value: (s) => number(s.minRequests), align: 'right' },
       { title: 'champion', value: (s) => requests(s.champion), align: 'right' },
-      { title: 'why', value: (s) => s.why ?? '' },
+      { title: 'why', value: (s) => s.why ?? '', mayGoUnder: true },
     ],
     'no steps',
   )
@@ -73,7 +73,7 @@ function showTests(cli: Cli, { tests }: CanaryLook): void {
       { title: 'interval', value: interval, align: 'right' },
       { title: 'limit', value: (t) => number(t.limit), align: 'right' },
       { title: 'requests', value: (t) => `${number(t.challengerN)} / ${number(t.championN)}`, align: 'right' },
-      { title: 'why', value: (t) => t.why },
+      { title: 'why', value: (t) => t.why, mayGoUnder: true },
     ],
     'nothing is compared',
   )

@@ -27,6 +27,18 @@ describe('table', () => {
     expect(lines[1]).toBe('late-flight    12  better than late-fli…')
   })
 
+  it('puts a text that is to be read whole under its row where the line does not fit, and only there', () => {
+    const whole = columns.map((column) => ({ ...column, mayGoUnder: column.title === 'why' }))
+    expect(table(rows, whole, 40)).toEqual([
+      'model           n',
+      'late-flight    12',
+      '    better than late-flight@1 by 0.012',
+      '    log loss on 5000 rows',
+      'churn        1204',
+    ])
+    expect(table(rows, whole, 80)).toEqual(table(rows, columns, null))
+  })
+
   it('keeps foreign control characters away from the terminal', () => {
     expect(table([{ ...rows[0]!, name: 'a\u001b[31mb\nc' }], columns, null)[1]).toMatch(/^a \[31mb c /)
   })

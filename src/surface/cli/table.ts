@@ -9,16 +9,47 @@ export interface Column<R> {
   align?: 'left' | 'right'
   /** Styles a cell after it has been fitted. */
   style?: (text: string, row: R) => string
+  /** A text to be read whole: where the line does not fit, it goes under its row, wrapped. */
+  mayGoUnder?: boolean
 }
 
 const GAP = '  '
 const NARROWEST = 8
+const INDENT = '    '
 
 /**
  * @param width - columns of the terminal; null: no limit, as for files and pipes
  * @returns lines without trailing spaces, the titles first
  */
 export function table<R>(rows: R[], columns: Column<R>[], width: number | null): string[] {
+  const under = width === null || fits(rows, columns, width) ? [] : columns.filter((column) => column.mayGoUnder)
+  const [titles, ...lines] = grid(
+    rows,
+    columns.filter((column) => !under.includes(column)),
+    width,
+  )
+  const below = (row: R) => under.flatMap((column) => wrapped(plainText(column.value(row)), width!))
+  return [titles!, ...lines.flatMap((line, r) => [line, ...below(rows[r]!)])]
+}
+
+function fits<R>(rows: R[], columns: Column<R>[], width: number): boolean {
+  const plain = columns.map((column) => ({ ...column, style: undefined }))
+  return grid(rows, plain, null).every((line) => textWidth(line) <= width)
+}
+
+/** Lines of whole words, indented; none for an empty text. */
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ').filter((part) => part !== '')) {
+    const last = lines.at(-1)
+    const joined = `${last} ${word}`
+    if (last !== undefined && textWidth(joined) <= width) lines[lines.length - 1] = joined
+    else lines.push(INDENT + word)
+  }
+  return lines
+}
+
+function grid<R>(rows: R[], columns: Column<R>[], width: number | null): string[] {
   const cells = rows.map((row) => columns.map((column) => plainText(column.value(row))))
   const natural = columns.map((column, c) =>
     Math.max(textWidth(column.title), ...cells.map((line) => textWidth(line[c]!))),

@@ -29,7 +29,7 @@ export function showAlerts(cli: Cli, alerts: AlertView[]): void {
       { title: 'source', value: (a) => `${a.source}${a.subject === '' ? '' : ` of ${a.subject}`}` },
       { title: 'since', value: (a) => time(a.firedCalendarMs ?? a.openedCalendarMs) },
       { title: 'done', value: done },
-      { title: 'why', value: (a) => a.why },
+      { title: 'why', value: (a) => a.why, mayGoUnder: true },
     ],
     'no alerts',
   )

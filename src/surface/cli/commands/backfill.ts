@@ -69,7 +69,7 @@ function showBackfills(cli: Cli, list: BackfillView[]): void {
       { title: 'queued', value: (b) => `${b.queued}/${b.runs}`, align: 'right' },
       { title: 'succeeded', value: (b) => number(b.succeeded), align: 'right' },
       { title: 'failed', value: (b) => number(b.failed), align: 'right' },
-      { title: 'why', value: (b) => b.why },
+      { title: 'why', value: (b) => b.why, mayGoUnder: true },
     ],
     'no backfills',
   )

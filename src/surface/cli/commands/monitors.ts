@@ -40,7 +40,7 @@ function showMonitors(cli: Cli, monitors: MonitorView[]): void {
       { title: 'verdict', value: (m) => m.verdict, style: (text) => cli.status(text) },
       { title: 'since', value: (m) => time(m.sinceMs) },
       { title: 'alert', value: (m) => m.alert ?? '' },
-      { title: 'why', value: (m) => m.why },
+      { title: 'why', value: (m) => m.why, mayGoUnder: true },
     ],
     'no monitors: no configuration is applied, or all of them are off',
   )

@@ -41,7 +41,7 @@ export function showRetirements(cli: Cli, rows: RetirementRow[], explain: boolea
       { title: 'policy', value: (r) => r.policy ?? '–' },
       { title: 'since', value: (r) => (r.statusAtMs === null ? '–' : time(r.statusAtMs)) },
       { title: 'next', value: (r) => r.next ?? '–' },
-      { title: 'why', value: (r) => r.outlook },
+      { title: 'why', value: (r) => r.outlook, mayGoUnder: true },
     ],
     'nothing is on its way out of service',
   )

@@ -36,7 +36,7 @@ export function showTriggerDetails(cli: Cli, list: TriggerDetail[]): void {
       { title: 'state', value: (t) => t.state, style: (text) => cli.status(text) },
       { title: 'next', value: (t) => time(t.nextAtMs) },
       { title: 'last', value: lastOf },
-      { title: 'why', value: (t) => t.why },
+      { title: 'why', value: (t) => t.why, mayGoUnder: true },
     ],
     'no triggers: runs are started by hand',
   )
@@ -54,7 +54,7 @@ function showHistory(cli: Cli, events: TriggerEventView[]): void {
       { title: 'trigger', value: (e) => e.trigger },
       { title: 'what', value: (e) => e.what, style: (text) => cli.status(text) },
       { title: 'run', value: (e) => e.run ?? '–' },
-      { title: 'why', value: (e) => e.why },
+      { title: 'why', value: (e) => e.why, mayGoUnder: true },
     ],
     'nothing yet',
   )

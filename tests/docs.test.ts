@@ -33,6 +33,7 @@ import { stateMachinesPage } from './docs/state-machines.ts'
  *   sh run exit=5   must end with 5
  *   sql run         is run by `millrace lake query`, python run by python3 (skipped where there is none)
  *                   (the run blocks of a page that calls curl are skipped where there is none)
+ *   … needs=curl    shows what another page's curl has done: the same
  *   python          has no syntax error
  *   python file=…   is that file of the page's own project, which is brought up where MILLRACE_TEST_PYTHON can train it
  *   text output     what the block before it printed; numbers, times and ids may differ, `…` stands for anything
@@ -49,7 +50,8 @@ const pages = pagesWithSnippets()
 const python = hasPython()
 const curl = hasCommand('curl')
 
-const callsCurl = (block: Block) => block.words.includes('run') && /\bcurl\b/.test(block.text)
+const callsCurl = (block: Block) =>
+  block.words.includes('run') && (block.values['needs'] === 'curl' || /\bcurl\b/.test(block.text))
 
 function jsonProblem(text: string): string | null {
   try {

@@ -75,7 +75,8 @@ function problemIn(words: string[], mayLackArguments: boolean): string | null {
     args = [...rest.operands, ...rest.unknown]
   }
   if (command === program && args.length > 0) return args[0] === 'help' ? null : `there is no command '${args[0]}'`
-  const unknown = program.parseOptions(rest.unknown)
+  // Commander gives every command this one by itself.
+  const unknown = program.parseOptions(rest.unknown.filter((option) => option !== '--help'))
   if (unknown.unknown.length > 0) return `there is no option ${unknown.unknown[0]}`
   const given = [...rest.operands, ...unknown.operands].length
   const wanted = command.registeredArguments

@@ -56,10 +56,7 @@ function actOf(
   if (promote && stop) throw new UsageError('--promote and --stop exclude each other.', 'Choose one.')
   if (watch) throw new UsageError('--watch only shows.', `Run 'millrace canary --watch' by itself.`)
   if (endpoint === undefined)
-    throw new UsageError(
-      'Which endpoint?',
-      `Name it: 'millrace canary ENDPOINT --${promote ? 'promote' : 'stop'} --why …'.`,
-    )
+    throw new UsageError('Which endpoint?', `Name it; 'millrace canary' shows those with something under trial.`)
   if (why === undefined || why.trim() === '')
     throw new UsageError('A reason is needed.', `Add --why "…": it is kept with the release.`)
   return { kind: promote ? 'promote' : 'stop', endpoint, why }

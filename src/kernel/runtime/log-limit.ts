@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises'
 /**
  * Keeps a log under its limit while somebody appends to it: once it is larger, its first and last quarter stay, and a
  * line between them says how much is gone. Writers must append (O_APPEND): others would leave a hole. What is appended
- * in the microseconds of the cut itself is lost and not counted.
+ * while the cut itself is made is lost and not counted: microseconds, more where this process loses its processor.
  *
  * The file may grow past the limit between two calls, as far as its writer gets; call often.
  * @returns bytes cut out by this call, 0 for a file within its limit

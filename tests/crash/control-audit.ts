@@ -22,7 +22,8 @@ export interface ControlAudit {
   deleted: number
 }
 
-const QUIET_MS = 180_000
+/** One version after the other is evaluated and tried under traffic, each for some seconds; a dozen may wait. */
+const QUIET_MS = 400_000
 const ALL = 1_000
 
 /** Waits until nothing is left to do: no run, evaluation or release is open, and what is live answers completely. */

@@ -15,7 +15,7 @@ import { seededRandom } from '../../src/kernel/stats/random.ts'
 
 /**
  * The project that is run and killed: one model, three steps that take half a second each, durable log, two replicas,
- * each release by two steps of a canary, versions retired within seconds.
+ * each release by a short canary, versions retired within seconds.
  */
 export interface TestProject {
   folder: string
@@ -91,7 +91,7 @@ models:
       when: always
       preflight: { rows: 20 }
       strategy: canary
-      canary: { weights: [30, 60], soak: 300ms, minRequests: 10, maxTime: 1m }
+      canary: { weights: [40], soak: 300ms, minRequests: 10, maxTime: 1m }
     retirement: { keepLast: 2, deleteAfter: 5s, idle: 1m, pin: 1m }
     serving: { replicas: 2, drain: 5s }
     log: { mode: durable }

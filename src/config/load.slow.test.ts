@@ -259,9 +259,13 @@ async function goneWithin(limitMs: number, pid: number): Promise<boolean> {
 }
 
 async function eventually<T>(look: () => Promise<T | null>): Promise<T> {
+  let last: unknown = null
   for (const end = performance.now() + 10_000; performance.now() < end; await sleep(50)) {
-    const found = await look().catch(() => null)
+    const found = await look().catch((error: unknown) => {
+      last = error
+      return null
+    })
     if (found !== null) return found
   }
-  throw new Error('did not happen within 10 s')
+  throw new Error('did not happen within 10 s', { cause: last })
 }

@@ -104,3 +104,30 @@ export async function promote(
   await flip(lab, id)
   return id
 }
+
+/** m@2 in its canary against m@1, as trial-1 of release-1; rows only, nothing is deployed. */
+export async function trialUnderWay(lab: ControlLab, look?: { elapsedMs: number }): Promise<void> {
+  const { db } = lab.context.store
+  const [champion, challenger] = [await lab.version('m'), await lab.version('m')]
+  const about = { endpoint: 'm', model: 'm', cause: 'test', requested_by: 'ann', created_at_ms: 0, status_at_ms: 0 }
+  await db
+    .insertInto('release')
+    .values({ ...about, kind: 'release', version_id: challenger, status: 'canary' })
+    .execute()
+  await db
+    .insertInto('trial')
+    .values({
+      release_id: 'release-1',
+      endpoint: 'm',
+      kind: 'canary',
+      step: 1,
+      weight_percent: 10,
+      status: 'running',
+      ...(look === undefined ? {} : { look: JSON.stringify(look) }),
+      challenger_id: challenger,
+      champion_id: champion,
+      started_at_ms: 0,
+      started_calendar_ms: 0,
+    })
+    .execute()
+}

@@ -111,7 +111,7 @@ export class CrashRun {
   /** For the end, also of a run that has failed: nothing is left on the machine but the logs of a failure. */
   async clear(isFine: boolean): Promise<string | null> {
     this.party.traffic.stop()
-    await this.party.changes.stop().catch(() => {})
+    await this.party.changes.stop().catch((error: unknown) => console.error('The person stopped with', error))
     if (this.party.installation.orphans().length > 0) await this.party.installation.down()
     this.party.installation.dismissGuard()
     if (!isFine) return this.party.project.dataDir

@@ -5,6 +5,7 @@ import { segmentName } from '../../kernel/lake/spool-files.ts'
 import type { Store } from '../../kernel/store/store.ts'
 import { controlLab, type ControlLab } from '../../testing/control-lab.ts'
 import { fakeClock, type FakeClock } from '../../testing/fake-clock.ts'
+import { trialUnderWay } from '../../testing/flip-lab.ts'
 import { testStore } from '../../testing/test-store.ts'
 import { IngestController } from './ingest-controller.ts'
 
@@ -41,44 +42,19 @@ async function jobsWithin(seconds: number): Promise<number> {
   return jobs - before
 }
 
-async function trialRuns(elapsedMs: number): Promise<void> {
-  const [champion, challenger] = [await lab.version('m'), await lab.version('m')]
-  const about = { endpoint: 'm', model: 'm', cause: 'test', requested_by: 'ann', created_at_ms: 0, status_at_ms: 0 }
-  await store.db
-    .insertInto('release')
-    .values({ ...about, kind: 'release', version_id: challenger, status: 'canary' })
-    .execute()
-  await store.db
-    .insertInto('trial')
-    .values({
-      release_id: 'release-1',
-      endpoint: 'm',
-      kind: 'canary',
-      step: 1,
-      weight_percent: 10,
-      status: 'running',
-      look: JSON.stringify({ elapsedMs }),
-      challenger_id: challenger,
-      champion_id: champion,
-      started_at_ms: 0,
-      started_calendar_ms: 0,
-    })
-    .execute()
-}
-
 it('moves sealed segments every ten seconds', async () => {
   await jobsWithin(1)
   expect(await jobsWithin(60)).toBe(6)
 })
 
 it('moves them every second while a trial is young, which waits for predictions and labels', async () => {
-  await trialRuns(5_000)
+  await trialUnderWay(lab, { elapsedMs: 5_000 })
   await jobsWithin(1)
   expect(await jobsWithin(10)).toBe(10)
 })
 
 it('does so more seldom the longer the trial has run, and never more seldom than without one', async () => {
-  await trialRuns(240_000)
+  await trialUnderWay(lab, { elapsedMs: 240_000 })
   await jobsWithin(1)
   expect(await jobsWithin(20)).toBe(5)
   await store.db

@@ -4,6 +4,7 @@ import type { Store } from '../../kernel/store/store.ts'
 import { latencyCounts } from '../../testing/control-builders.ts'
 import { controlLab, type ControlLab } from '../../testing/control-lab.ts'
 import { fakeClock } from '../../testing/fake-clock.ts'
+import { trialUnderWay } from '../../testing/flip-lab.ts'
 import { testStore } from '../../testing/test-store.ts'
 import { trafficBuffer, type TrafficBuffer } from './traffic-buffer.ts'
 
@@ -20,27 +21,7 @@ afterAll(() => store.close())
 beforeEach(async () => {
   lab = await controlLab(store, fakeClock())
   await lab.apply({ m: { train: 'true' } })
-  const [championId, challengerId] = [await lab.version('m'), await lab.version('m')]
-  const about = { endpoint: 'm', model: 'm', cause: 'test', requested_by: 'ann', created_at_ms: 0, status_at_ms: 0 }
-  await store.db
-    .insertInto('release')
-    .values({ ...about, kind: 'release', version_id: challengerId, status: 'canary' })
-    .execute()
-  await store.db
-    .insertInto('trial')
-    .values({
-      release_id: 'release-1',
-      endpoint: 'm',
-      kind: 'canary',
-      step: 1,
-      weight_percent: 10,
-      status: 'running',
-      challenger_id: challengerId,
-      champion_id: championId,
-      started_at_ms: 0,
-      started_calendar_ms: 0,
-    })
-    .execute()
+  await trialUnderWay(lab)
   buffer = trafficBuffer(lab.context)
   seq = 0
 })

@@ -1,4 +1,3 @@
-import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gateOf } from '../../../control/evaluation/evaluation-store.ts'
 import { attemptMachine, type Attempt, type Run, type Step } from '../../../control/pipeline/run.ts'
@@ -6,6 +5,7 @@ import { attemptsOf, stepsOf } from '../../../control/pipeline/run-store.ts'
 import { findVersion } from '../../../control/registry/version-store.ts'
 import { isOpen } from '../../../control/release/decide-release-step.ts'
 import type { RunSummary, RunView, StepView } from '../schemas.ts'
+import { openAttemptLog } from './attempt-log.ts'
 import type { Services } from './services.ts'
 import { newestRelease } from './version-view.ts'
 
@@ -122,7 +122,7 @@ async function progressOf(attempt: Attempt): Promise<StepView['progress']> {
 }
 
 async function tailOf(path: string): Promise<string> {
-  const file = await open(path).catch(() => null)
+  const file = await openAttemptLog(path)
   if (file === null) return ''
   try {
     const { size } = await file.stat()

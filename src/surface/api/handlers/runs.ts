@@ -1,4 +1,3 @@
-import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { snapshotCode } from '../../../control/pipeline/code-snapshot.ts'
@@ -11,6 +10,7 @@ import type { LogChunk } from '../schemas.ts'
 import { DiskLowError } from './disk-low.ts'
 import { declaredModel } from './models.ts'
 import { runSummary, runView } from './run-view.ts'
+import { openAttemptLog } from './attempt-log.ts'
 import type { Services } from './services.ts'
 
 class RunNotFoundError extends MillraceError {
@@ -133,7 +133,7 @@ async function* followLogs(
 }
 
 async function* newOutput(attempt: Attempt, read: Map<string, number>): AsyncGenerator<LogChunk> {
-  const file = await open(join(attempt.dir, 'log')).catch(() => null)
+  const file = await openAttemptLog(join(attempt.dir, 'log'))
   if (file === null) return
   try {
     const buffer = Buffer.alloc(CHUNK_BYTES)

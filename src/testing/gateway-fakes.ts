@@ -44,7 +44,8 @@ export function snapshotOf(revision: number, endpoints: EndpointRoute[] = [route
 export const inferBody = Buffer.from('{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}')
 
 export function answerOf(status: number, value: unknown = { outputs: [] }): UpstreamAnswer {
-  return { status, headers: new Map([['content-type', 'application/json']]), body: Buffer.from(JSON.stringify(value)) }
+  const headers = new Map([['content-type', 'application/json']])
+  return { status, headers, body: Buffer.from(JSON.stringify(value)), jsonBytes: null }
 }
 
 type Reply = UpstreamAnswer | UpstreamFault | 'silence'
@@ -68,7 +69,7 @@ export function fakeReplicas(): FakeReplicas {
     aborted: 0,
     script: (socketPath, ...replies) => void scripts.set(socketPath, replies),
     ready: (socketPath, ready) => void (ready ? notReady.delete(socketPath) : notReady.add(socketPath)),
-    open: (socketPath) => ({
+    open: ({ socketPath }) => ({
       call(request) {
         fake.asked.push({ socketPath, request })
         const script = scripts.get(socketPath) ?? []

@@ -1,14 +1,14 @@
-import { Cancellation } from '../serving/gateway/cancellation.ts'
+import { Cancellation } from '../serving/front/cancellation.ts'
 import { DeploymentPools } from '../serving/gateway/deployment-pools.ts'
 import { Inference } from '../serving/gateway/inference.ts'
-import type { InferCall } from '../serving/gateway/inference.ts'
+import type { InferCall } from '../serving/front/data-plane.ts'
 import { mirrorLimits, Mirrors } from '../serving/gateway/mirrors.ts'
 import type { MirrorLimits } from '../serving/gateway/mirrors.ts'
 import { PredictionKeeper } from '../serving/gateway/prediction-keeper.ts'
 import { poolLimits } from '../serving/gateway/replica-pool.ts'
 import { buildTable } from '../serving/gateway/routing-table.ts'
 import { Traffic } from '../serving/gateway/traffic.ts'
-import type { Answer } from '../serving/gateway/answer.ts'
+import type { Answer } from '../serving/front/answer.ts'
 import type { PredictionRecord } from '../kernel/contract/prediction.ts'
 import type { EndpointRoute, TrafficReport } from '../kernel/contract/routing.ts'
 import { fakeClock } from './fake-clock.ts'
@@ -44,6 +44,7 @@ export function inferenceLab(endpoints: EndpointRoute[], limits: Partial<MirrorL
         version: null,
         headers: { 'content-type': 'application/json', cookie: 'secret' },
         body: inferBody,
+        jsonBytes: null,
         caller: 'anonymous',
         cancellation: new Cancellation(),
         ...overrides,

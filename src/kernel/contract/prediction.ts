@@ -21,9 +21,14 @@ export interface PredictionRecord {
   trial: string | null
   /** Of a copy: the prediction id of the live answer, by which labels and the two answers are paired. */
   shadowOf: string | null
-  /** The Open Inference Protocol v2 JSON bodies as they went over the wire. */
+  /** Bodies of the Open Inference Protocol v2, unpacked: JSON, or JSON and the bytes of binary tensors behind it. */
   request: Uint8Array
   response: Uint8Array
+  /** Length of the JSON where binary tensors follow it; 0: a raw request. Absent or null: it is all JSON. */
+  requestJsonBytes?: number | null
+  responseJsonBytes?: number | null
+  /** Members of a gather that did not answer in time, `model@version`. Absent: no gather, or all did. */
+  absent?: string[]
 }
 
 /** The truth about one prediction, sent later by a client. May come twice and out of order: the latest `atMs` counts. */

@@ -11,6 +11,22 @@ export interface RoutingSnapshot {
   project: string
   issuedAtMs: number
   endpoints: EndpointRoute[]
+  /** Who may call, known by key or certificate. Absent: nobody is known by name. */
+  callers?: RoutedCaller[]
+  /** Whether callers without a key are served from other machines too; from this one they always are. */
+  anonymous?: boolean
+}
+
+export interface RoutedCaller {
+  name: string
+  /** SHA-256 of each of its keys, hex; several while one replaces another. */
+  keyDigests: string[]
+  /** Common names of client certificates that are this caller. */
+  commonNames: string[]
+  /** Endpoints that it may call; null: all. */
+  endpoints: string[] | null
+  /** Requests at once, over all endpoints; null: no limit of its own. */
+  concurrency: number | null
 }
 
 export interface EndpointRoute {
@@ -37,6 +53,56 @@ export interface EndpointRoute {
   disabled: { why: string } | null
   /** What answers where the endpoint is disabled, or where no live member can. */
   fallback: FallbackRoute
+  /** The same caller's value leads to the same member for as long as the weights stand. Absent: each request is drawn. */
+  sticky?: RouteKey | null
+  /** Requests that belong to a certain version; the first that fits decides. What fits none is drawn by weight. */
+  rules?: RouteRule[]
+  /** Callers that are kept on a version until their pin ends. They come before rules. */
+  pins?: { caller: string; deploymentId: string; expiresAtMs: number }[]
+  /** Null or absent: one member answers. Else all of them do, `members` being the gather's own with their weights. */
+  gather?: GatherRoute | null
+  limits?: EndpointLimits
+}
+
+/** Where in a request a value is found: a header (lower case), or one of the request's `parameters`. */
+export type RouteKey = { header: string } | { parameter: string }
+
+export interface RouteRule {
+  key: RouteKey
+  equals: string
+  deploymentId: string
+}
+
+/** Every member is asked at once, and their answers become one. */
+export interface GatherRoute {
+  /** In a stable order; the first that answers gives its signature to the endpoint. */
+  members: GatherMember[]
+  combine: Combine
+  /** What has not answered by then is absent. */
+  deadlineMs: number
+  /** So many answers at least, or the request fails with 503. */
+  quorum: number
+  /** Members that are scored and not combined yet: they get every request as a copy. */
+  joining: { deploymentId: string }[]
+}
+
+export interface GatherMember {
+  deploymentId: string
+  /** `model@version`: how answers and absentees are named. */
+  name: string
+  weight: number
+}
+
+/** `module`: the default export of a file, run in a thread of its own; `digest` of its text, so that a change is seen. */
+export type Combine =
+  | { kind: 'all' | 'mean' | 'weighted' | 'vote' | 'first' }
+  | { kind: 'module'; path: string; digest: string; timeoutMs: number }
+
+export interface EndpointLimits {
+  /** Requests at once; more are refused with 503 and `Retry-After`. Null: no limit but the gateway's own. */
+  concurrency: number | null
+  /** Requests at once of one caller; more are refused with 429 and `Retry-After`. */
+  perCaller: number | null
 }
 
 export type FallbackRoute =
@@ -52,11 +118,22 @@ export interface RoutedDeployment {
   signature: Signature
   /** Only replicas whose lease says `ready`. */
   replicas: RoutedReplica[]
+  /** What its replicas call themselves, where that is another model than the endpoint's: members of a gather, fallbacks. */
+  model?: string
+  /** It is scaled to zero when nobody calls: a request that finds no replica waits so long for one. Absent: not. */
+  wakesWithinMs?: number
+  /** False: the same request must not be computed twice, so it is retried only where nothing was sent. Absent: true. */
+  isPure?: boolean
 }
 
 export interface RoutedReplica {
   replicaId: string
+  /** Unix socket on which it speaks HTTP/1.1. */
   socketPath: string
+  /** Unix socket on which it speaks frames (kernel/contract/frames.ts), which is cheaper. Absent: HTTP. */
+  framesPath?: string
+  /** A server of someone else's, which listens on a port: then `socketPath` is empty. */
+  httpPort?: number
 }
 
 /** A replica's own word, renewed every LEASE_RENEW_MS. */
@@ -68,6 +145,8 @@ export interface Lease {
   state: 'loading' | 'ready' | 'draining' | 'failed'
   why: string | null
   socketPath: string
+  /** Unix socket for frames; absent: it speaks none. */
+  framesPath?: string
   /** Loopback HTTP, for people and foreign clients; null until it listens. */
   httpPort: number | null
   inFlight: number
@@ -87,6 +166,7 @@ export interface GatewayReport {
   port: number
   epoch: number
   revision: number
+  /** Requests that chose a deployment and have not ended, those that wait for a replica included. */
   inFlight: { deploymentId: string; requests: number }[]
   /** What happened since the last report that was acknowledged. */
   traffic: TrafficReport[]

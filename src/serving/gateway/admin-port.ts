@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'
 import { connect } from 'node:net'
-import { errorAnswer, jsonAnswer, sendAnswer } from './answer.ts'
+import { errorAnswer, jsonAnswer, sendAnswer } from '../front/answer.ts'
 import { GatewayListenError } from './errors.ts'
 
 export interface Identity {

@@ -4,9 +4,9 @@ import { Server as NetServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf, unreachable } from '../../kernel/errors.ts'
-import { errorAnswer, headersOf, jsonAnswer, retryAnswer, sendAnswer } from './answer.ts'
-import type { Answer } from './answer.ts'
-import { Cancellation } from './cancellation.ts'
+import { errorAnswer, headersOf, jsonAnswer, retryAnswer, sendAnswer } from '../front/answer.ts'
+import type { Answer } from '../front/answer.ts'
+import { Cancellation } from '../front/cancellation.ts'
 import { GatewayListenError, GatewayPortTakenError } from './errors.ts'
 import { acceptLabels, FEEDBACK_LIMIT_BYTES } from './feedback.ts'
 import { discard, guardFront } from './front-guard.ts'
@@ -219,6 +219,7 @@ export class DataPort {
           version,
           headers: request.headers,
           body: body.bytes,
+          jsonBytes: jsonBytesOf(request),
           caller: 'anonymous',
           cancellation,
         }),
@@ -287,6 +288,11 @@ function hasOneHost({ rawHeaders, httpVersion }: IncomingMessage): boolean {
     if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1
   }
   return hosts === 1 || (hosts === 0 && httpVersion === '1.0')
+}
+
+function jsonBytesOf({ headers }: IncomingMessage): number | null {
+  const length = Number(headers['inference-header-content-length'] ?? Number.NaN)
+  return Number.isSafeInteger(length) && length >= 0 ? length : null
 }
 
 /** Finds what can't be JSON without parsing it: the model server parses, and its 400 is passed on. */

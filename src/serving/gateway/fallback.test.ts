@@ -5,7 +5,7 @@ import type { Signature, TensorSpec } from '../../kernel/model/signature.ts'
 import { parseInferResponse } from '../../kernel/protocol/inference.ts'
 import { answerOf, deploymentOf, routeOf } from '../../testing/gateway-fakes.ts'
 import { header, inferenceLab, textOf } from '../../testing/inference-lab.ts'
-import { Cancellation } from './cancellation.ts'
+import { Cancellation } from '../front/cancellation.ts'
 import { constantAnswer } from './constant-answer.ts'
 import { modelReadiness } from './metadata.ts'
 import { RoutingSnapshotError } from './errors.ts'
@@ -83,7 +83,7 @@ describe('a disabled endpoint', () => {
       route({ disabled, fallback: version, deployments: [other, live] }),
     ])
     expect(header(await infer(), 'millrace-model-version')).toBe('late-flight-simple@3')
-    expect(replicas.asked[0]?.request.path).toBe('/v2/models/late-flight-simple/versions/3/infer')
+    expect(replicas.asked[0]?.request).toMatchObject({ model: 'late-flight-simple', version: '3' })
     expect(predictions()).toMatchObject([{ model: 'late-flight', version: 'late-flight-simple@3', origin: 'fallback' }])
   })
 

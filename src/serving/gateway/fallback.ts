@@ -1,5 +1,5 @@
-import { errorAnswer, jsonAnswer } from './answer.ts'
-import type { Answer } from './answer.ts'
+import { errorAnswer, jsonAnswer } from '../front/answer.ts'
+import type { Answer } from '../front/answer.ts'
 import { constantAnswer, fallbackSignature } from './constant-answer.ts'
 import { failureAnswer, noVersion, passOn } from './one-request.ts'
 import type { OneRequest } from './one-request.ts'
@@ -44,7 +44,8 @@ async function fallBackToConstant(
     request.count({ ...noVersion(route), origin: 'fallback', status: 400 })
     return { kind: 'answered', answer: errorAnswer(400, made.why) }
   }
-  const answered = { status: 200, headers: new Map([['content-type', 'application/json']]), body: made.body }
+  const headers = new Map([['content-type', 'application/json']])
+  const answered = { status: 200, headers, body: made.body, jsonBytes: null }
   const passed = passOn(route, null, answered)
   passed.headers.push('millrace-fallback', 'constant')
   return await give(entry, request, answered, passed, '')

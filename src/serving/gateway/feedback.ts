@@ -1,8 +1,8 @@
 import { parsePredictionId } from '../../kernel/contract/prediction-id.ts'
 import type { LabelRecord } from '../../kernel/contract/prediction.ts'
 import { messageOf } from '../../kernel/errors.ts'
-import { errorAnswer, jsonAnswer, retryAnswer } from './answer.ts'
-import type { Answer } from './answer.ts'
+import { errorAnswer, jsonAnswer, retryAnswer } from '../front/answer.ts'
+import type { Answer } from '../front/answer.ts'
 import type { PredictionLog } from './prediction-log.ts'
 
 export const FEEDBACK_LIMIT_BYTES = 4 * 1024 * 1024

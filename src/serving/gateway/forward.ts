@@ -1,4 +1,4 @@
-import type { Cancellation, CancelReason } from './cancellation.ts'
+import type { Cancellation, CancelReason } from '../front/cancellation.ts'
 import { UpstreamError } from './errors.ts'
 import type { PooledReplica, ReplicaPool } from './replica-pool.ts'
 import type { UpstreamAnswer, UpstreamRequest } from './upstream/upstream.ts'

@@ -1,8 +1,8 @@
 import type { Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
-import { errorAnswer, rawAnswer } from './answer.ts'
-import type { Answer } from './answer.ts'
+import { errorAnswer, rawAnswer } from '../front/answer.ts'
+import type { Answer } from '../front/answer.ts'
 
 /** How long a refused client's bytes are read and thrown away, so that it finds the answer instead of a reset. */
 const LINGER_MS = 1_000

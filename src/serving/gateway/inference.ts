@@ -1,18 +1,17 @@
-import { errorAnswer, retryAnswer } from './answer.ts'
-import type { Answer } from './answer.ts'
+import { errorAnswer, retryAnswer } from '../front/answer.ts'
+import type { Answer } from '../front/answer.ts'
+import type { InferCall } from '../front/data-plane.ts'
 import { fallBack } from './fallback.ts'
 import type { FellBack } from './fallback.ts'
 import type { ForwardOutcome } from './forward.ts'
 import { findModel } from './metadata.ts'
 import type { Mirrors } from './mirrors.ts'
 import { failureAnswer, isLeftUnanswered, noVersion, OneRequest, passOn } from './one-request.ts'
-import type { Account, InferCall, RequestParts } from './one-request.ts'
+import type { Account, RequestParts } from './one-request.ts'
 import { chooseDeployment, chooseOther, drawMember } from './routing-table.ts'
 import type { RoutingTable, TableEndpoint } from './routing-table.ts'
 import type { RoutedDeployment } from '../../kernel/contract/routing.ts'
 import type { UpstreamAnswer } from './upstream/upstream.ts'
-
-export type { InferCall } from './one-request.ts'
 
 export interface InferenceParts extends RequestParts {
   table: () => RoutingTable
@@ -145,8 +144,8 @@ export class Inference {
     countLive(choice, request, answer?.status ?? null, !isGiven)
     const isCopied = entry.mirrors.length > 0 && !choice.pinned && isOnItsAccount(choice)
     if (answer === null || !isGiven || !isCopied || !(await kept.logged)) return answer
-    const { caller, headers, body } = request.call
-    const live = { entry, trial, predictionId: kept.predictionId, caller, headers, body }
+    const { caller, headers, body, jsonBytes } = request.call
+    const live = { entry, trial, predictionId: kept.predictionId, caller, headers, body, jsonBytes }
     return { ...answer, afterSent: () => this.#parts.mirrors.offer({ ...live, answerBytes: answered.body.length }) }
   }
 

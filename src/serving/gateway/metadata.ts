@@ -1,7 +1,7 @@
 import type { RoutedDeployment } from '../../kernel/contract/routing.ts'
 import type { TensorSpec } from '../../kernel/model/signature.ts'
-import { errorAnswer, jsonAnswer, retryAnswer } from './answer.ts'
-import type { Answer } from './answer.ts'
+import { errorAnswer, jsonAnswer, retryAnswer } from '../front/answer.ts'
+import type { Answer } from '../front/answer.ts'
 import { mainDeployment } from './routing-table.ts'
 import type { RoutingTable, TableEndpoint } from './routing-table.ts'
 

@@ -46,7 +46,7 @@ describe('a copy for a shadow', () => {
     answer?.afterSent?.()
     expect(copies()).toEqual([])
     await settle()
-    expect(copies()[0]?.request).toMatchObject({ path: '/v2/models/late-flight/versions/2/infer' })
+    expect(copies()[0]?.request).toMatchObject({ model: 'late-flight', version: '2' })
     const [live, copy] = predictions()
     expect(live).toMatchObject({ version: '1', origin: 'live', trial: 'trial-3', shadowOf: null })
     expect(copy).toMatchObject({

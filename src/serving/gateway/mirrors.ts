@@ -1,7 +1,7 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
-import { Cancellation } from './cancellation.ts'
+import { Cancellation } from '../front/cancellation.ts'
+import type { InferCall } from '../front/data-plane.ts'
 import type { DeploymentPools } from './deployment-pools.ts'
 import { forward, newForwardBudget } from './forward.ts'
 import type { ForwardOutcome } from './forward.ts'
@@ -33,8 +33,9 @@ export interface LiveRequest {
   trial: string | null
   predictionId: string
   caller: string
-  headers: IncomingHttpHeaders
+  headers: InferCall['headers']
   body: Buffer
+  jsonBytes: number | null
   /** Size of the live answer's body. */
   answerBytes: number
 }
@@ -171,10 +172,17 @@ export class Mirrors {
     const status = statusOf(outcome)
     traffic.count({ ...accountOf(copy), status, rescued: false, pinnedBy: null, latencyMs }, clock.epochMs())
     if (outcome.kind !== 'answer' || status >= 300) return
-    const { trial, caller, body, predictionId: shadowOf } = copy
+    const { trial, caller, body, jsonBytes, predictionId: shadowOf } = copy
     const { version } = copy.mirror.deployment
     const facts = { version, origin: 'shadow', trial, shadowOf, caller, latencyMs, status } as const
-    keeper.keepCopy(copy.entry.route, { ...facts, request: body, response: outcome.answer.body })
+    const { answer } = outcome
+    const bodies = {
+      request: body,
+      response: answer.body,
+      requestJsonBytes: jsonBytes,
+      responseJsonBytes: answer.jsonBytes,
+    }
+    keeper.keepCopy(copy.entry.route, { ...facts, ...bodies })
   }
 
   /** A shadow that ended takes its replicas with it, which is no failure of theirs. */

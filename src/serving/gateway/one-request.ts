@@ -1,9 +1,8 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import type { Clock } from '../../kernel/clock.ts'
 import type { EndpointRoute, RoutedDeployment } from '../../kernel/contract/routing.ts'
-import { errorAnswer, retryAnswer } from './answer.ts'
-import type { Answer } from './answer.ts'
-import type { Cancellation } from './cancellation.ts'
+import { errorAnswer, retryAnswer } from '../front/answer.ts'
+import type { Answer } from '../front/answer.ts'
+import type { InferCall } from '../front/data-plane.ts'
 import type { DeploymentPools } from './deployment-pools.ts'
 import { forward, newForwardBudget } from './forward.ts'
 import type { ForwardBudget, ForwardOutcome } from './forward.ts'
@@ -11,17 +10,6 @@ import type { Kept, Prediction, PredictionKeeper } from './prediction-keeper.ts'
 import type { Served, Traffic } from './traffic.ts'
 import { upstreamRequest } from './upstream-request.ts'
 import type { UpstreamAnswer } from './upstream/upstream.ts'
-
-export interface InferCall {
-  /** The endpoint's or the model's name, as the client wrote it. */
-  name: string
-  version: string | null
-  headers: IncomingHttpHeaders
-  /** Whole and unpacked. */
-  body: Buffer
-  caller: string
-  cancellation: Cancellation
-}
 
 export interface RequestParts {
   pools: DeploymentPools
@@ -74,12 +62,13 @@ export class OneRequest {
    */
   async give(
     route: EndpointRoute,
-    { status, body }: UpstreamAnswer,
+    { status, body, jsonBytes }: UpstreamAnswer,
     passed: Answer,
     facts: Pick<Prediction, 'version' | 'origin' | 'trial'>,
   ): Promise<Given> {
-    const { caller, cancellation, body: request } = this.call
-    const prediction = { ...facts, shadowOf: null, caller, latencyMs: this.#ageMs(), status, request, response: body }
+    const { caller, cancellation, body: request, jsonBytes: requestJsonBytes } = this.call
+    const bodies = { request, response: body, requestJsonBytes, responseJsonBytes: jsonBytes }
+    const prediction = { ...facts, shadowOf: null, caller, latencyMs: this.#ageMs(), status, ...bodies }
     const kept = await this.#parts.keeper.keep(route, prediction, cancellation)
     if (kept.verdict.kind === 'refuse') return { kept, answer: kept.verdict.answer }
     if (kept.verdict.kind === 'given-up') {

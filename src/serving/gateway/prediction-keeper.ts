@@ -3,16 +3,26 @@ import { newPredictionId } from '../../kernel/contract/prediction-id.ts'
 import type { PredictionRecord } from '../../kernel/contract/prediction.ts'
 import type { EndpointRoute } from '../../kernel/contract/routing.ts'
 import { messageOf } from '../../kernel/errors.ts'
-import { retryAnswer } from './answer.ts'
-import type { Answer } from './answer.ts'
-import type { Cancellation } from './cancellation.ts'
+import { retryAnswer } from '../front/answer.ts'
+import type { Answer } from '../front/answer.ts'
+import type { Cancellation } from '../front/cancellation.ts'
 import type { PredictionLog } from './prediction-log.ts'
 import type { Tell } from './tell.ts'
 
 /** What goes into the log of an answered inference, but its id and its time. */
 export type Prediction = Pick<
   PredictionRecord,
-  'version' | 'origin' | 'trial' | 'shadowOf' | 'caller' | 'latencyMs' | 'status' | 'request' | 'response'
+  | 'version'
+  | 'origin'
+  | 'trial'
+  | 'shadowOf'
+  | 'caller'
+  | 'latencyMs'
+  | 'status'
+  | 'request'
+  | 'response'
+  | 'requestJsonBytes'
+  | 'responseJsonBytes'
 >
 
 export interface Kept {

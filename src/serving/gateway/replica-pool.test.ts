@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { fakeReplicas } from '../../testing/gateway-fakes.ts'
 import type { FakeReplicas } from '../../testing/gateway-fakes.ts'
-import { Cancellation } from './cancellation.ts'
+import { Cancellation } from '../front/cancellation.ts'
 import { DeploymentPools } from './deployment-pools.ts'
 import { ReplicaPool, poolLimits } from './replica-pool.ts'
 import type { PooledReplica, Taken } from './replica-pool.ts'

@@ -1,5 +1,5 @@
 import type { RoutedReplica } from '../../kernel/contract/routing.ts'
-import type { Cancellation } from './cancellation.ts'
+import type { Cancellation } from '../front/cancellation.ts'
 import type { OpenUpstream, Upstream } from './upstream/upstream.ts'
 
 /**
@@ -126,7 +126,7 @@ export class ReplicaPool {
     return {
       replicaId: replica.replicaId,
       socketPath: replica.socketPath,
-      upstream: this.#open(replica.socketPath),
+      upstream: this.#open(replica),
       inFlight: 0,
       state: 'up',
       usedAt: 0,

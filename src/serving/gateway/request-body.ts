@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { promisify } from 'node:util'
 import { gunzip, inflate } from 'node:zlib'
-import { errorAnswer, retryAnswer } from './answer.ts'
-import type { Answer } from './answer.ts'
+import { errorAnswer, retryAnswer } from '../front/answer.ts'
+import type { Answer } from '../front/answer.ts'
 
 export type Body =
   | { kind: 'body'; bytes: Buffer }

@@ -4,7 +4,7 @@ import type { EndpointRoute, TrafficReport } from '../../kernel/contract/routing
 import { fineLatencyBucket } from '../../kernel/contract/routing.ts'
 import { answerOf, deploymentOf, routeOf } from '../../testing/gateway-fakes.ts'
 import { header, inferenceLab } from '../../testing/inference-lab.ts'
-import { Cancellation } from './cancellation.ts'
+import { Cancellation } from '../front/cancellation.ts'
 
 const champion = deploymentOf({ deploymentId: 'deployment-1' })
 const challenger = deploymentOf({ deploymentId: 'deployment-2' })

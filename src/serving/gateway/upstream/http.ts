@@ -26,10 +26,17 @@ export const httpUpstreamLimits: HttpUpstreamLimits = {
 }
 
 export function httpUpstreams(limits: HttpUpstreamLimits = httpUpstreamLimits): OpenUpstream {
-  return (socketPath) => new HttpUpstream(socketPath, limits)
+  return ({ socketPath }) => new HttpUpstream(socketPath, limits)
 }
 
-const PROBE: UpstreamRequest = { method: 'GET', path: '/v2/health/ready', headerLines: '', body: Buffer.alloc(0) }
+/** One request as it goes over the wire. */
+interface WireRequest {
+  head: string
+  body: Buffer
+  answerLimitBytes?: number
+}
+
+const PROBE: WireRequest = { head: 'GET /v2/health/ready HTTP/1.1\r\nHost: replica\r\n\r\n', body: Buffer.alloc(0) }
 
 class HttpUpstream implements Upstream {
   readonly #socketPath: string
@@ -45,7 +52,7 @@ class HttpUpstream implements Upstream {
 
   call(request: UpstreamRequest): UpstreamCall {
     const connection = this.#takeIdle() ?? this.#connect()
-    return { answer: connection.exchange(request), abort: () => connection.abort() }
+    return { answer: connection.exchange(wireRequest(request)), abort: () => connection.abort() }
   }
 
   async probe(timeoutMs: number): Promise<boolean> {
@@ -132,7 +139,7 @@ class Connection {
     return !this.#socket.destroyed && this.#closed === null
   }
 
-  exchange(request: UpstreamRequest): Promise<UpstreamAnswer> {
+  exchange(request: WireRequest): Promise<UpstreamAnswer> {
     if (this.#closed !== null) return Promise.reject(this.#closed)
     this.#parser.bodyLimitBytes = request.answerLimitBytes ?? this.#limits.answerLimitBytes
     this.#socket.write(encode(request))
@@ -161,7 +168,7 @@ class Connection {
     this.#waiting = null
     if (answer.keepAlive && this.usable) this.#owner.free()
     else this.#socket.destroy()
-    waiting?.resolve(answer)
+    waiting?.resolve({ ...answer, jsonBytes: jsonBytesOf(answer.headers) })
   }
 
   #ended(): void {
@@ -206,12 +213,24 @@ class Connection {
   }
 }
 
+function wireRequest(request: UpstreamRequest): WireRequest {
+  const { model, version, jsonBytes, headers, body } = request
+  const path = `/v2/models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}/infer`
+  let lines = `Content-Length: ${body.length}\r\n`
+  if (jsonBytes !== null) lines += `Inference-Header-Content-Length: ${jsonBytes}\r\n`
+  for (let i = 0; i < headers.length; i += 2) lines += `${headers[i]}: ${headers[i + 1]}\r\n`
+  return { ...request, head: `POST ${path} HTTP/1.1\r\nHost: replica\r\n${lines}\r\n` }
+}
+
 /** One buffer, so one write: two small ones would wake the replica twice. */
-function encode(request: UpstreamRequest): Buffer {
-  const length = request.method === 'GET' ? '' : `Content-Length: ${request.body.length}\r\n`
-  const head = `${request.method} ${request.path} HTTP/1.1\r\nHost: replica\r\n${request.headerLines}${length}\r\n`
-  const bytes = Buffer.allocUnsafe(head.length + request.body.length)
+function encode({ head, body }: WireRequest): Buffer {
+  const bytes = Buffer.allocUnsafe(head.length + body.length)
   bytes.write(head, 0, head.length, 'latin1')
-  request.body.copy(bytes, head.length)
+  body.copy(bytes, head.length)
   return bytes
+}
+
+function jsonBytesOf(headers: ReadonlyMap<string, string>): number | null {
+  const length = Number(headers.get('inference-header-content-length') ?? Number.NaN)
+  return Number.isSafeInteger(length) ? length : null
 }

@@ -7,7 +7,7 @@ const HEAD_END = Buffer.from('\r\n\r\n')
 const LINE_END = Buffer.from('\r\n')
 const EMPTY = Buffer.alloc(0)
 
-export interface ParsedResponse extends UpstreamAnswer {
+export interface ParsedResponse extends Omit<UpstreamAnswer, 'jsonBytes'> {
   /** Whether the connection may carry another exchange. */
   keepAlive: boolean
 }

@@ -1,3 +1,5 @@
+import type { RoutedReplica } from '../../../kernel/contract/routing.ts'
+
 /**
  * How the gateway speaks to one replica. The pool above decides which replica is asked, how often and how long;
  * an upstream only carries one request to one socket and brings the answer back, or says how that failed.
@@ -14,15 +16,17 @@ export interface Upstream {
   close(): void
 }
 
-export type OpenUpstream = (socketPath: string) => Upstream
+export type OpenUpstream = (replica: RoutedReplica) => Upstream
 
 export interface UpstreamRequest {
-  method: 'GET' | 'POST'
-  /** Path as it goes over the wire, percent-encoded. */
-  path: string
-  /** Complete header lines, each ended by CRLF; no Host, Content-Length or Connection among them. */
-  headerLines: string
+  /** As the replica names them. */
+  model: string
+  version: string
   body: Buffer
+  /** Length of the JSON at the head of `body`; null: it is all JSON; 0: a raw request. */
+  jsonBytes: number | null
+  /** What else means something to the model server: names in lower case and values in turn. */
+  headers: readonly string[]
   /** Where less is bearable than usual: a larger answer is refused as `garbled`. */
   answerLimitBytes?: number
 }
@@ -32,6 +36,8 @@ export interface UpstreamAnswer {
   /** Names in lower case; of a repeated one the last counts. */
   headers: ReadonlyMap<string, string>
   body: Buffer
+  /** As in UpstreamRequest. */
+  jsonBytes: number | null
 }
 
 export interface UpstreamCall {

@@ -5,7 +5,10 @@ export interface Answer {
   status: number
   /** Names and values in turn. */
   headers: string[]
+  /** Empty where `stream` is given. */
   body: Buffer
+  /** Sent as it comes, chunked; ended early when the client leaves. */
+  stream?: AsyncIterable<Buffer>
   /** What follows once it is on its way. */
   afterSent?: () => void
 }

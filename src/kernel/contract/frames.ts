@@ -15,7 +15,8 @@
  *   timeout    = milliseconds that the caller still waits, 0 for no limit
  *   headers    = names in lower case and values in turn, each ended by LF
  *
- * Ids are the gateway's, unique among what is under way on the connection. A frame that can't be read ends the
+ * Ids are the gateway's, unique among what is under way on the connection. Each request is answered exactly once, also a
+ * cancelled one (503 and nothing else), so that both sides know when an id is free. A frame that can't be read ends the
  * connection: nothing after it can be trusted.
  */
 export const PREFACE = Buffer.from('MRFRAME1')
@@ -25,5 +26,5 @@ export const FRAME_KIND = { request: 1, answer: 2, cancel: 3, probe: 4, probed: 
 /** Length, id and kind. */
 export const FRAME_HEAD_BYTES = 9
 
-/** Anything longer is taken for a damaged length. */
-export const FRAME_BYTES_MAX = 1024 * 1024 * 1024
+/** Anything longer is taken for a damaged length: it is more than the largest body (1 GiB) and its head. */
+export const FRAME_BYTES_MAX = 1025 * 1024 * 1024

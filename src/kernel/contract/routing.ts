@@ -120,6 +120,8 @@ export interface RoutedDeployment {
   replicas: RoutedReplica[]
   /** What its replicas call themselves, where that is another model than the endpoint's: members of a gather, fallbacks. */
   model?: string
+  /** Its replicas are a server of someone else's, which calls the model so and counts no versions. Absent: Millrace's. */
+  foreignModel?: string
   /** It is scaled to zero when nobody calls: a request that finds no replica waits so long for one. Absent: not. */
   wakesWithinMs?: number
   /** False: the same request must not be computed twice, so it is retried only where nothing was sent. Absent: true. */
@@ -175,6 +177,8 @@ export interface GatewayReport {
    * lost is sent again as it was, under its number: counting each number once counts each request once.
    */
   trafficSeq: number
+  /** Requests of callers that are known by name, in the same batch. Absent: none. */
+  callers?: { caller: string; requests: number }[]
   log: LogReport
 }
 
@@ -190,9 +194,10 @@ export interface TrafficReport {
   version: string
   /**
    * `live`: every request that live members had to answer, once. `shadow`: copies. `fallback`: what a fallback
-   * answered; unless the endpoint is disabled that request is counted as `live` too, as failed and rescued.
+   * answered; unless the endpoint is disabled that request is counted as `live` too, as failed and rescued. `member`:
+   * what one member of a gather made of a request that is counted as `live` under the endpoint's own name.
    */
-  origin: 'live' | 'shadow' | 'fallback'
+  origin: 'live' | 'shadow' | 'fallback' | 'member'
   /** The trial that the request took part in; null also for requests that name a version. */
   trial: string | null
   /** Requests that named this version, by caller: who uses it must not lose it. */

@@ -25,7 +25,7 @@ export interface Refused {
 
 const DAY_MS = 86_400_000
 /** Text columns whose values repeat from row to row. */
-const REPEATING = new Set(['endpoint', 'model', 'version', 'origin', 'caller', 'trial'])
+const REPEATING = new Set(['endpoint', 'model', 'version', 'origin', 'caller', 'trial', 'absent'])
 
 interface Partition {
   file: Omit<LakeFile, 'path' | 'rows' | 'bytes'>
@@ -113,6 +113,8 @@ export class IngestBatch {
     const { model } = record
     const partition = await this.partition('predictions', model, schema.digest, day, schema.columns)
     noteId(partition, record.predictionId)
+    // Labels come by the id of the answer that the client got.
+    if (record.shadowOf !== null) noteId(partition, record.shadowOf)
     partition.writer.add(rows, [...metaColumns(record, rows), ...cells])
     this.schemas[schema.digest] = schema.columns
     const totals = (this.models[model] ??= { predictions: 0, rows: 0 })
@@ -199,6 +201,7 @@ function metaColumns(
     { same: record.status },
     { same: record.trial },
     { same: record.shadowOf },
+    { same: record.absent?.join(', ') ?? null },
   ]
 }
 

@@ -1,12 +1,26 @@
+import { createHash } from 'node:crypto'
 import { readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { PredictionRecord, SchemaRecord } from '../contract/prediction.ts'
+import { numberToHalf } from '../model/float16.ts'
+import type { Signature } from '../model/signature.ts'
+import type { Tensor } from '../model/tensor.ts'
+import { encodeInferAnswer, encodeInferRequestBody } from '../protocol/inference.ts'
 import { LakeBusyError } from './errors.ts'
 import type { IngestHooks, IngestInput, IngestStep } from './ingest.ts'
 import { runIngestJob } from './ingest.ts'
-import { label, newLake, NOON_MS, prediction, schema, writeGatewayCounters, writeSegment } from './lake-builders.ts'
+import {
+  body,
+  label,
+  newLake,
+  NOON_MS,
+  prediction,
+  schema,
+  writeGatewayCounters,
+  writeSegment,
+} from './lake-builders.ts'
 import { ingestLockPath } from './lake-files.ts'
 import { lakeTotals, reconcile } from './lake-totals.ts'
 import { readManifest } from './manifest.ts'
@@ -53,6 +67,59 @@ function nonsense(kind: number): Buffer {
 }
 
 describe('the ingest', () => {
+  it('counts a prediction without rows, which is nothing to refuse', async () => {
+    const request = body('inputs', [{ name: 'distance', datatype: 'FP32', shape: [0, 1], data: [] }])
+    const response = body('outputs', [{ name: 'late', datatype: 'FP32', shape: [0], data: [] }])
+    await writeSegment(spoolDir, [schema(), prediction({ request, response })])
+    expect(await ingest()).toMatchObject({ predictions: 1, rows: 0, quarantined: 0 })
+    await writeSegment(spoolDir, [schema(), prediction({}, [1, 2])], { sequence: 2 })
+    expect(await ingest()).toMatchObject({ predictions: 1, rows: 2 })
+    expect(await query('SELECT count(*) FROM "late-flight"')).toEqual([[2]])
+    expect((await lakeTotals(lakeDir)).predictions).toBe(2)
+  })
+
+  it('keeps who was absent of a gather', async () => {
+    await writeSegment(spoolDir, [schema(), prediction({ absent: ['a@1', 'b@2'] }, [1]), prediction({}, [2])])
+    expect(await ingest()).toMatchObject({ predictions: 2, quarantined: 0 })
+    expect(await query('SELECT distance::INTEGER, absent FROM "late-flight" ORDER BY distance')).toEqual([
+      [1, 'a@1, b@2'],
+      [2, null],
+    ])
+  })
+
+  it('takes in long lists and images in bytes: the former whole, of the latter digest and shape', async () => {
+    const signature: Signature = {
+      inputs: [
+        { name: 'embedding', datatype: 'FP32', shape: [-1, 4_096], columns: null },
+        { name: 'photo', datatype: 'UINT8', shape: [-1, 100, 100], columns: null },
+      ],
+      outputs: [{ name: 'late', datatype: 'FP16', shape: [-1], columns: null }],
+    }
+    const rows = 100
+    const inputs: Record<string, Tensor> = {
+      embedding: { datatype: 'FP32', shape: [rows, 4_096], data: new Float32Array(rows * 4_096).fill(0.5) },
+      photo: { datatype: 'UINT8', shape: [rows, 100, 100], data: new Uint8Array(rows * 10_000).fill(7) },
+    }
+    const late: Tensor = { datatype: 'FP16', shape: [rows], data: new Uint16Array(rows).fill(numberToHalf(0.25)) }
+    const request = encodeInferRequestBody({ inputs }, { binaryInputs: 'all' })
+    const answer = { modelName: 'm', modelVersion: '1', id: null, outputs: { late } }
+    const response = encodeInferAnswer(answer, new Set(['late']))
+    const bodies = {
+      request: request.body,
+      requestJsonBytes: request.jsonBytes,
+      response: response.body,
+      responseJsonBytes: response.jsonBytes,
+    }
+    await writeSegment(spoolDir, [schema({ signature }), prediction(bodies), prediction(bodies), prediction(bodies)])
+    expect(await ingest()).toMatchObject({ predictions: 3, rows: 300, quarantined: 0 })
+    const digest = createHash('sha256').update(Buffer.alloc(10_000, 7)).digest('hex')
+    expect(
+      await query(
+        'SELECT count(*)::INTEGER, sum(list_sum(embedding))::INTEGER, any_value(photo), min(photo_digest), max(photo_digest), sum(late)::INTEGER FROM "late-flight"',
+      ),
+    ).toEqual([[300, 300 * 2_048, null, `sha256:${digest} UINT8[100,100]`, `sha256:${digest} UINT8[100,100]`, 75]])
+  })
+
   it('moves predictions and labels into typed columns and empties the spool', async () => {
     const [first, second] = [prediction({ latencyMs: 2.25 }, [100, 200]), prediction({ origin: 'shadow' })]
     await writeSegment(spoolDir, [schema(), first, second, label(first.predictionId, true, { row: 1 })])
@@ -70,6 +137,7 @@ describe('the ingest', () => {
         'anonymous',
         2.25,
         200,
+        null,
         null,
         null,
         100,
@@ -90,6 +158,7 @@ describe('the ingest', () => {
         'anonymous',
         2.25,
         200,
+        null,
         null,
         null,
         200,

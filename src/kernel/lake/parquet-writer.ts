@@ -26,6 +26,8 @@ import type { Cell } from './rows.ts'
 
 /** DuckDB's own unit: a data chunk holds no more. */
 const CHUNK_ROWS = 2_048
+/** Rows with long lists are handed over earlier: until then they lie in memory twice. */
+const CHUNK_LIST_VALUES = 1_000_000
 
 /**
  * Collects rows column by column and writes them as one Parquet file. Text that repeats from row to row (`coded`
@@ -42,6 +44,7 @@ export class ParquetWriter {
   private readonly buffers: DuckDBValue[][]
   private readonly appender: DuckDBAppender
   private buffered = 0
+  private bufferedListValues = 0
   rows = 0
 
   private constructor(
@@ -77,7 +80,7 @@ export class ParquetWriter {
   add(rows: number, columns: readonly (ColumnValues | { same: DuckDBValue })[]): void {
     for (const [index, buffer] of this.buffers.entries()) {
       const column = columns[index]!
-      if (Array.isArray(column)) for (const cell of column) buffer.push(Array.isArray(cell) ? listValue(cell) : cell)
+      if (Array.isArray(column)) for (const cell of column) buffer.push(Array.isArray(cell) ? this.listOf(cell) : cell)
       else {
         const value = this.codeOf(index, (column as { same: DuckDBValue }).same)
         for (let row = 0; row < rows; row++) buffer.push(value)
@@ -85,7 +88,8 @@ export class ParquetWriter {
     }
     this.rows += rows
     this.buffered += rows
-    if (this.buffered >= CHUNK_ROWS) this.flush(CHUNK_ROWS)
+    if (this.buffered >= CHUNK_ROWS || this.bufferedListValues >= CHUNK_LIST_VALUES)
+      this.flush(this.bufferedListValues >= CHUNK_LIST_VALUES ? 1 : CHUNK_ROWS)
   }
 
   /** Writes the file and makes its content durable (its folder is the caller's business). Returns its size in bytes. */
@@ -95,6 +99,11 @@ export class ParquetWriter {
     await copyToParquet(this.connection, `SELECT ${this.selection()} FROM ${quoteName(this.table)}`, path)
     await this.connection.run(`DROP TABLE ${quoteName(this.table)}`)
     return (await stat(path)).size
+  }
+
+  private listOf(cells: readonly Cell[]): DuckDBValue {
+    this.bufferedListValues += cells.length
+    return listValue(cells)
   }
 
   private codeOf(index: number, value: DuckDBValue): DuckDBValue {
@@ -130,6 +139,7 @@ export class ParquetWriter {
     }
     for (const buffer of this.buffers) buffer.splice(0, from)
     this.buffered -= from
+    if (this.buffered === 0) this.bufferedListValues = 0
   }
 }
 

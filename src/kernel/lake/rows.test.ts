@@ -1,8 +1,14 @@
+import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { PredictionRecord } from '../contract/prediction.ts'
 import type { Datatype, Signature } from '../model/signature.ts'
 import { columnsOf } from './columns.ts'
 import { MalformedRecordError } from './errors.ts'
+import { numberToHalf } from '../model/float16.ts'
+import type { Tensor } from '../model/tensor.ts'
+import { encodeInferAnswer, encodeInferRequest, encodeInferRequestBody } from '../protocol/inference.ts'
+import { LIST_VALUES_MAX } from './columns.ts'
 import { body, FLIGHTS, outcomeOf, prediction } from './lake-builders.ts'
 import { rowsOf } from './rows.ts'
 
@@ -52,6 +58,13 @@ describe('the rows of a prediction', () => {
         [4, 5, 6],
       ],
     ])
+  })
+
+  it('are none where an answered request had none', () => {
+    const request = body('inputs', [{ name: 'distance', shape: [0, 1], data: [] }])
+    const response = body('outputs', [{ name: 'late', shape: [0], data: [] }])
+    expect(rowsOf(prediction({ request, response }), flights)).toEqual({ rows: 0, cells: [[], [], []] })
+    expect(rowsOf(prediction({ request, status: 500 }), flights).rows).toBe(1)
   })
 
   it('have null outputs where the prediction failed', () => {
@@ -109,6 +122,22 @@ describe('the rows of a prediction', () => {
     expect(() => rowsOf(prediction({ request }), flights)).toThrow("3 values of 'distance' for 2 rows")
   })
 
+  it('are one row of nulls where a refused request says more rows than it has values', () => {
+    const signature: Signature = {
+      inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 3], columns: null }],
+      outputs: [],
+    }
+    const request = body('inputs', [{ name: 'x', shape: [1e15, 3], data: [] }])
+    expect(rowsOf(prediction({ status: 400, request }), columnsOf(signature))).toEqual({ rows: 1, cells: [[null]] })
+  })
+
+  it('can be nested beyond measure without harm', () => {
+    const request = Buffer.from(
+      `{"inputs":[{"name":"distance","shape":[1],"data":${'['.repeat(99_000)}${']'.repeat(99_000)}}]}`,
+    )
+    expect(rowsOf(prediction({ status: 400, request }), flights).rows).toBe(1)
+  })
+
   it('are malformed, never anything worse, whatever JSON came', () => {
     fc.assert(
       fc.property(fc.json(), fc.json(), (request, response) => {
@@ -116,5 +145,160 @@ describe('the rows of a prediction', () => {
         expect(outcomeOf(() => rowsOf(record, flights))).toBeOneOf(['read', 'MalformedRecordError'])
       }),
     )
+  })
+})
+
+describe('the rows of a prediction in bytes', () => {
+  const spec = (name: string, datatype: Datatype, shape: number[], columns: string[] | null = null) => ({
+    name,
+    datatype,
+    shape,
+    columns,
+  })
+  const signature: Signature = {
+    inputs: [
+      spec('features', 'FP32', [-1, 2], ['a', 'b']),
+      spec('n', 'INT64', [-1]),
+      spec('s', 'BYTES', [-1, 1]),
+      spec('t', 'BOOL', [-1]),
+      spec('u', 'UINT8', [-1, 2]),
+    ],
+    outputs: [spec('p', 'FP64', [-1, 2]), spec('label', 'UINT64', [-1])],
+  }
+  const inputs: Record<string, Tensor> = {
+    features: { datatype: 'FP32', shape: [2, 2], data: Float32Array.of(0.1, 2, 3, 4) },
+    n: { datatype: 'INT64', shape: [2], data: BigInt64Array.of(9_007_199_254_740_993n, -5n) },
+    s: { datatype: 'BYTES', shape: [2, 1], data: ['Zürich', ''] },
+    t: { datatype: 'BOOL', shape: [2], data: Uint8Array.of(1, 0) },
+    u: { datatype: 'UINT8', shape: [2, 2], data: Uint8Array.of(1, 2, 3, 255) },
+  }
+  const outputs: Record<string, Tensor> = {
+    p: { datatype: 'FP64', shape: [2, 2], data: Float64Array.of(0.1, NaN, Infinity, 1) },
+    label: { datatype: 'UINT64', shape: [2], data: BigUint64Array.of(2n ** 64n - 1n, 0n) },
+  }
+  const answer = { modelName: 'm', modelVersion: '1', id: null, outputs }
+
+  function recordOf(binary: string[]): PredictionRecord {
+    const request = encodeInferRequestBody({ inputs }, { binaryInputs: 'all' })
+    const response = encodeInferAnswer(answer, new Set(binary))
+    return prediction({
+      request: request.body,
+      requestJsonBytes: request.jsonBytes,
+      response: response.body,
+      responseJsonBytes: response.jsonBytes,
+    })
+  }
+
+  const plain = (value: unknown): unknown =>
+    typeof value === 'bigint' ? String(value) : Array.isArray(value) ? value.map(plain) : value
+
+  it('are those that the same values give in JSON', () => {
+    const columns = columnsOf(signature)
+    const inJson = rowsOf(
+      prediction({
+        request: Buffer.from(encodeInferRequest({ inputs })),
+        response: encodeInferAnswer(answer).body,
+      }),
+      columns,
+    )
+    for (const binary of [[], ['p'], ['label'], ['p', 'label']])
+      expect(plain(rowsOf(recordOf(binary), columns).cells)).toEqual(plain(inJson.cells))
+    expect(inJson.cells.at(-2)).toEqual([
+      [0.1, null],
+      [null, 1],
+    ])
+  })
+
+  it('are read from a raw request by the signature', () => {
+    const raw: Signature = { inputs: [spec('x', 'FP16', [-1, 2], ['a', 'b'])], outputs: [] }
+    const bits = Uint16Array.of(numberToHalf(0.5), numberToHalf(-2), 0x7e00, numberToHalf(1))
+    const record = prediction({
+      request: Buffer.from(bits.buffer),
+      requestJsonBytes: 0,
+      response: body('outputs', []),
+    })
+    expect(rowsOf(record, columnsOf(raw))).toEqual({
+      rows: 2,
+      cells: [
+        [0.5, null],
+        [-2, 1],
+      ],
+    })
+  })
+
+  it.each<[string, Partial<PredictionRecord>, string]>([
+    ['the JSON is longer than the body', { requestJsonBytes: 1e9 }, 'of which 1000000000 are JSON'],
+    ['bytes are left over', { request: Buffer.concat([recordOf([]).request, Buffer.of(1)]) }, '1 bytes behind'],
+    ['bytes are missing', { request: recordOf([]).request.subarray(0, -1) }, 'has no 4 bytes of a known type'],
+    ['a raw request is for several inputs', { requestJsonBytes: 0 }, 'a raw request for a model with 5 inputs'],
+  ])('are malformed where %s', (_when, change, says) => {
+    const record = { ...recordOf([]), ...change }
+    expect(() => rowsOf(record, columnsOf(signature))).toThrow(says)
+    const failed = rowsOf({ ...record, status: 400 }, columnsOf(signature))
+    expect(failed).toEqual({ rows: 1, cells: failed.cells.map(() => [null]) })
+  })
+})
+
+describe('a tensor that is no table', () => {
+  const size = LIST_VALUES_MAX + 1
+  const image = (datatype: Datatype, shape: number[]): Signature => ({
+    inputs: [{ name: 'image', datatype, shape: [-1, ...shape], columns: null }],
+    outputs: [],
+  })
+  const response = body('outputs', [])
+
+  /** Two equal rows of `length` values, as bytes and as JSON. */
+  function cellsOf(length: number): { binary: unknown[][]; json: unknown[][] } {
+    const columns = columnsOf(image('FP32', [-1]))
+    const data = Float32Array.from({ length: 2 * length }, (_, at) => at % length)
+    const inputs = { image: { datatype: 'FP32' as const, shape: [2, length], data } }
+    const sent = encodeInferRequestBody({ inputs }, { binaryInputs: 'all' })
+    return {
+      binary: rowsOf(prediction({ request: sent.body, requestJsonBytes: sent.jsonBytes, response }), columns).cells,
+      json: rowsOf(prediction({ request: Buffer.from(encodeInferRequest({ inputs })), response }), columns).cells,
+    }
+  }
+
+  it('is kept as a list up to the limit, the same from JSON and bytes', () => {
+    const { binary, json } = cellsOf(LIST_VALUES_MAX)
+    const list = Array.from({ length: LIST_VALUES_MAX }, (_, at) => at)
+    expect(binary).toEqual([
+      [list, list],
+      [null, null],
+    ])
+    expect(json).toEqual(binary)
+  })
+
+  it('is kept as digest, type and shape beyond it, the same from JSON and bytes', () => {
+    const { binary, json } = cellsOf(size)
+    const [lists, digests] = binary
+    expect(lists).toEqual([null, null])
+    expect(digests![0]).toMatch(/^sha256:[0-9a-f]{64} FP32\[4097\]$/)
+    expect(digests![1]).toBe(digests![0])
+    expect(json).toEqual(binary)
+  })
+
+  it('has the digest of its bytes, which other tools can make', () => {
+    const row = Buffer.alloc(224 * 224 * 3, 7)
+    const request = Buffer.concat([row, Buffer.alloc(row.length, 8)])
+    const { cells } = rowsOf(
+      prediction({ request, requestJsonBytes: 0, response }),
+      columnsOf(image('UINT8', [224, 224, 3])),
+    )
+    const hex = createHash('sha256').update(row).digest('hex')
+    expect(cells).toEqual([
+      [null, null],
+      [`sha256:${hex} UINT8[224,224,3]`, expect.not.stringContaining(hex)],
+    ])
+  })
+
+  it('counts texts as values, too', () => {
+    const data = Array.from({ length: size }, (_, at) => `t${at}`)
+    const inputs = { image: { datatype: 'BYTES' as const, shape: [1, size], data } }
+    const { cells } = rowsOf(
+      prediction({ request: Buffer.from(encodeInferRequest({ inputs })), response }),
+      columnsOf(image('BYTES', [-1])),
+    )
+    expect(cells).toEqual([[null], [expect.stringMatching(/^sha256:[0-9a-f]{64} BYTES\[4097\]$/)]])
   })
 })

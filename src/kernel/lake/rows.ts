@@ -1,8 +1,15 @@
+import { createHash } from 'node:crypto'
 import type { PredictionRecord } from '../contract/prediction.ts'
-import { messageOf } from '../errors.ts'
+import { putValue } from '../model/columns.ts'
 import type { Datatype } from '../model/signature.ts'
-import type { SchemaColumns, TensorColumns } from './columns.ts'
+import { allocate, sliceRows } from '../model/tensor.ts'
+import type { Tensor } from '../model/tensor.ts'
+import { tensorBytes } from '../protocol/tensor-bytes.ts'
+import { LIST_VALUES_MAX } from './columns.ts'
+import type { SchemaColumns, TensorColumn, TensorColumns } from './columns.ts'
 import { MalformedRecordError } from './errors.ts'
+import { answerTensors, preview, requestTensors } from './wire-tensors.ts'
+import type { WireTensor } from './wire-tensors.ts'
 
 /** A value of a tensor as DuckDB takes it: 64-bit integers as bigint. */
 export type Cell = number | bigint | boolean | string | null
@@ -13,34 +20,34 @@ export interface PredictionRows {
   cells: (Cell | Cell[])[][]
 }
 
-interface WireTensor {
-  name: string
-  shape: number[]
-  data: unknown[]
-}
-
 /**
- * Reads the request and answer as they went over the wire. A failed prediction (status other than 200) gives nulls
- * for the outputs, and for the inputs too where the request itself was the fault.
+ * Reads the request and answer as they went over the wire, the same from JSON and from bytes: NaN and infinite values
+ * are null. A failed prediction (status other than 200) gives nulls for the outputs, and for the inputs too where the
+ * request itself was the fault.
  * @throws MalformedRecordError if an answered request can't be read by its own schema
  */
 export function rowsOf(record: PredictionRecord, schema: SchemaColumns): PredictionRows {
-  const exact = schema.has64BitIntegers
   if (record.status === 200) {
-    const inputs = wireTensors(record.request, 'inputs', exact)
+    const inputs = requestTensors(record, schema)
+    const outputs = answerTensors(record, schema)
+    if (inputs[0]?.shape[0] === 0) return { rows: 0, cells: noCells(schema) }
     const rows = batchRows(inputs)
-    const outputs = wireTensors(record.response, 'outputs', exact)
     return { rows, cells: [...tensorCells(schema.inputs, inputs, rows), ...tensorCells(schema.outputs, outputs, rows)] }
   }
   const nothing = tensorCells(schema.outputs, [], 1)
   try {
-    const inputs = wireTensors(record.request, 'inputs', exact)
+    const inputs = requestTensors(record, schema)
     const rows = batchRows(inputs)
     return { rows, cells: [...tensorCells(schema.inputs, inputs, rows), ...tensorCells(schema.outputs, [], rows)] }
   } catch (error) {
     if (!(error instanceof MalformedRecordError)) throw error
     return { rows: 1, cells: [...tensorCells(schema.inputs, [], 1), ...nothing] }
   }
+}
+
+/** Of an answered request that had no rows: legal, and a prediction all the same. */
+function noCells({ inputs, outputs }: SchemaColumns): Cell[][] {
+  return [...inputs, ...outputs].flatMap(({ columns }) => columns.map(() => []))
 }
 
 function tensorCells(specs: TensorColumns[], wire: WireTensor[], rows: number): (Cell | Cell[])[][] {
@@ -54,18 +61,50 @@ function tensorCells(specs: TensorColumns[], wire: WireTensor[], rows: number): 
   return cells
 }
 
-function columnCells(spec: TensorColumns, tensor: WireTensor, element: number | null, rows: number): (Cell | Cell[])[] {
+function columnCells(
+  spec: TensorColumns,
+  tensor: WireTensor,
+  element: TensorColumn['element'],
+  rows: number,
+): (Cell | Cell[])[] {
   const perRow = tensor.data.length / rows
   const fits = spec.elements === null ? Number.isInteger(perRow) : perRow === spec.elements
   if (!fits) throw new MalformedRecordError(`${tensor.data.length} values of '${spec.tensor}' for ${rows} rows`)
+  const isTooLong = spec.elements === null && perRow > LIST_VALUES_MAX
+  if (element === 'digest') return isTooLong ? rowDigests(spec, tensor, rows) : Array<null>(rows).fill(null)
+  if (isTooLong) return Array<null>(rows).fill(null)
   const convert = converterOf(spec.datatype)
   const column: (Cell | Cell[])[] = []
   for (let row = 0; row < rows; row++) {
     if (element !== null) column.push(convertCell(convert, tensor.data[row * perRow + element], spec))
-    else
-      column.push(tensor.data.slice(row * perRow, (row + 1) * perRow).map((value) => convertCell(convert, value, spec)))
+    else column.push(listCell(convert, tensor.data, row * perRow, (row + 1) * perRow, spec))
   }
   return column
+}
+
+function listCell(convert: Converter, data: ArrayLike<unknown>, from: number, to: number, spec: TensorColumns): Cell[] {
+  const cells: Cell[] = []
+  for (let at = from; at < to; at++) cells.push(convertCell(convert, data[at], spec))
+  return cells
+}
+
+/** `sha256:<hex> FP32[224,224,3]` of each row, over its values as bytes (little-endian, row-major): also of JSON. */
+function rowDigests(spec: TensorColumns, wire: WireTensor, rows: number): string[] {
+  const tensor = wire.binary ?? tensorOfJson(spec, wire)
+  const form = `${tensor.datatype}[${wire.shape.slice(1).join(',')}]`
+  return Array.from({ length: rows }, (_, row) => {
+    const bytes = tensorBytes(sliceRows({ ...tensor, shape: [rows] }, row, row + 1))
+    return `sha256:${createHash('sha256').update(bytes).digest('hex')} ${form}`
+  })
+}
+
+function tensorOfJson(spec: TensorColumns, wire: WireTensor): Tensor {
+  const data = allocate(spec.datatype, wire.data.length)
+  for (let at = 0; at < wire.data.length; at++) {
+    if (!putValue(spec.datatype, data, at, wire.data[at]))
+      throw new MalformedRecordError(`${preview(wire.data[at])} in '${spec.tensor}' is no ${spec.datatype}`)
+  }
+  return { datatype: spec.datatype, shape: wire.shape, data }
 }
 
 function batchRows(inputs: WireTensor[]): number {
@@ -74,37 +113,10 @@ function batchRows(inputs: WireTensor[]): number {
   const rows = first.shape[0]
   if (rows === undefined || !Number.isSafeInteger(rows) || rows < 1)
     throw new MalformedRecordError(`'${first.name}' has the shape [${first.shape.join(', ')}]`)
+  // A refused request may say any number of rows: each that counts has a value.
+  if (rows > first.data.length)
+    throw new MalformedRecordError(`'${first.name}' has ${first.data.length} values for ${rows} rows`)
   return rows
-}
-
-function wireTensors(body: Uint8Array, key: 'inputs' | 'outputs', exact: boolean): WireTensor[] {
-  const parsed = parseJson(body, exact) as Record<string, unknown> | null
-  const list = parsed?.[key]
-  if (!Array.isArray(list)) throw new MalformedRecordError(`no '${key}' in the body`)
-  return list.map((tensor: Partial<WireTensor> | null) => {
-    const { name, shape, data } = tensor ?? {}
-    if (typeof name !== 'string' || !Array.isArray(shape) || !Array.isArray(data))
-      throw new MalformedRecordError(`a tensor of '${key}' lacks name, shape or data`)
-    return { name, shape, data: Array.isArray(data[0]) ? (data.flat(Infinity) as unknown[]) : data }
-  })
-}
-
-const LONG_INTEGER = /(?<![.\d])\d{16}/
-
-/** Integers beyond 2^53 keep every digit where the schema has 64-bit integers. */
-function parseJson(body: Uint8Array, exact: boolean): unknown {
-  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')
-  try {
-    return exact && LONG_INTEGER.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text)
-  } catch (error) {
-    throw new MalformedRecordError(`bad JSON: ${messageOf(error)}`)
-  }
-}
-
-function keepDigits(_key: string, value: unknown, context?: { source?: string }): unknown {
-  const source = context?.source
-  if (typeof value !== 'number' || source === undefined || Number.isSafeInteger(value)) return value
-  return /^-?\d+$/.test(source) ? BigInt(source) : value
 }
 
 type Converter = (value: unknown) => Cell | undefined
@@ -116,18 +128,17 @@ function convertCell(convert: Converter, value: unknown, spec: TensorColumns): C
   return cell
 }
 
-function preview(value: unknown): string {
-  const text = typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? typeof value)
-  return text.length <= 40 ? text : `${text.slice(0, 40)}…`
-}
-
 /** JSON has one kind of number and the server has accepted this one: what matters is that it fits the column. */
 function converterOf(datatype: Datatype): Converter {
   switch (datatype) {
     case 'FP16':
     case 'FP32':
     case 'FP64':
-      return (value) => (typeof value === 'number' ? value : typeof value === 'bigint' ? Number(value) : undefined)
+      // What is no number is null in JSON, and so it is where bytes could say more.
+      return (value) => {
+        if (typeof value === 'number') return Number.isFinite(value) ? value : null
+        return typeof value === 'bigint' ? Number(value) : undefined
+      }
     case 'BYTES':
       return (value) => (typeof value === 'string' ? value : undefined)
     case 'BOOL':

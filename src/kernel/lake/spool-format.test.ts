@@ -12,7 +12,7 @@ import { decodeBody, encodeFrame, FRAME_HEAD_BYTES, frameBytesMax, walkFrames, w
 const text = fc.string({ unit: 'grapheme', maxLength: 40 })
 const number = fc.double({ noNaN: true })
 
-const anyPrediction: fc.Arbitrary<PredictionRecord> = fc.record({
+const anyPlainPrediction: fc.Arbitrary<PredictionRecord> = fc.record({
   kind: fc.constant('prediction' as const),
   predictionId: text,
   endpoint: text,
@@ -28,6 +28,20 @@ const anyPrediction: fc.Arbitrary<PredictionRecord> = fc.record({
   request: fc.uint8Array({ maxLength: 300 }),
   response: fc.uint8Array({ maxLength: 300 }),
 })
+
+/** What may be there besides, or not at all. */
+const anyForm: fc.Arbitrary<Partial<PredictionRecord>> = fc.record(
+  {
+    requestJsonBytes: fc.nat(2 ** 31 - 1),
+    responseJsonBytes: fc.nat(300),
+    absent: fc.array(text, { minLength: 1, maxLength: 3 }),
+  },
+  { requiredKeys: [] },
+)
+
+const anyPrediction: fc.Arbitrary<PredictionRecord> = fc
+  .tuple(anyPlainPrediction, anyForm)
+  .map(([plainOne, form]) => ({ ...plainOne, ...form }))
 
 const anyLabel: fc.Arbitrary<LabelRecord> = fc.record({
   kind: fc.constant('label' as const),
@@ -62,6 +76,25 @@ describe('the spool format', () => {
     const frame = encodeFrame(record)
     expect(frame.subarray(-6)).toEqual(Buffer.from([2, 0, 0, 0, 0x7b, 0x7d]))
     expect(decodeBody(frame.subarray(FRAME_HEAD_BYTES))).toMatchObject({ trial: null, shadowOf: null })
+  })
+
+  it('reads a prediction of before there were binary tensors, and writes one without them as it was then', () => {
+    const record = prediction({ trial: 't', response: Buffer.from('{}') })
+    const frame = encodeFrame(record)
+    expect(frame.subarray(-11)).toEqual(Buffer.from([0x7b, 0x7d, 1, 0, 0, 0, 0x74, 0, 0, 0, 0]))
+    const nothing = { requestJsonBytes: null, responseJsonBytes: null, absent: [] }
+    expect(encodeFrame({ ...record, ...nothing })).toEqual(frame)
+    expect(decodeBody(frame.subarray(FRAME_HEAD_BYTES))).toEqual(plain(record))
+  })
+
+  it('keeps where the JSON of binary bodies ends, raw requests, and who was absent', () => {
+    const facts = { requestJsonBytes: 0, responseJsonBytes: 1, absent: ['m@1', 'ü@2'] }
+    const frame = encodeFrame(prediction(facts))
+    expect(decodeBody(frame.subarray(FRAME_HEAD_BYTES))).toMatchObject({ ...facts, trial: null, shadowOf: null })
+    const one = encodeFrame(prediction({ responseJsonBytes: 5 })).subarray(FRAME_HEAD_BYTES)
+    expect(decodeBody(one)).toMatchObject({ responseJsonBytes: 5 })
+    expect(decodeBody(one)).not.toHaveProperty('requestJsonBytes')
+    expect(decodeBody(one)).not.toHaveProperty('absent')
   })
 
   it('gives back every record as it was written', () => {

@@ -14,7 +14,9 @@ import type { LogCounters } from './log-counters.ts'
  *   schema   2 : JSON SchemaRecord, before the first prediction of its version in this segment
  *   prediction 3 : f64 atMs | f64 latencyMs | u16 status | u8 origin | text × 5 (id, endpoint, model, version, caller)
  *                | u32 n, n request bytes | u32 n, n response bytes
- *                | text × 2 (trial, shadowOf; empty for none), left out where both are none, as before they existed
+ *                | text × 2 (trial, shadowOf; empty for none), left out where nothing follows and both are none
+ *                | i32 × 2 (JSON bytes of request and response, −1: all JSON) | u32 n, n texts (absent): left out where
+ *                  both are −1 and nobody is absent. So what has none of these is written as before they existed.
  *   label    4 : f64 atMs | u32 row | text id | u8 type (0 number, 1 text, 2 boolean) | f64, text or u8
  *   footer   5 : u32 predictions | u32 labels
  *   text       = u32 length | UTF-8
@@ -26,7 +28,9 @@ export const MAX_BODY_BYTES = 256 * 1024 * 1024
 const KIND = { header: 1, schema: 2, prediction: 3, label: 4, footer: 5 } as const
 const KIND_NAMES = [undefined, 'header', 'schema', 'prediction', 'label', 'footer'] as const
 const ORIGINS: readonly Origin[] = ['live', 'shadow', 'preflight', 'fallback', 'ui']
-const FIXED_PREDICTION_BYTES = 1 + 8 + 8 + 2 + 1 + 9 * 4
+const FIXED_PREDICTION_BYTES = 1 + 8 + 8 + 2 + 1 + 9 * 4 + 3 * 4
+/** For the JSON bytes of a body that is all JSON. */
+const ALL_JSON = -1
 const FIXED_LABEL_BYTES = 1 + 8 + 4 + 4 + 1 + 8
 
 /** Which spool a segment belongs to. `stream` is new at each start of a gateway: the ingest's watermark is per stream. */
@@ -57,10 +61,17 @@ export function frameBytesMax(record: PredictionRecord | LabelRecord): number {
     const units = predictionId.length + endpoint.length + model.length + version.length + caller.length
     const trialUnits = (trial?.length ?? 0) + (shadowOf?.length ?? 0)
     const bodyBytes = record.request.length + record.response.length
-    return FRAME_HEAD_BYTES + FIXED_PREDICTION_BYTES + 3 * (units + trialUnits) + bodyBytes
+    const absentBytes = record.absent === undefined ? 0 : textsBytesMax(record.absent)
+    return FRAME_HEAD_BYTES + FIXED_PREDICTION_BYTES + 3 * (units + trialUnits) + bodyBytes + absentBytes
   }
   const labelUnits = typeof record.label === 'string' ? record.label.length : 0
   return FRAME_HEAD_BYTES + FIXED_LABEL_BYTES + 3 * (record.predictionId.length + labelUnits)
+}
+
+function textsBytesMax(texts: readonly string[]): number {
+  let bytes = 0
+  for (const text of texts) bytes += 4 + 3 * text.length
+  return bytes
 }
 
 /** Writes the record's frame at `at`; there must be `frameBytesMax` of room. Returns the end of the frame. */
@@ -170,9 +181,24 @@ function writePrediction(target: Buffer, at: number, record: PredictionRecord): 
   end = writeText(target, end, record.caller)
   end = writeBytes(target, end, record.request)
   end = writeBytes(target, end, record.response)
-  if (record.trial === null && record.shadowOf === null) return end
+  const isPlain =
+    (record.requestJsonBytes ?? ALL_JSON) === ALL_JSON &&
+    (record.responseJsonBytes ?? ALL_JSON) === ALL_JSON &&
+    (record.absent === undefined || record.absent.length === 0)
+  if (isPlain && record.trial === null && record.shadowOf === null) return end
   end = writeText(target, end, record.trial ?? '')
-  return writeText(target, end, record.shadowOf ?? '')
+  end = writeText(target, end, record.shadowOf ?? '')
+  return isPlain ? end : writeForm(target, end, record)
+}
+
+function writeForm(target: Buffer, at: number, record: PredictionRecord): number {
+  const absent = record.absent ?? []
+  target.writeInt32LE(record.requestJsonBytes ?? ALL_JSON, at)
+  target.writeInt32LE(record.responseJsonBytes ?? ALL_JSON, at + 4)
+  target.writeUInt32LE(absent.length, at + 8)
+  let end = at + 12
+  for (const member of absent) end = writeText(target, end, member)
+  return end
 }
 
 function writeLabel(target: Buffer, at: number, record: LabelRecord): number {
@@ -222,7 +248,21 @@ function readPrediction(reader: BodyReader): PredictionRecord {
   const trial = reader.atEnd ? null : reader.text() || null
   const shadowOf = reader.atEnd ? null : reader.text() || null
   const facts = { kind: 'prediction', predictionId, endpoint, model, version, origin, caller } as const
-  return reader.whole({ ...facts, atMs, latencyMs, status, trial, shadowOf, request, response })
+  const form = reader.atEnd ? null : readForm(reader)
+  return reader.whole({ ...facts, atMs, latencyMs, status, trial, shadowOf, request, response, ...form })
+}
+
+type Form = Pick<PredictionRecord, 'requestJsonBytes' | 'responseJsonBytes' | 'absent'>
+
+function readForm(reader: BodyReader): Form {
+  const form: Form = {}
+  const requestJsonBytes = reader.i32()
+  const responseJsonBytes = reader.i32()
+  if (requestJsonBytes >= 0) form.requestJsonBytes = requestJsonBytes
+  if (responseJsonBytes >= 0) form.responseJsonBytes = responseJsonBytes
+  const members = reader.u32()
+  for (let member = 0; member < members; member++) (form.absent ??= []).push(reader.text())
+  return form
 }
 
 function readLabel(reader: BodyReader): LabelRecord {
@@ -263,6 +303,10 @@ class BodyReader {
 
   u32(): number {
     return this.body.readUInt32LE(this.take(4))
+  }
+
+  i32(): number {
+    return this.body.readInt32LE(this.take(4))
   }
 
   f64(): number {

@@ -53,6 +53,11 @@ function columnOf(table: Table, name: string, spec: TensorSpec, to: number): Arr
   return values
 }
 
+/** Puts one value at its place, coerced as in a table; false if it can't be this type. */
+export function putValue(datatype: Datatype, data: TensorData, at: number, value: unknown): boolean {
+  return WRITERS[datatype](data, at, value)
+}
+
 /** Puts one value at its place; false if it can't be this type. */
 type Writer = (data: TensorData, at: number, value: unknown) => boolean
 

@@ -1,7 +1,7 @@
 import { MillraceError } from '../errors.ts'
 import type { ErrorKind } from '../errors.ts'
 
-export type ProtocolStatus = 400 | 404 | 405 | 408 | 413 | 415 | 500 | 503
+export type ProtocolStatus = 400 | 404 | 405 | 408 | 413 | 415 | 500 | 503 | 504
 
 const KINDS: Record<ProtocolStatus, { code: string; kind: ErrorKind }> = {
   400: { code: 'MR_REQUEST_INVALID', kind: 'invalid' },
@@ -12,6 +12,7 @@ const KINDS: Record<ProtocolStatus, { code: string; kind: ErrorKind }> = {
   415: { code: 'MR_REQUEST_ENCODING', kind: 'invalid' },
   500: { code: 'MR_REQUEST_FAILED', kind: 'internal' },
   503: { code: 'MR_REQUEST_UNAVAILABLE', kind: 'unavailable' },
+  504: { code: 'MR_REQUEST_LATE', kind: 'unavailable' },
 }
 
 /** What a client of the inference protocol gets instead of an answer: an HTTP status and `{"error": message}`. */

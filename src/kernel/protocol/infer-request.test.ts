@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest'
 import type { Datatype, Signature } from '../model/signature.ts'
 import { encodeInferRequest, parseInferRequest, ProtocolError } from './inference.ts'
 
+// The numbers are those of the rules for POST infer, as in binary-request.test.ts.
+
 const tensor = (name: string, datatype: Datatype, shape: number[]) => ({ name, datatype, shape, columns: null })
 const model: Signature = {
   inputs: [tensor('x', 'FP32', [-1, 2])],
@@ -39,11 +41,14 @@ describe('a request', () => {
       inputs: { x: { datatype: 'FP32', shape: [1, 2], data: Float32Array.of(1, 2) } },
       rows: 1,
       outputs: null,
+      binaryOutputs: new Set(),
+      timeoutMicros: null,
+      priority: 1,
       parameters: { priority: 1 },
     })
   })
 
-  it('may nest its data as the shape says, or leave it flat', () => {
+  it('may nest its data as the shape says, or leave it flat (rule 7)', () => {
     for (const data of [
       [1, 2, 3, 4, 5, 6],
       [
@@ -58,7 +63,7 @@ describe('a request', () => {
     }
   })
 
-  it('may hold unknown keys, and null for what is optional', () => {
+  it('may hold unknown keys, and null for what is optional (rule 7)', () => {
     const request = {
       id: null,
       parameters: null,
@@ -76,10 +81,6 @@ describe('a request', () => {
     expect(parse({ inputs: [input()], outputs: [] }).outputs).toBeNull()
   })
 
-  it('may ask for binary outputs: its clients take JSON as well', () => {
-    expect(parse({ inputs: [input()], parameters: { binary_data_output: true } }).rows).toBe(1)
-  })
-
   it('may have no rows', () => {
     expect(parse({ inputs: [input({ shape: [0, 2], data: [] })] })).toMatchObject({ rows: 0 })
   })
@@ -95,7 +96,7 @@ describe('a request', () => {
     ).toEqual(Float64Array.of(0.1))
   })
 
-  it('keeps every digit of 64-bit integers', () => {
+  it('keeps every digit of 64-bit integers (rule 10)', () => {
     expect(values('INT64', '[9007199254740993, -9223372036854775808, 9223372036854775807, 7]', 4)).toEqual(
       BigInt64Array.of(9_007_199_254_740_993n, -(2n ** 63n), 2n ** 63n - 1n, 7n),
     )
@@ -173,8 +174,8 @@ describe('a request is refused, naming what is wrong, when', () => {
     ['its type is wider', { inputs: [input({ datatype: 'FP64' })] }, 'datatype is FP64'],
     ['its type is made up', { inputs: [input({ datatype: 'float' })] }, `'datatype' must be one of`],
     ['its type is missing', { inputs: [input({ datatype: null })] }, `'datatype'`],
-    ['its type can not go into JSON', { inputs: [input({ datatype: 'FP16' })] }, `FP16 can't be sent as JSON`],
-    ['its type is BF16', { inputs: [input({ datatype: 'BF16' })] }, `BF16 can't be sent as JSON`],
+    ['its type can not go into JSON (rule 9)', { inputs: [input({ datatype: 'FP16' })] }, `FP16 can't be sent as JSON`],
+    ['its type is BF16 (rule 9)', { inputs: [input({ datatype: 'BF16' })] }, `BF16 can't be sent as JSON`],
     ['it has no shape', { inputs: [input({ shape: undefined })] }, `'shape' must be an array`],
     ['its shape has other axes', { inputs: [input({ shape: [2] })] }, 'shape [2], but the model takes [-1, 2]'],
     ['its shape has endless axes', { inputs: [input({ shape: Array.from({ length: 1_000 }, () => 1) })] }, '1000 axes'],
@@ -183,10 +184,10 @@ describe('a request is refused, naming what is wrong, when', () => {
       { inputs: [input({ shape: [1, 3], data: [1, 2, 3] })] },
       'shape [1, 3], but the model takes [-1, 2]',
     ],
-    ['its shape is negative', { inputs: [input({ shape: [-1, 2] })] }, 'integers of at least 0'],
+    ['its shape is negative (rule 11)', { inputs: [input({ shape: [-1, 2] })] }, 'integers of at least 0'],
     ['its shape is broken', { inputs: [input({ shape: [1.5, 2] })] }, 'integers of at least 0'],
     ['its shape is text', { inputs: [input({ shape: ['1', 2] })] }, 'integers of at least 0'],
-    ['its shape overflows', { inputs: [input({ shape: [2 ** 53 - 1, 2] })] }, 'too many elements'],
+    ['its shape overflows (rule 11)', { inputs: [input({ shape: [2 ** 53 - 1, 2] })] }, 'too many elements'],
     ['its shape is too large for its data', { inputs: [input({ shape: [2 ** 40, 2] })] }, `but 'data' has 2`],
     ['it has no data', { inputs: [input({ data: undefined })] }, `'data' is missing`],
     ['its data is no array', { inputs: [input({ data: 'AAAA' })] }, `'data' must be an array`],
@@ -195,20 +196,19 @@ describe('a request is refused, naming what is wrong, when', () => {
     ['its nesting is uneven', { inputs: [input({ shape: [2, 2], data: [[1, 2, 3], [4]] })] }, 'axis 1 has 3 items'],
     ['its nesting is of another shape', { inputs: [input({ shape: [2, 2], data: [[1, 2]] })] }, 'axis 0 has 1 items'],
     ['its nesting stops half-way', { inputs: [input({ shape: [2, 2], data: [[1, 2], 3] })] }, 'nested unevenly'],
-    ['its nesting is too deep', { inputs: [input({ data: [[[1], [2]]] })] }, 'nested deeper'],
+    ['its nesting is too deep (rule 11)', { inputs: [input({ data: [[[1], [2]]] })] }, 'nested deeper'],
     ['a value is text', { inputs: [input({ data: [1, '2'] })] }, `value 1 is "2", which is not a number`],
     ['a value is null', { inputs: [input({ data: [null, 2] })] }, 'value 0 is null'],
     ['a value is truth', { inputs: [input({ data: [true, 2] })] }, 'value 0 is true'],
     ['a value is an object', { inputs: [input({ data: [{}, 2] })] }, 'value 0 is an object'],
     ['a value is too large', { inputs: [input({ data: [1e39, 2] })] }, 'value 0 is 1e+39'],
     ['its parameters are a list', { inputs: [input()], parameters: [] }, `'parameters' must be an object`],
-    ['it belongs to a sequence', { inputs: [input()], parameters: { sequence_id: 5 } }, 'Sequences are not supported'],
-    ['its timeout is no number', { inputs: [input()], parameters: { timeout: 'soon' } }, `'timeout'`],
     [
-      'its tensors are binary',
-      { inputs: [input({ data: undefined, parameters: { binary_data_size: 8 } })] },
-      'binary tensors are not supported yet',
+      'it belongs to a sequence (rule 12)',
+      { inputs: [input()], parameters: { sequence_id: 5 } },
+      'Sequences are not supported',
     ],
+    ['its timeout is no number (rule 12)', { inputs: [input()], parameters: { timeout: 'soon' } }, `'timeout'`],
     ['its outputs are no list', { inputs: [input()], outputs: {} }, `'outputs' must be an array`],
     [
       'it asks for an unknown output',
@@ -258,7 +258,7 @@ describe('a request is refused, naming what is wrong, when', () => {
     expect(refusal(json, single('FP32', [-1, -1]))).toContain('rows without values')
   })
 
-  it('the model takes FP16, which only binary tensors can carry', () => {
+  it('the model takes FP16, which only binary tensors can carry (rule 9)', () => {
     expect(refusal({ inputs: [{ name: 'x', shape: [1], datatype: 'FP16', data: [1] }] }, single('FP16'))).toContain(
       'FP16',
     )
@@ -268,7 +268,7 @@ describe('a request is refused, naming what is wrong, when', () => {
     expect(refusal(Uint8Array.of(0x7b, 0xff, 0xfe))).toContain('not valid UTF-8')
   })
 
-  it('something in it is nested beyond measure', () => {
+  it('something in it is nested beyond measure (rule 11)', () => {
     const deep = '['.repeat(200_000) + ']'.repeat(200_000)
     expect(refusal(`{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":${deep}}]}`)).toMatch(/nested|shape/)
     const digits = `{"junk":${deep},"inputs":[{"name":"x","shape":[1],"datatype":"INT64","data":[9007199254740993]}]}`

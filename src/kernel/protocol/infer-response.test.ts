@@ -14,7 +14,7 @@ const encode = (outputs: Record<string, Tensor>, id: string | null = null): stri
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 describe('an answer', () => {
-  it('names model and version, and echoes the id', () => {
+  it('names model and version, and echoes the id (rule 8)', () => {
     const y: Tensor = { datatype: 'FP32', shape: [2, 1], data: Float32Array.of(1, 0.5) }
     expect(JSON.parse(encode({ y }, 'é"'))).toEqual({
       model_name: 'm',
@@ -25,12 +25,12 @@ describe('an answer', () => {
     expect(JSON.parse(encode({ y }))).not.toHaveProperty('id')
   })
 
-  it('is always JSON: what is no number becomes null', () => {
+  it('is always JSON: what is no number becomes null (rule 10)', () => {
     const y: Tensor = { datatype: 'FP64', shape: [4], data: Float64Array.of(NaN, Infinity, -Infinity, 1e-300) }
     expect(JSON.parse(encode({ y })).outputs[0].data).toEqual([null, null, null, 1e-300])
   })
 
-  it('keeps every digit of 64-bit integers, and is read back so', () => {
+  it('keeps every digit of 64-bit integers, and is read back so (rule 10)', () => {
     const y: Tensor = { datatype: 'INT64', shape: [2], data: BigInt64Array.of(9_007_199_254_740_993n, -(2n ** 63n)) }
     const text = encode({ y }, 'x')
     expect(text).toContain('[9007199254740993,-9223372036854775808]')
@@ -53,7 +53,7 @@ describe('an answer', () => {
     ])
   })
 
-  it('can not carry FP16 in JSON', () => {
+  it('can not carry FP16 in JSON (rule 9)', () => {
     expect(() => encode({ y: { datatype: 'FP16', shape: [1], data: Uint16Array.of(0) } })).toThrow(ProtocolError)
   })
 

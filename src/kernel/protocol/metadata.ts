@@ -1,16 +1,34 @@
 import type { Signature, TensorSpec } from '../model/signature.ts'
 
-/** Bodies of the protocol's other answers. Extensions are advertised once they are there. */
-export function serverMetadata(server: { name: string; version: string; extensions: readonly string[] }): string {
-  return JSON.stringify({ name: server.name, version: server.version, extensions: server.extensions })
+/** Bodies of the protocol's answers about server and models. */
+
+/** Extensions of the protocol that Millrace speaks, by Triton's names. */
+export const EXTENSIONS: readonly string[] = [
+  'binary_tensor_data',
+  'model_repository',
+  'model_configuration',
+  'statistics',
+  'parameters',
+]
+
+/** What Millrace's own model server says of itself. */
+export const ONNX_PLATFORM = 'onnxruntime_onnx'
+
+export function serverMetadata(server: { name: string; version: string; extensions?: readonly string[] }): string {
+  return JSON.stringify({ name: server.name, version: server.version, extensions: server.extensions ?? EXTENSIONS })
 }
 
-export function modelMetadata(model: { name: string; versions: readonly string[]; signature: Signature }): string {
-  const { name, versions, signature } = model
+export function modelMetadata(model: {
+  name: string
+  versions: readonly string[]
+  signature: Signature
+  platform?: string
+}): string {
+  const { name, versions, signature, platform = ONNX_PLATFORM } = model
   return JSON.stringify({
     name,
     versions,
-    platform: 'onnxruntime_onnx',
+    platform,
     inputs: signature.inputs.map(tensorMetadata),
     outputs: signature.outputs.map(tensorMetadata),
   })

@@ -37,8 +37,12 @@ export function valuesFromJson(
   return data
 }
 
-/** Iterative, so that no request can exhaust the stack; nesting must follow the shape exactly. */
-function flatten(input: string, shape: readonly number[], count: number, json: unknown[]): unknown[] {
+/**
+ * The values of nested lists in order. Iterative, so that no request can exhaust the stack; nesting must follow the
+ * shape exactly.
+ * @throws ProtocolError 400 naming the input
+ */
+export function flatten(input: string, shape: readonly number[], count: number, json: unknown[]): unknown[] {
   let level = json
   for (let axis = 0; axis < shape.length; axis += 1) {
     const size = shape[axis]!
@@ -51,7 +55,7 @@ function flatten(input: string, shape: readonly number[], count: number, json: u
         throw mismatch(
           input,
           shape,
-          Array.isArray(item) ? `axis ${axis + 1} has ${item.length} items` : `'data' is nested unevenly`,
+          Array.isArray(item) ? `axis ${axis + 1} has ${item.length} items` : 'it is nested unevenly',
         )
       }
       if (next.length + item.length > count) throw mismatch(input, shape, 'there are more values')
@@ -60,12 +64,12 @@ function flatten(input: string, shape: readonly number[], count: number, json: u
     level = next
   }
   if (level.some(Array.isArray))
-    throw mismatch(input, shape, `'data' is nested deeper than ${shape.length} (at most ${MAX_RANK} axes)`)
+    throw mismatch(input, shape, `it is nested deeper than ${shape.length} (at most ${MAX_RANK} axes)`)
   return level
 }
 
 function mismatch(input: string, shape: readonly number[], why: string): ProtocolError {
-  return new ProtocolError(400, `Input '${input}': 'data' does not have the shape [${shape.join(', ')}]: ${why}`)
+  return new ProtocolError(400, `Input '${input}' does not have the shape [${shape.join(', ')}]: ${why}`)
 }
 
 /** Stores the values; gives the index of the first that can't be stored, −1 if all could. */
@@ -160,7 +164,8 @@ const EXPECTED: Record<Datatype, string> = {
   BYTES: 'a string of valid Unicode without NUL (BYTES)',
 }
 
-function shown(value: unknown): string {
+/** A value as an error shows it, cut short. */
+export function shown(value: unknown): string {
   if (typeof value === 'string')
     return value.length > 40 ? `${JSON.stringify(value.slice(0, 40))}…` : JSON.stringify(value)
   if (Array.isArray(value)) return 'an array'

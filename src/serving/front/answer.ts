@@ -25,9 +25,24 @@ export function errorAnswer(status: number, error: string, headers: string[] = [
   return jsonAnswer(status, { error }, headers)
 }
 
-/** 503 that may pass soon. */
-export function retryAnswer(error: string): Answer {
-  return errorAnswer(503, error, ['Retry-After', '1'])
+/**
+ * 503 that may pass soon.
+ * @param afterMs - when trying again may help, as far as that is known
+ */
+export function retryAnswer(error: string, afterMs = 1_000): Answer {
+  return errorAnswer(503, error, ['Retry-After', retryAfter(afterMs)])
+}
+
+/** 429: the caller itself has too much under way. */
+export function tooManyAnswer(error: string, afterMs = 1_000): Answer {
+  return errorAnswer(429, error, ['Retry-After', retryAfter(afterMs)])
+}
+
+const RETRY_AFTER_MAX_S = 60
+
+/** Whole seconds, rounded up: the header knows nothing finer. @see RFC 9110, section 10.2.3 */
+function retryAfter(afterMs: number): string {
+  return String(Math.min(RETRY_AFTER_MAX_S, Math.max(1, Math.ceil(afterMs / 1_000))))
 }
 
 /** @param close - asks the client not to use this connection again, and closes it after the answer */
@@ -40,19 +55,4 @@ export function headersOf(answer: Answer, close: boolean): string[] {
   const headers = [...answer.headers, 'Content-Length', String(answer.body.length)]
   if (close) headers.push('Connection', 'close')
   return headers
-}
-
-const REASONS: Record<number, string> = {
-  400: 'Bad Request',
-  408: 'Request Timeout',
-  413: 'Content Too Large',
-  431: 'Request Header Fields Too Large',
-}
-
-/** A whole answer as bytes, for requests that never became one: the connection is closed after it. */
-export function rawAnswer(answer: Answer): string {
-  const headers = headersOf(answer, true)
-  let head = `HTTP/1.1 ${answer.status} ${REASONS[answer.status] ?? 'Error'}\r\n`
-  for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`
-  return `${head}\r\n${answer.body.toString('utf8')}`
 }

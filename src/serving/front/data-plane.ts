@@ -1,6 +1,9 @@
 import type { Signature } from '../../kernel/model/signature.ts'
+import type { ModelStatistics, RepositoryEntry } from '../../kernel/protocol/inference.ts'
 import type { Answer } from './answer.ts'
 import type { Cancellation } from './cancellation.ts'
+
+export type { DurationTotal, ModelStatistics, RepositoryEntry } from '../../kernel/protocol/inference.ts'
 
 /**
  * What the protocols ask of whoever answers predictions. The gateway and the model server each are one; every front
@@ -69,40 +72,17 @@ export interface InferCall {
   jsonBytes: number | null
   caller: string
   cancellation: Cancellation
+  /**
+   * How long the client still waits, in ms, where its protocol says so beside the request (the deadline of a gRPC call).
+   * The header `x-request-timeout-ms` and the request's own parameter `timeout` are read by whoever answers; the
+   * shortest counts. Null or absent: nothing was said.
+   */
+  timeoutMs?: number | null
 }
 
 export interface InferAnswer extends Answer {
   /** As in InferCall; null also for errors. */
   jsonBytes: number | null
-}
-
-/** Triton's statistics extension: counts, and times in nanoseconds. */
-export interface ModelStatistics {
-  name: string
-  version: string
-  lastInferenceMs: number
-  /** Rows computed. */
-  inferenceCount: number
-  /** Runs of the model: less than `inferenceCount` where requests were computed together. */
-  executionCount: number
-  success: DurationTotal
-  fail: DurationTotal
-  queue: DurationTotal
-  computeInput: DurationTotal
-  computeInfer: DurationTotal
-  computeOutput: DurationTotal
-}
-
-export interface DurationTotal {
-  count: number
-  ns: number
-}
-
-export interface RepositoryEntry {
-  name: string
-  version: string
-  state: 'READY' | 'UNAVAILABLE' | 'LOADING' | 'UNLOADING' | 'UNKNOWN'
-  reason: string
 }
 
 /** The model repository extension. */

@@ -9,7 +9,7 @@ export interface HttpFront {
   /**
    * May be called more than once, for several places.
    * @returns the port (chosen by the system for 0), or 0 for a unix socket
-   * @throws ListenError naming the address
+   * @throws ListenError naming the address; SharedPortError; TlsFilesError
    */
   listen(where: ListenOn): Promise<number>
   /** Requests whose head has been read and whose answer has not left. */
@@ -19,10 +19,20 @@ export interface HttpFront {
    * No new connections; the open ones are told to close with their next answer, or closed when idle for `idleMs`. What
    * is under way is finished, for `limitMs` at most; then it is cancelled with 'shutdown'.
    */
-  drain(limits: { idleMs: number; limitMs: number }): Promise<{ abandoned: number }>
+  drain(limits: DrainLimits): Promise<{ abandoned: number }>
   readonly isDraining: boolean
   close(): Promise<void>
 }
+
+export interface DrainLimits {
+  idleMs: number
+  limitMs: number
+  /** New connections are still taken for so long, and closed with their first answer: a proxy may not know yet. Default 0. */
+  lingerMs?: number
+}
+
+/** How the front says what happens to it. The process gives the words to its log. */
+export type Tell = (level: 'info' | 'warn' | 'error', what: string, facts?: Record<string, unknown>) => void
 
 export type ListenOn =
   | { kind: 'port'; host: string; port: number; /** Several processes on one port. */ shared?: boolean; tls?: TlsFiles }
@@ -93,4 +103,19 @@ export interface HttpHandler {
    * A throw is answered with 500 and told.
    */
   serve(request: HttpRequest): Answer | null | Promise<Answer | null>
+  /** Told of what was answered, for counts and logs. */
+  readonly onDone?: OnDone | undefined
+}
+
+/**
+ * Told of each request once its answer has left, those among them that were refused or never became whole (then the
+ * target is empty). Called for every request: it is to be quick.
+ * @param bytesIn - of the body, as it was sent; 0 where it was not read
+ * @param tookMs - from the end of the head to the end of the answer
+ */
+export type OnDone = (request: DoneRequest, answer: Answer, bytesIn: number, tookMs: number) => void
+
+export interface DoneRequest extends RequestHead {
+  /** Which request it is, for those who have noted something of it meanwhile. */
+  readonly cancellation: Cancellation
 }

@@ -1,0 +1,134 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, describe, expect, it } from 'vitest'
+import { fronts, get, lateHandler, post, RawClient, text, until } from '../../../testing/front-lab.ts'
+import { send } from '../../../testing/gateway-lab.ts'
+
+const { open, close } = fronts()
+afterEach(close)
+
+describe('clients that are slow', () => {
+  const limits = { headMs: 200, requestMs: 400, idleMs: 300, unreadMs: 300 }
+
+  it.each([
+    ['whose head never ends', 'GET / HTTP/1.1\r\nHost: a\r\nX: '],
+    ['whose body never ends', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx'],
+    ['whose chunks never end', 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n'],
+    ['that say nothing', ''],
+  ])('%s get 408', async (_which, bytes) => {
+    const { port, front } = await open({}, limits)
+    const startedMs = performance.now()
+    const heard = await new RawClient(port).say(bytes).closed()
+    expect(heard).toMatch(/^HTTP\/1\.1 408 Request Timeout\r\n/)
+    expect(heard).toContain('{"error":"The request was not complete in time."}')
+    expect(performance.now() - startedMs).toBeLessThan(3_000)
+    await until(() => front.connections === 0, 'the connection to be gone')
+    expect(front.underWay).toBe(0)
+  })
+
+  it('and send a byte now and then get 408 all the same', async () => {
+    const { port } = await open({}, limits)
+    const client = new RawClient(port).say('GET / HTTP/1.1\r\nX: ')
+    const dripping = setInterval(() => client.say('x'), 20)
+    expect(await client.closed()).toMatch(/^HTTP\/1\.1 408 /)
+    clearInterval(dripping)
+  })
+
+  it('have the whole time again for each request', async () => {
+    const { port } = await open({}, limits)
+    const client = new RawClient(port)
+    for (let turn = 1; turn <= 4; turn += 1) {
+      client.say('GET / HTTP/1.1\r\n')
+      await sleep(100)
+      client.say('Host: a\r\n\r\n')
+      await client.answers(turn)
+    }
+    expect(client.statuses).toEqual([200, 200, 200, 200])
+  })
+
+  it('and idle are closed without a word', async () => {
+    const { port } = await open({}, limits)
+    const client = new RawClient(port).say(get('/'))
+    await client.answers(1)
+    const { heard } = client
+    expect(await client.closed()).toBe(heard)
+  })
+
+  it('are not cut off while the handler takes its time', async () => {
+    const { port } = await open({ serve: async () => (await sleep(1_000), text('late')) }, limits)
+    expect((await send({ port, path: '/' })).text).toBe('late')
+  })
+
+  it('to read, but do read, get all of it; one that never reads is cut off', async () => {
+    const body = Buffer.alloc(40_000_000, 'x')
+    const { port, front } = await open({ serve: () => ({ ...text(''), body }) }, { ...limits, unreadMs: 1_000 })
+    const slow = new RawClient(port).say(get('/', 'Connection: close'))
+    for (let turn = 0; turn < 8; turn += 1) {
+      slow.socket.pause()
+      await sleep(200)
+      slow.socket.resume()
+      await sleep(50)
+    }
+    expect((await slow.closed()).length).toBeGreaterThan(body.length)
+    const deaf = new RawClient(port)
+    deaf.socket.pause()
+    deaf.say(get('/').repeat(10)) // more than the system's own buffers take
+    await until(() => front.connections === 1 && front.underWay > 0, 'the requests')
+    await until(() => front.connections === 0, 'it to be cut off')
+    expect(front.underWay).toBe(0)
+    deaf.socket.destroy()
+  })
+
+  it('to read do not make the front answer ahead of them without end', async () => {
+    let served = 0
+    const body = Buffer.alloc(100_000, 'x')
+    const { port } = await open(
+      { serve: () => ((served += 1), { ...text(''), body }) },
+      { pipelined: 8, unreadMs: 5_000 },
+    )
+    const deaf = new RawClient(port)
+    deaf.socket.pause()
+    deaf.say(get('/').repeat(1_000))
+    await sleep(300)
+    expect(served).toBeLessThan(200) // what the system's buffers take, and eight
+    deaf.socket.destroy()
+  })
+})
+
+describe('a client that leaves', () => {
+  it.each([
+    ['by closing its side', (client: RawClient) => client.socket.end()],
+    ['by a reset', (client: RawClient) => client.socket.resetAndDestroy()],
+  ])(
+    '%s has its requests cancelled, and what they held is given back when the handler is done',
+    async (_how, leave) => {
+      const late = lateHandler()
+      const { port, front } = await open(late)
+      const client = new RawClient(port).say(post('/1', 'body') + get('/2'))
+      await until(() => late.waiting.length === 2, 'two requests')
+      leave(client)
+      await until(() => late.waiting.every(({ cancellation }) => cancellation.reason === 'client-gone'), 'cancellation')
+      await client.closed()
+      await until(() => front.connections === 0, 'the connection to be gone')
+      expect([client.heard, front.underWay]).toEqual(['', 2])
+      late.answer('/1')
+      late.answer('/2')
+      await until(() => front.underWay === 0, 'the handler to be done')
+    },
+  )
+
+  it('in the middle of a body is let go', async () => {
+    const { port, front } = await open()
+    await new RawClient(port).say('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{').answers(0)
+    const client = new RawClient(port).say('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{')
+    await until(() => front.underWay === 1 || front.underWay === 2, 'the head')
+    client.socket.end()
+    await client.closed()
+    expect(client.heard).toBe('')
+  })
+
+  it('is let go by a handler that answers null', async () => {
+    const { port, front } = await open({ serve: () => null })
+    expect(await new RawClient(port).say(get('/')).closed()).toBe('')
+    expect(front.underWay).toBe(0)
+  })
+})

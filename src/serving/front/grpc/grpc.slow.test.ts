@@ -1,0 +1,424 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { credentials, loadPackageDefinition, Metadata, status } from '@grpc/grpc-js'
+import type { ChannelCredentials, ClientDuplexStream, ServiceError } from '@grpc/grpc-js'
+import { fromJSON } from '@grpc/proto-loader'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { factsOf, fakePlane } from '../../../testing/fake-plane.ts'
+import { hasCommand } from '../../../testing/has-command.ts'
+import * as onnx from '../../../testing/onnx-builder.ts'
+import { openServingLab } from '../../../testing/serving-lab.ts'
+import type { ServingLab } from '../../../testing/serving-lab.ts'
+import { openGrpcFront } from './grpc-front.ts'
+import type { GrpcFront, GrpcFrontParts } from './grpc-front.ts'
+import { protobufSchema } from './schema.ts'
+
+/*
+ * The inference protocol over gRPC as a client sees it: at a model server alone, and at a gateway in front of it.
+ */
+
+let lab: ServingLab
+beforeAll(async () => {
+  lab = await openServingLab({
+    linear: onnx.linearModel({ weights: [1, 2], bias: 0.5 }),
+    vector: onnx.identityModel('float', ['N']),
+    text: onnx.identityModel('string', ['N']),
+    long: onnx.identityModel('int64', ['N']),
+    small: onnx.identityModel('int8', ['N']),
+    flag: onnx.identityModel('bool', ['N']),
+    half: onnx.identityModel('float16', ['N']),
+    pair: onnx.onnxModel({
+      nodes: [onnx.node('Identity', ['a'], ['c']), onnx.node('Identity', ['b'], ['d'])],
+      inputs: [onnx.tensorValue('a', 'float', ['N']), onnx.tensorValue('b', 'int64', ['N'])],
+      outputs: [onnx.tensorValue('c', 'float', ['N']), onnx.tensorValue('d', 'int64', ['N'])],
+    }),
+  })
+})
+afterAll(() => lab?.close())
+
+type Client = Record<string, (...given: unknown[]) => unknown> & { close(): void }
+const open: { close(): unknown }[] = []
+afterEach(async () => {
+  for (const one of open.splice(0)) await one.close()
+})
+
+const packages = loadPackageDefinition(fromJSON(protobufSchema, { keepCase: true, longs: String, defaults: true })) as {
+  inference?: { GRPCInferenceService: new (address: string, how: ChannelCredentials) => Client }
+  grpc?: { health: { v1: { Health: new (address: string, how: ChannelCredentials) => Client } } }
+}
+
+function clientOf(port: number, how = credentials.createInsecure()): Client {
+  const client = new packages.inference!.GRPCInferenceService(`127.0.0.1:${port}`, how)
+  open.push(client)
+  return client
+}
+
+function healthOf(port: number): Client {
+  const client = new packages.grpc!.health.v1.Health(`127.0.0.1:${port}`, credentials.createInsecure())
+  open.push(client)
+  return client
+}
+
+/** The server's own headers come as metadata with each response. */
+interface Reply {
+  message: Record<string, unknown>
+  metadata: Metadata
+}
+
+function ask(
+  client: Client,
+  method: string,
+  message: object,
+  metadata = new Metadata(),
+  deadline = 20_000,
+): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    let received = new Metadata()
+    const done = (error: ServiceError | null, response: Record<string, unknown>): void =>
+      error === null ? resolve({ message: response, metadata: received }) : reject(error)
+    const call = client[method]!(message, metadata, { deadline: Date.now() + deadline }, done) as {
+      on(event: 'metadata', listener: (metadata: Metadata) => void): void
+    }
+    call.on('metadata', (got) => (received = got))
+  })
+}
+
+async function failureOf(answer: Promise<unknown>): Promise<ServiceError> {
+  return answer.then(
+    () => expect.fail('it was answered'),
+    (error: ServiceError) => error,
+  )
+}
+
+const float32 = (...values: number[]): Buffer => Buffer.from(new Float32Array(values).buffer)
+const rawVector = (...values: number[]) => ({
+  model_name: 'vector',
+  inputs: [{ name: 'x', datatype: 'FP32', shape: [values.length] }],
+  raw_input_contents: [float32(...values)],
+})
+const typed = (model_name: string, datatype: string, contents: object, size: number, name = 'x') => ({
+  model_name,
+  inputs: [{ name, datatype, shape: [size], contents }],
+})
+
+describe.each(['modelServer', 'gateway'] as const)('gRPC at the %s', (who) => {
+  const client = () => clientOf(lab.grpc[who])
+  const infer = (message: object, metadata?: Metadata) => ask(client(), 'ModelInfer', message, metadata)
+
+  it('answers raw inputs with raw outputs, naming model, version and id', async () => {
+    const { message } = await infer({ ...rawVector(1.5, -2), id: 'a1' })
+    expect(message).toMatchObject({
+      model_name: 'vector',
+      model_version: '7',
+      id: 'a1',
+      outputs: [{ name: 'y', datatype: 'FP32', shape: ['2'] }],
+      raw_output_contents: [float32(1.5, -2)],
+    })
+  })
+
+  it.each([
+    ['FP32', 'vector', { fp32_contents: [1.5, 2] }, float32(1.5, 2)],
+    [
+      'INT64',
+      'long',
+      { int64_contents: ['9007199254740993', '-1'] },
+      Buffer.from(new BigInt64Array([9007199254740993n, -1n]).buffer),
+    ],
+    ['INT8', 'small', { int_contents: [-128, 127] }, Buffer.from([0x80, 0x7f])],
+    ['BOOL', 'flag', { bool_contents: [true, false] }, Buffer.from([1, 0])],
+    [
+      'BYTES',
+      'text',
+      { bytes_contents: [Buffer.from('é'), Buffer.from('')] },
+      Buffer.from([2, 0, 0, 0, 0xc3, 0xa9, 0, 0, 0, 0]),
+    ],
+  ])(
+    'takes typed contents of %s and answers with raw ones, which are all that clients read',
+    async (datatype, model, contents, raw) => {
+      const { message } = await infer(typed(model, datatype, contents, 2))
+      expect(message).toMatchObject({ raw_output_contents: [raw], outputs: [{ datatype }] })
+    },
+  )
+
+  it('carries FP16 as raw bytes, and says that it can not be typed', async () => {
+    const bits = Buffer.from(new Uint16Array([0x3c00, 0xc000]).buffer)
+    const input = { name: 'x', datatype: 'FP16', shape: [2] }
+    const { message } = await infer({ model_name: 'half', inputs: [input], raw_input_contents: [bits] })
+    expect(message).toMatchObject({ raw_output_contents: [bits] })
+    const refused = await failureOf(infer(typed('half', 'FP16', { fp32_contents: [1, 2] }, 2)))
+    expect(refused).toMatchObject({
+      code: status.INVALID_ARGUMENT,
+      details: "Input 'x': FP16 can't be sent as typed contents",
+    })
+  })
+
+  it('refuses raw and typed inputs in one request in the words that clients know', async () => {
+    const mixed = { ...typed('vector', 'FP32', { fp32_contents: [1] }, 1), raw_input_contents: [float32(1)] }
+    expect(await failureOf(infer(mixed))).toMatchObject({
+      code: status.INVALID_ARGUMENT,
+      details: "contents field must not be specified when using raw_input_contents for 'x' for model 'vector'",
+    })
+  })
+
+  it.each([
+    ['too few bytes', { ...rawVector(1), inputs: [{ name: 'x', datatype: 'FP32', shape: [2] }] }],
+    ['bytes for no input', { ...rawVector(1), raw_input_contents: [float32(1), float32(2)] }],
+    ['values in the list of another type', typed('vector', 'FP32', { int_contents: [1] }, 1)],
+    ['a value beyond its type', typed('small', 'INT8', { int_contents: [128] }, 1)],
+    ['a negative dimension', { ...rawVector(1), inputs: [{ name: 'x', datatype: 'FP32', shape: [-1] }] }],
+    ['an unknown input', { ...rawVector(1), inputs: [{ name: 'z', datatype: 'FP32', shape: [1] }] }],
+    ['a sequence', { ...rawVector(1), parameters: { sequence_id: { int64_param: 5 } } }],
+    [
+      'a parameter beyond what is exact',
+      { ...rawVector(1), parameters: { k: { uint64_param: '18446744073709551615' } } },
+    ],
+  ])('refuses %s as INVALID_ARGUMENT', async (_what, message) => {
+    expect((await failureOf(infer(message))).code).toBe(status.INVALID_ARGUMENT)
+  })
+
+  it('says NOT_FOUND for a model and a version that it does not know', async () => {
+    const unknown = await failureOf(infer({ ...rawVector(1), model_name: 'nobody' }))
+    expect(unknown).toMatchObject({ code: status.NOT_FOUND })
+    expect(unknown.details).toMatch(/^Request for unknown model: 'nobody' is not found/)
+    expect((await failureOf(infer({ ...rawVector(1), model_version: '99' }))).code).toBe(status.NOT_FOUND)
+  })
+
+  it('computes the outputs that are named, in that order', async () => {
+    const message = {
+      model_name: 'pair',
+      inputs: [
+        { name: 'a', datatype: 'FP32', shape: [1] },
+        { name: 'b', datatype: 'INT64', shape: [1] },
+      ],
+      raw_input_contents: [float32(4), Buffer.from(new BigInt64Array([5n]).buffer)],
+    }
+    expect((await infer({ ...message, outputs: [{ name: 'd' }] })).message).toMatchObject({ outputs: [{ name: 'd' }] })
+    const both = await infer({ ...message, outputs: [{ name: 'd' }, { name: 'c' }] })
+    expect(both.message.raw_output_contents).toEqual([Buffer.from(new BigInt64Array([5n]).buffer), float32(4)])
+  })
+
+  it('takes timeout and priority as the client types them', async () => {
+    const parameters = { timeout: { int64_param: '2000000' }, priority: { uint64_param: '1' } }
+    expect((await infer({ ...rawVector(1), parameters })).message.model_name).toBe('vector')
+  })
+
+  it('takes compressed requests', async () => {
+    const values = Array.from({ length: 50_000 }, () => 0.5)
+    const how = credentials.createInsecure()
+    const Service = packages.inference!.GRPCInferenceService as unknown as new (...given: unknown[]) => Client
+    for (const algorithm of [1, 2]) {
+      const client = new Service(`127.0.0.1:${lab.grpc[who]}`, how, { 'grpc.default_compression_algorithm': algorithm })
+      open.push(client)
+      const { message } = await ask(client, 'ModelInfer', rawVector(...values))
+      expect(message.raw_output_contents).toEqual([float32(...values)])
+    }
+  })
+
+  it('answers the metadata of server and model', async () => {
+    const server = await ask(client(), 'ServerMetadata', {})
+    expect(server.message).toMatchObject({
+      name: 'millrace',
+      extensions: expect.arrayContaining(['statistics']) as unknown,
+    })
+    const model = await ask(client(), 'ModelMetadata', { name: 'linear' })
+    expect(model.message).toMatchObject({
+      name: 'linear',
+      versions: ['7'],
+      platform: 'onnxruntime_onnx',
+      inputs: [{ datatype: 'FP32', shape: ['-1', '2'] }],
+    })
+    const config = await ask(client(), 'ModelConfig', { name: 'linear' })
+    expect(config.message).toMatchObject({ config: { name: 'linear', backend: 'onnxruntime' } })
+  })
+
+  it('counts what it has served', async () => {
+    await infer(rawVector(1))
+    const { message } = await ask(client(), 'ModelStatistics', { name: 'vector' })
+    const [stats] = message.model_stats as { inference_stats: { success: { count: string } }; version: string }[]
+    expect(stats).toMatchObject({ version: '7', inference_stats: { cache_hit: { count: '0' } } })
+    expect(Number(stats!.inference_stats.success.count)).toBeGreaterThan(0)
+  })
+
+  it('lists its models, and is live and ready', async () => {
+    const { message } = await ask(client(), 'RepositoryIndex', { ready: true })
+    expect(message.models).toContainEqual({ name: 'vector', version: '7', state: 'READY', reason: '' })
+    expect((await ask(client(), 'ServerLive', {})).message).toEqual({ live: true })
+    expect((await ask(client(), 'ServerReady', {})).message).toEqual({ ready: true })
+    expect((await ask(client(), 'ModelReady', { name: 'vector' })).message).toEqual({ ready: true })
+    expect((await failureOf(ask(client(), 'ModelReady', { name: 'nobody' }))).code).toBe(status.NOT_FOUND)
+  })
+
+  it('speaks the health protocol, for the server and for each model', async () => {
+    const health = healthOf(lab.grpc[who])
+    const check = (service: string) => ask(health, 'Check', { service })
+    expect((await check('')).message).toEqual({ status: 1 })
+    expect((await check('vector')).message).toEqual({ status: 1 })
+    expect((await failureOf(check('nobody'))).code).toBe(status.NOT_FOUND)
+  })
+
+  it('answers a stream in the order of its requests, going on after one that fails', async () => {
+    const stream = client().ModelStreamInfer!() as ClientDuplexStream<object, StreamReply>
+    const replies: StreamReply[] = []
+    stream.on('data', (reply: StreamReply) => replies.push(reply))
+    const ended = new Promise((resolve) => stream.on('end', resolve))
+    for (let i = 0; i < 100; i += 1)
+      stream.write({ ...rawVector(i), id: String(i), ...(i === 50 ? { model_name: 'nobody' } : {}) })
+    stream.end()
+    await ended
+    expect(replies.map((reply) => reply.infer_response.id)).toEqual(Array.from({ length: 100 }, (_, i) => String(i)))
+    expect(replies[50]?.error_message).toMatch(/^Request for unknown model: 'nobody'/)
+    const others = replies.filter((_, i) => i !== 50)
+    expect(others.map((reply) => reply.infer_response.raw_output_contents[0])).toEqual(
+      Array.from({ length: 100 }, (_, i) => float32(i)).filter((_, i) => i !== 50),
+    )
+  })
+})
+
+interface StreamReply {
+  error_message: string
+  infer_response: { id: string; raw_output_contents: Buffer[] }
+}
+
+describe('gRPC at the gateway', () => {
+  it('gives each answer the id under which it is logged, with its bytes', async () => {
+    const { metadata } = await ask(clientOf(lab.grpc.gateway), 'ModelInfer', rawVector(7))
+    const [id] = metadata.get('millrace-prediction-id')
+    expect(metadata.get('millrace-model-version')).toEqual(['7'])
+    const logged = lab.log.records.find(({ record }) => record.kind === 'prediction' && record.predictionId === id)
+    expect(logged?.record).toMatchObject({
+      model: 'vector',
+      status: 200,
+      requestJsonBytes: expect.any(Number) as number,
+    })
+  })
+
+  it('does not let clients load or unload what is released', async () => {
+    const refused = await failureOf(ask(clientOf(lab.grpc.gateway), 'RepositoryModelUnload', { model_name: 'vector' }))
+    expect(refused.code).toBe(status.INVALID_ARGUMENT)
+  })
+})
+
+describe('a gRPC front', () => {
+  async function front(parts: Partial<GrpcFrontParts> = {}): Promise<{ port: number; front: GrpcFront }> {
+    const opened = openGrpcFront({ plane: fakePlane([factsOf('vector')]), tell: () => undefined, ...parts })
+    open.push(opened)
+    return { port: await opened.listen({ host: '127.0.0.1', port: 0 }), front: opened }
+  }
+
+  it('refuses a message beyond its limit, and goes on', async () => {
+    const { port } = await front({ limits: { receiveBytes: 1_000 } })
+    const client = clientOf(port)
+    const large = { model_name: 'm', raw_input_contents: [Buffer.alloc(2_000)] }
+    expect((await failureOf(ask(client, 'ModelInfer', large))).code).toBe(status.RESOURCE_EXHAUSTED)
+    expect((await ask(client, 'ServerLive', {})).message).toEqual({ live: true })
+  })
+
+  it('asks who calls, and refuses as HTTP does', async () => {
+    const seen: unknown[] = []
+    const body = Buffer.from('{"error":"no key"}')
+    const { port } = await front({
+      callerOf: ({ headers, peer }, name) => {
+        seen.push([headers.authorization, peer.isLocal, name])
+        return { kind: 'answer', answer: { status: 401, headers: [], body } }
+      },
+    })
+    const metadata = new Metadata()
+    metadata.set('authorization', 'Bearer k')
+    const refused = await failureOf(ask(clientOf(port), 'ModelInfer', rawVector(1), metadata))
+    expect(refused).toMatchObject({ code: status.UNAUTHENTICATED, details: 'no key' })
+    expect(seen).toEqual([['Bearer k', true, 'vector']])
+  })
+
+  it('tells the data plane how long the client waits, and when it has left', async () => {
+    const calls: { timeoutMs?: number | null; left: Promise<string> }[] = []
+    const plane = fakePlane([factsOf('vector')], {
+      infer: ({ timeoutMs, cancellation }) =>
+        new Promise((resolve) => {
+          const left = new Promise<string>((say) => cancellation.onCancel(() => say(String(cancellation.reason))))
+          calls.push({ timeoutMs, left })
+          void left.then(() => resolve(null))
+        }),
+    })
+    const { port, front: opened } = await front({ plane })
+    const late = await failureOf(ask(clientOf(port), 'ModelInfer', rawVector(1), new Metadata(), 300))
+    expect(late.code).toBe(status.DEADLINE_EXCEEDED)
+    expect(calls[0]!.timeoutMs).toBeGreaterThan(0)
+    expect(calls[0]!.timeoutMs).toBeLessThanOrEqual(300)
+    expect(await calls[0]!.left).toBe('client-gone')
+    await sleep(20)
+    expect(opened.underWay).toBe(0)
+  })
+
+  it('finishes what is under way when it drains, and is not ready meanwhile', async () => {
+    let answer: () => void = () => undefined
+    const waiting = new Promise<void>((resolve) => (answer = resolve))
+    const plane = fakePlane([factsOf('vector')])
+    const slow = { ...plane, infer: (call: Parameters<typeof plane.infer>[0]) => waiting.then(() => plane.infer(call)) }
+    const { port, front: opened } = await front({ plane: slow })
+    const client = clientOf(port)
+    const asked = ask(client, 'ModelInfer', rawVector(1))
+    await expect.poll(() => opened.underWay).toBe(1)
+    const drained = opened.drain({ limitMs: 5_000 })
+    setTimeout(answer, 100)
+    expect((await asked).message).toMatchObject({ model_name: 'vector' })
+    expect(await drained).toEqual({ abandoned: 0 })
+  })
+
+  it('says which address is taken', async () => {
+    const { port } = await front()
+    const second = openGrpcFront({ plane: fakePlane([factsOf('vector')]), tell: () => undefined })
+    open.push(second)
+    await expect(second.listen({ host: '127.0.0.1', port })).rejects.toMatchObject({
+      code: 'MR_LISTEN',
+      message: expect.stringMatching(`Cannot listen on 127.0.0.1:${port}`) as unknown,
+    })
+  })
+
+  it.skipIf(!hasCommand('openssl'))('speaks TLS, and takes certificates of its own authorities only', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'millrace-grpc-tls-'))
+    open.push({ close: () => rmSync(dir, { recursive: true }) })
+    const path = (name: string): string => join(dir, name)
+    const openssl = (...given: string[]): void => void execFileSync('openssl', given, { stdio: 'ignore' })
+    for (const name of ['server', 'client', 'stranger']) {
+      const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1']
+      const files = ['-keyout', path(`${name}.key`), '-out', path(`${name}.crt`)]
+      openssl(
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-days',
+        '2',
+        ...subject,
+        ...files,
+      )
+    }
+    const seen: (string | null)[] = []
+    const secure = openGrpcFront({
+      plane: fakePlane([factsOf('vector')]),
+      tell: () => undefined,
+      callerOf: ({ peer }) => {
+        seen.push(peer.commonName)
+        return { kind: 'caller', name: peer.commonName ?? 'anonymous' }
+      },
+    })
+    open.push(secure)
+    const tls = { certificate: path('server.crt'), key: path('server.key'), clientAuthorities: path('client.crt') }
+    const port = await secure.listen({ host: '127.0.0.1', port: 0, tls })
+    const as = (name: string): Client => {
+      const file = (ending: string): Buffer => readFileSync(path(`${name}.${ending}`))
+      return clientOf(port, credentials.createSsl(readFileSync(path('server.crt')), file('key'), file('crt')))
+    }
+    expect((await ask(as('client'), 'ModelInfer', rawVector(1))).message).toMatchObject({ model_name: 'vector' })
+    expect(seen).toEqual(['client'])
+    expect((await failureOf(ask(as('stranger'), 'ServerLive', {}, new Metadata(), 3_000))).code).toBe(
+      status.UNAVAILABLE,
+    )
+  })
+})

@@ -3,9 +3,11 @@ import { messageOf } from '../kernel/errors.ts'
 import { openLog } from '../kernel/log.ts'
 import { ownIdentity } from '../kernel/runtime/process-identity.ts'
 import { readProcessRecord, removeProcessRecord, writeProcessRecord } from '../kernel/runtime/process-record.ts'
+import { startCustomReplica } from '../serving/model-server/custom-replica.ts'
 import { readReplicaOptions } from '../serving/model-server/replica-options.ts'
 import type { ReplicaOptions } from '../serving/model-server/replica-options.ts'
 import { startReplica } from '../serving/model-server/replica.ts'
+import type { Tell } from '../serving/model-server/replica.ts'
 import { version } from '../version.ts'
 
 /** One replica: `node model-server.ts <options.json>`. Exits 0 when drained, 1 when it could not serve or cut requests off. */
@@ -14,10 +16,12 @@ async function main(): Promise<number> {
   const log = openLog({ process: options.replicaId })
   const record = keepRecord(options)
   try {
-    const replica = await startReplica(options, {
-      tell: (level, message, facts) => log[level](facts ?? {}, message),
-      serverVersion: version,
-    })
+    const tell: Tell = (level, message, facts) => log[level](facts ?? {}, message)
+    const { server } = options
+    const replica =
+      server === undefined
+        ? await startReplica(options, { tell, serverVersion: version })
+        : await startCustomReplica({ ...options, server }, { tell })
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => replica.drain(signal))
     const { abandoned, failed } = await replica.over
     if (abandoned > 0) log.error({ abandoned }, 'requests were cut off after the time to drain')

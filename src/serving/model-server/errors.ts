@@ -41,17 +41,23 @@ export class ReplicaOptionsError extends MillraceError {
   }
 }
 
-/** The address can't be listened on. */
-export class ListenError extends MillraceError {
-  constructor(address: string, cause: NodeJS.ErrnoException) {
-    const taken = cause.code === 'EADDRINUSE'
+/** A heavy model's own process could not be started, or never became ready. */
+export class RunProcessError extends MillraceError {
+  constructor(path: string, why: string, cause?: unknown) {
     super({
-      code: 'MR_LISTEN',
-      kind: 'conflict',
-      retryable: false,
-      message: `Cannot listen on ${address}: ${taken ? 'something else does already' : cause.message}.`,
-      fix: taken ? 'Stop the other process, or choose another port with --port.' : 'Choose another address or port.',
+      code: 'MR_RUN_PROCESS',
+      kind: 'unavailable',
+      message: `The process for the model ${path} could not be started: ${why}.`,
+      fix: "See the model server's log; with 'isolate: never' the model runs in the server itself.",
+      retryable: true,
       cause,
     })
+  }
+}
+
+/** `millrace serve` was given something that it can't serve. */
+export class ServeInputError extends MillraceError {
+  constructor(message: string, fix: string, cause?: unknown) {
+    super({ code: 'MR_SERVE_INPUT', kind: 'invalid', retryable: false, message, fix, cause })
   }
 }

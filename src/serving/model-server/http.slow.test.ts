@@ -5,12 +5,15 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { EXTENSIONS } from '../../kernel/protocol/inference.ts'
 import * as onnx from '../../testing/onnx-builder.ts'
 import type { BatcherLimits } from './batcher.ts'
 import { createHttpFront } from './http.ts'
 import type { HttpLimits } from './http.ts'
 import { createModelServer } from './model-server.ts'
+import { ServerPlane } from './server-plane.ts'
 import { serveFile } from './serve-file.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-http-'))
@@ -26,8 +29,7 @@ async function serve(model: Uint8Array, limits: Partial<HttpLimits> = {}, batch:
   const models = createModelServer({ limits: batch })
   await models.load({ model: 'm', version: '7', path, digest: null, features: null })
   const front = createHttpFront({
-    models,
-    server: { name: 'millrace', version: '0.1.0' },
+    plane: new ServerPlane({ models, server: { name: 'millrace', version: '0.1.0' } }),
     identity: { id: 'replica-1', token: 't', pid: 1 },
     limits: { lingerMs: 50, ...limits },
   })
@@ -130,7 +132,7 @@ describe('the protocol', () => {
       '/readyz': { ready: true },
       '/v2/health/live': { live: true },
       '/v2/health/ready': { ready: true },
-      '/v2': { name: 'millrace', version: '0.1.0', extensions: [] },
+      '/v2': { name: 'millrace', version: '0.1.0', extensions: EXTENSIONS },
       '/v2/models/m': model,
       '/v2/models/m/versions/7': model,
       '/v2/models/m/ready': { name: 'm', ready: true },
@@ -141,9 +143,9 @@ describe('the protocol', () => {
     ['GET', '/v2/models/nope', undefined, 404, `Request for unknown model: 'nope' is not found`],
     ['POST', '/v2/models/nope/infer', rows([1]), 404, `Request for unknown model: 'nope' is not found`],
     ['POST', '/v2/models/m/versions/8/infer', rows([1]), 404, `Request for unknown model: 'm' is not found`],
-    ['GET', '/somewhere', undefined, 404, 'Not found: /somewhere'],
-    ['GET', '/identity', undefined, 404, 'Not found: /identity'],
-    ['GET', '/v2/models/m/infer', undefined, 405, 'Method GET is not allowed'],
+    ['GET', '/somewhere', undefined, 404, `There is nothing at '/somewhere'.`],
+    ['GET', '/identity', undefined, 404, `There is nothing at '/identity'.`],
+    ['GET', '/v2/models/m/infer', undefined, 405, 'Use POST here, not GET.'],
     ['POST', '/v2/models/m/infer', '{', 400, 'not valid JSON'],
     ['POST', '/v2/models/m/infer', '', 400, 'not valid JSON'],
     ['POST', '/v2/models/m/infer', rows([]).replace('FP32', 'INT32'), 400, 'datatype is INT32'],
@@ -156,18 +158,16 @@ describe('the protocol', () => {
     expect(answer.json.error).toContain(says)
   })
 
-  it('says what it does not take yet', async () => {
+  it('takes packed requests and binary tensors, as a gateway does', async () => {
     const { port } = await serve(linear)
-    expect(await ask(port, 'POST', '/v2/models/m/infer', rows([1]), { 'content-encoding': 'gzip' })).toMatchObject({
-      status: 415,
-    })
-    const binary = await ask(port, 'POST', '/v2/models/m/infer', `${rows([1])}\0\0\0\0`, {
-      'inference-header-content-length': String(rows([1]).length),
-    })
-    expect(binary).toMatchObject({
-      status: 400,
-      json: { error: expect.stringContaining('Binary tensors are not supported yet') },
-    })
+    const packed = await ask(port, 'POST', '/v2/models/m/infer', gzipSync(rows([1])), { 'content-encoding': 'gzip' })
+    expect(packed.json.outputs).toMatchObject([{ data: [3] }])
+    const tensor = { name: 'x', shape: [1, 1], datatype: 'FP32', parameters: { binary_data_size: 4 } }
+    const head = Buffer.from(JSON.stringify({ inputs: [tensor] }))
+    const body = Buffer.concat([head, Buffer.from(new Float32Array([1]).buffer)])
+    const headers = { 'inference-header-content-length': String(head.length) }
+    const binary = await ask(port, 'POST', '/v2/models/m/infer', body, headers)
+    expect(binary.json.outputs).toMatchObject([{ data: [3] }])
   })
 
   it('tells who it is on its unix socket alone, which only its user may open', async () => {
@@ -246,26 +246,26 @@ describe('bad clients', () => {
         status: 413,
         headers: { 'content-type': 'application/json', connection: 'close' },
       })
-      expect(answer.json.error).toContain('more than 67108864 bytes')
+      expect(answer.json.error).toContain('larger than the limit of 67108864 bytes')
     }
     expect((await ask(port, 'POST', '/v2/models/m/infer', rows([1]))).status).toBe(200)
     expect(front.inFlight).toBe(0)
   })
 
   it('that ask before sending too much need not send it', async () => {
-    const { port } = await serve(linear, { discardMs: 100 })
+    const { port } = await serve(linear)
     const head =
       'POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n'
     expect(await raw(port, head)).toMatch(/^HTTP\/1.1 413 /)
   })
 
   it('that are slow are cut off with 408', async () => {
-    const { port } = await serve(linear, { requestTimeoutMs: 300 })
+    const { port } = await serve(linear, { headMs: 300, requestMs: 300 })
     const half = 'POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{'
     for (const sent of [half, 'POST /v2/mod']) {
       const answer = await raw(port, sent)
       expect(answer).toMatch(/^HTTP\/1.1 408 Request Timeout\r\n/)
-      expect(answer).toContain('{"error":"The request did not arrive in time"}')
+      expect(answer).toContain('{"error":"The request was not complete in time."}')
     }
   })
 

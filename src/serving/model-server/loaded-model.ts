@@ -1,18 +1,22 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, normalize } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../kernel/clock.ts'
 import { ModelNotServableError, ModelRunError } from '../../kernel/model/errors.ts'
-import { openModel } from '../../kernel/model/onnx-model.ts'
 import type { OnnxModel } from '../../kernel/model/onnx-model.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
 import type { Tensor } from '../../kernel/model/tensor.ts'
 import { parseInferRequest, ProtocolError } from '../../kernel/protocol/inference.ts'
 import type { InferRequest } from '../../kernel/protocol/inference.ts'
 import { createBatcher } from './batcher.ts'
-import type { Batcher, BatcherLimits, Work } from './batcher.ts'
+import type { Batcher, BatcherLimits, Waiter, Work } from './batcher.ts'
+import type { Isolate } from './decide-isolation.ts'
 import { DigestMismatchError, WarmUpError } from './errors.ts'
+import { openForServing } from './open-for-serving.ts'
+import type { OpenedModel } from './open-for-serving.ts'
+import { InferenceTotals } from './statistics.ts'
 import { warmUp } from './warm-up.ts'
 import type { WarmUp } from './warm-up.ts'
 
@@ -30,6 +34,18 @@ export interface LoadOrder {
   warmUpRequest?: object | null
 }
 
+/** How the versions of one server run. */
+export interface LoadSettings {
+  limits: BatcherLimits
+  clock: Clock
+  isolate: Isolate
+  /** How long requests that are under way are waited for when a version is closed. */
+  closeMs: number
+  tell: TellModel
+}
+
+export type TellModel = (level: 'info' | 'warn', message: string, facts: Record<string, unknown>) => void
+
 /** A version in memory, warmed up, behind its own queue. */
 export interface LoadedModel {
   readonly model: string
@@ -38,28 +54,66 @@ export interface LoadedModel {
   readonly signature: Signature
   /** Whether requests are computed together, and why (not). */
   readonly stacking: { stackable: boolean; why: string }
+  /** Whether it runs in a process of its own, and why (not). */
+  readonly isolation: { pid: number | null; why: string }
+  /** Rows of one run at most. */
+  readonly maxBatchRows: number
+  /** Null while it can compute. */
+  readonly downWhy: string | null
+  readonly totals: InferenceTotals
+  /** Of its answers, JSON and binary; nobody changes them. */
+  readonly jsonHeaders: string[]
+  readonly binaryHeaders: string[]
+  /** Requests that wait, or are computed. */
+  readonly underWay: number
   readonly queued: number
   /**
-   * @param work - what the parsed request became; mark it `abandoned` when its client leaves
+   * @param work - what the parsed request became; its cancellation takes it out of the queue
    * @throws ProtocolError 400 if the model can't compute these values, 500 if it can't compute anything, 503 if too busy
+   * or closed, 504 if its time is over
    */
   infer(work: Work): Promise<Record<string, Tensor>>
-  close(): Promise<void>
+  /** The same for whom a promise costs too much. */
+  enqueue(work: Work, waiter: Waiter): void
+  /** Waits until what is under way has been answered, so long at most (`closeMs` unless said), then frees the memory. */
+  close(waitMs?: number): Promise<void>
 }
 
 /**
  * Verify, load, warm up: ready when this returns.
- * @throws DigestMismatchError, ModelNotServableError, WarmUpError
+ * @throws DigestMismatchError, ModelNotServableError, WarmUpError, RunProcessError
  */
-export async function loadModel(order: LoadOrder, limits: BatcherLimits, clock: Clock): Promise<LoadedModel> {
-  if (order.digest !== null) await verify(order.path, order.digest)
-  const model = await openModel(order.path, { features: order.features })
+export async function loadModel(
+  order: LoadOrder,
+  settings: LoadSettings,
+  othersAreServed: boolean,
+): Promise<LoadedModel> {
+  const { path, features, digest } = order
+  if (digest !== null) await verify(path, digest)
+  const { tell } = settings
+  const facts = { model: order.model, version: order.version }
+  const opened = await openForServing({
+    path,
+    isolate: settings.isolate,
+    othersAreServed,
+    sampleOf: (model) => sampleOf(order, model),
+    options: {
+      features,
+      beforeRestart: async (model) => {
+        if (digest === null) return
+        await verify(path, digest)
+        await verifyExternal(order, model)
+      },
+      onDown: (why) => tell('warn', "the model's process is down", { ...facts, why }),
+      onUp: () => tell('info', "the model's process is up again", facts),
+    },
+  })
   try {
-    if (order.digest !== null) await verifyExternal(order, model)
-    const warm = await warm_(order, model)
-    return new BatchedModel(order, model, warm, limits, clock)
+    if (digest !== null) await verifyExternal(order, opened.model)
+    const warm = await warm_(order, opened.model)
+    return new BatchedModel(order, opened, warm, settings)
   } catch (error) {
-    await model.close()
+    await opened.model.close()
     throw error
   }
 }
@@ -82,7 +136,7 @@ async function verify(path: string, digest: string): Promise<void> {
 
 async function verifyExternal({ path, externalDigests = {} }: LoadOrder, model: OnnxModel): Promise<void> {
   for (const file of model.facts.externalFiles) {
-    const digest = externalDigests[file]
+    const digest = externalDigests[file] ?? externalDigests[normalize(file)]
     if (digest === undefined) {
       throw new ModelNotServableError({
         code: 'MR_MODEL_EXTERNAL_DATA',
@@ -95,13 +149,27 @@ async function verifyExternal({ path, externalDigests = {} }: LoadOrder, model: 
 }
 
 async function warm_(order: LoadOrder, model: OnnxModel): Promise<WarmUp> {
+  const sample = sampleOf(order, model)
   try {
-    const sample = order.warmUpRequest ? parseInferRequest(order.warmUpRequest, model.signature).inputs : null
     return await warmUp(model, sample)
   } catch (cause) {
     throw new WarmUpError(`${order.model}@${order.version}`, cause)
   }
 }
+
+/** @throws WarmUpError */
+function sampleOf(order: LoadOrder, model: OnnxModel): Record<string, Tensor> | null {
+  try {
+    return order.warmUpRequest ? parseInferRequest(order.warmUpRequest, model.signature).inputs : null
+  } catch (cause) {
+    throw new WarmUpError(`${order.model}@${order.version}`, cause)
+  }
+}
+
+/** A run elsewhere blocks nobody here: larger batches are worth their wait. */
+const ISOLATED_RUN_FACTOR = 4
+/** A broken model is not asked again and again whether it still works. */
+const JUDGED_MS = 1_000
 
 class BatchedModel implements LoadedModel {
   readonly model: string
@@ -109,59 +177,105 @@ class BatchedModel implements LoadedModel {
   readonly digest: string | null
   readonly signature: Signature
   readonly stacking: { stackable: boolean; why: string }
-  readonly #model: OnnxModel
+  readonly maxBatchRows: number
+  readonly totals = new InferenceTotals()
+  readonly jsonHeaders: string[]
+  readonly binaryHeaders: string[]
+  readonly #opened: OpenedModel
   readonly #known: Record<string, Tensor> | null
+  readonly #settings: LoadSettings
   readonly #batcher: Batcher
+  #worksUntilMs = 0
 
-  constructor(order: LoadOrder, model: OnnxModel, warm: WarmUp, limits: BatcherLimits, clock: Clock) {
+  constructor(order: LoadOrder, opened: OpenedModel, warm: WarmUp, settings: LoadSettings) {
+    const { model } = opened
+    const { limits, clock } = settings
+    const blocking = opened.isolated === null
     this.model = order.model
     this.version = order.version
     this.digest = order.digest
     this.signature = model.signature
     this.stacking = { stackable: warm.stackable, why: warm.why }
-    this.#model = model
+    this.maxBatchRows = warm.stackable ? limits.maxBatchRows : 0
+    this.jsonHeaders = headersOf('application/json', order.version)
+    this.binaryHeaders = headersOf('application/octet-stream', order.version)
+    this.#opened = opened
     this.#known = warm.known
+    this.#settings = settings
     this.#batcher = createBatcher({
       run: (inputs, outputs) => model.run(inputs, outputs),
       stackable: warm.stackable,
       hasDynamicAxes: model.signature.inputs.some(({ shape }) => shape.lastIndexOf(-1) > 0),
-      limits,
+      blocking,
+      limits: blocking ? limits : { ...limits, targetRunMs: limits.targetRunMs * ISOLATED_RUN_FACTOR },
       clock,
+      onRun: (rows) => this.totals.countRun(rows),
+      judge: (error) => this.#judge(error),
     })
+  }
+
+  get isolation(): { pid: number | null; why: string } {
+    return { pid: this.#opened.isolated?.pid ?? null, why: this.#opened.why }
+  }
+
+  get downWhy(): string | null {
+    return this.#opened.isolated?.downWhy ?? null
   }
 
   get queued(): number {
     return this.#batcher.queued
   }
 
-  async infer(work: Work): Promise<Record<string, Tensor>> {
-    try {
-      return await this.#batcher.submit(work)
-    } catch (error) {
-      throw error instanceof ModelRunError ? await this.#judge(error) : error
-    }
+  get underWay(): number {
+    return this.#batcher.underWay
+  }
+
+  infer(work: Work): Promise<Record<string, Tensor>> {
+    return this.#batcher.submit(work)
+  }
+
+  enqueue(work: Work, waiter: Waiter): void {
+    this.#batcher.enqueue(work, waiter)
   }
 
   /** Whose fault is it? If inputs that worked before still work, it is the values of this request. */
-  async #judge(error: ModelRunError): Promise<ProtocolError> {
+  async #judge(error: unknown): Promise<unknown> {
+    if (!(error instanceof ModelRunError)) return error
     const text = error.cause instanceof Error ? error.cause.message : error.message
     if (this.#known === null) return new ProtocolError(500, `The model failed: ${text}`, error)
+    const wrongValues = new ProtocolError(400, `The model can't compute these values: ${text}`, error)
+    const { clock } = this.#settings
+    if (clock.monotonicMs() < this.#worksUntilMs) return wrongValues
     try {
-      await this.#model.run(this.#known)
-      return new ProtocolError(400, `The model can't compute these values: ${text}`, error)
+      await this.#opened.model.run(this.#known)
+      this.#worksUntilMs = clock.monotonicMs() + JUDGED_MS
+      return wrongValues
     } catch (again) {
+      if (again instanceof ProtocolError) return again // its process is gone
       return new ProtocolError(500, `The model fails on every input: ${text}`, again)
     }
   }
 
-  async close(): Promise<void> {
-    await this.#model.close()
+  async close(waitMs = this.#settings.closeMs): Promise<void> {
+    const { clock } = this.#settings
+    const giveUpAtMs = clock.monotonicMs() + waitMs
+    while (this.underWay > 0 && clock.monotonicMs() < giveUpAtMs) await sleep(5)
+    this.#batcher.close(`Model '${this.model}' version '${this.version}' was unloaded`)
+    await this.#opened.model.close()
   }
 }
 
+function headersOf(contentType: string, version: string): string[] {
+  const headers = ['Content-Type', contentType, 'millrace-model-version', headerText(version)]
+  return Object.freeze(headers) as string[]
+}
+
+/** Header values are ASCII; anything else is percent-encoded. */
+function headerText(text: string): string {
+  return /^[\x21-\x7e]+$/.test(text) ? text : encodeURIComponent(text)
+}
+
 /** What the queue needs of a parsed request. `timeout` is in µs, as the protocol has it. */
-export function workOf(request: InferRequest, nowMs: number): Work {
-  const { timeout } = request.parameters
-  const deadlineMs = typeof timeout === 'number' && timeout > 0 ? nowMs + timeout / 1_000 : null
-  return { inputs: request.inputs, rows: request.rows, outputs: request.outputs, deadlineMs }
+export function workOf({ inputs, rows, outputs, timeoutMicros }: InferRequest, nowMs: number): Work {
+  return { inputs, rows, outputs, deadlineMs: timeoutMicros ? nowMs + timeoutMicros / 1_000 : null }
 }

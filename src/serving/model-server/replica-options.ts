@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { messageOf } from '../../kernel/errors.ts'
+import type { ServerPlan } from '../../kernel/server/server-plan.ts'
 import { ReplicaOptionsError } from './errors.ts'
+import type { Isolate } from './decide-isolation.ts'
 
 /** What the control plane tells a replica that it starts: a JSON file. */
 export interface ReplicaOptions {
@@ -13,15 +15,23 @@ export interface ReplicaOptions {
   artifactPath: string
   /** `sha256:<hex>` of the file at `artifactPath`. */
   digest: string
-  /** Digests of weight files beside it, by the names that the ONNX file uses. */
+  /** Of the version as a whole, where it is more than that file: what the lease says was loaded. */
+  versionDigest?: string
+  /** Digests of weight files beside it, by their paths there. */
   externalDigests?: Record<string, string>
   /** Columns of a single `[N, K]` input, where the file doesn't name them. */
   features: string[] | null
+  /** The command that serves it, where that is not this process; then `artifactPath` is a folder. */
+  server?: ServerPlan
   /** An infer request that must be answered before the replica counts as ready. */
   warmUpRequest?: object | null
   socketPath: string
+  /** For frames; absent: none are spoken. */
+  framesPath?: string
   controlSocket: string
   maxBatchRows: number
+  /** Whether the model runs in a process of its own. Absent: where it is heavy. */
+  isolate?: Isolate
   /** `<data directory>/run/<replicaId>.json` */
   recordPath: string
 }

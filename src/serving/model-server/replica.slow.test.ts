@@ -10,6 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Lease } from '../../kernel/contract/routing.ts'
+import type { UpstreamError } from '../gateway/errors.ts'
+import { openUpstreams } from '../gateway/upstream/open-upstreams.ts'
 import * as onnx from '../../testing/onnx-builder.ts'
 
 const ENTRY = fileURLToPath(new URL('../../processes/model-server.ts', import.meta.url))
@@ -71,6 +73,7 @@ async function waitFor<T>(look: () => T | undefined | false | null, limitMs = 15
 const controlSocket = (): string => join(folder, 'control.sock')
 const recordPath = (): string => join(folder, 'data', 'run', 'replica-1.json')
 const socketPath = (): string => join(folder, 'replica-1.sock')
+const framesPath = (): string => join(folder, 'replica-1.frames')
 
 function start(
   model: Uint8Array,
@@ -186,6 +189,55 @@ describe('a replica', () => {
     expect(new Set(answers)).toEqual(new Set([200]))
     expect(control.leases.at(-1)).toMatchObject({ state: 'draining' })
     expect(existsSync(recordPath())).toBe(false)
+  })
+
+  it('answers frames on a socket of their own, which its lease names', async () => {
+    control = new ControlPlane(controlSocket())
+    start(linear, { framesPath: framesPath() })
+    const lease = await control.lease(({ state }) => state === 'ready')
+    expect(lease.framesPath).toBe(framesPath())
+    const upstream = openUpstreams()({ replicaId: 'replica-1', socketPath: socketPath(), framesPath: framesPath() })
+    expect(await upstream.probe(1_000)).toBe(true)
+    const { answer } = upstream.call({
+      model: 'm',
+      version: '3',
+      body: Buffer.from(rows([21])),
+      jsonBytes: null,
+      headers: [],
+    })
+    const { status, headers, body } = await answer
+    expect({ status, version: headers.get('millrace-model-version') }).toEqual({ status: 200, version: '3' })
+    expect(JSON.parse(body.toString())).toMatchObject({ outputs: [{ data: [42] }] })
+    upstream.close()
+  })
+
+  it('ends on SIGTERM without losing a request that came by frames', async () => {
+    control = new ControlPlane(controlSocket())
+    const { child, ended } = start(onnx.slowModel({ size: 256, repeats: 20, width: 1 }), { framesPath: framesPath() })
+    await control.lease(({ state }) => state === 'ready')
+    const upstream = openUpstreams()({ replicaId: 'replica-1', socketPath: socketPath(), framesPath: framesPath() })
+    const request = { model: 'm', version: '3', body: Buffer.from(rows([1])), jsonBytes: null, headers: [] }
+    const answers: number[] = []
+    const lost: string[] = []
+    const clients = Array.from({ length: 32 }, async () => {
+      for (;;) {
+        try {
+          answers.push((await upstream.call(request).answer).status)
+        } catch (error) {
+          // It takes no more and nothing was sent: a gateway asks another one.
+          if ((error as UpstreamError).fault !== 'refused') lost.push(String(error))
+          return
+        }
+      }
+    })
+    await waitFor(() => answers.length > 200)
+    child.kill('SIGTERM')
+    await Promise.all(clients)
+    expect(await ended).toBe(0)
+    upstream.close()
+    expect(lost).toEqual([])
+    expect(new Set(answers)).toEqual(new Set([200]))
+    expect(existsSync(framesPath())).toBe(false)
   })
 
   it('drains when the control plane says so', async () => {

@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Lease } from '../../kernel/contract/routing.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { metricsRoute } from '../front/metrics-route.ts'
+import { createFramesPort } from './frames-port.ts'
+import type { FramesPort } from './frames-port.ts'
 import { createHttpFront } from './http.ts'
 import type { HttpFront, HttpLimits } from './http.ts'
 import { keepLease } from './lease.ts'
@@ -8,6 +11,8 @@ import type { LeaseKeeper } from './lease.ts'
 import { createModelServer } from './model-server.ts'
 import type { ModelServer } from './model-server.ts'
 import type { ReplicaOptions } from './replica-options.ts'
+import { serverMetricsText } from './server-metrics.ts'
+import { ServerPlane } from './server-plane.ts'
 
 /**
  * One model-server process, from its start to its end:
@@ -31,6 +36,9 @@ export type Tell = (level: 'info' | 'warn' | 'error', message: string, facts?: R
 /** A replica that couldn't load stays to say so for this long. */
 export const FAILED_STAYS_MS = 60_000
 
+/** As long as HTTP has: see httpLimits. */
+const framesDrain = { lingerMs: 250, limitMs: 20_000 }
+
 export interface ReplicaParts {
   tell: Tell
   serverVersion: string
@@ -53,7 +61,9 @@ class RunningReplica implements Replica {
   readonly #options: ReplicaOptions
   readonly #parts: ReplicaParts
   readonly #models: ModelServer
+  readonly #plane: ServerPlane
   readonly #front: HttpFront
+  readonly #frames: FramesPort
   #lease: LeaseKeeper | null = null
   #state: Lease['state'] = 'loading'
   #why: string | null = null
@@ -64,11 +74,19 @@ class RunningReplica implements Replica {
   constructor(options: ReplicaOptions, parts: ReplicaParts) {
     this.#options = options
     this.#parts = parts
-    this.#models = createModelServer({ limits: { maxBatchRows: options.maxBatchRows } })
+    const { tell } = parts
+    const server = { name: 'millrace', version: parts.serverVersion }
+    this.#models = createModelServer({ limits: { maxBatchRows: options.maxBatchRows }, isolate: options.isolate, tell })
+    this.#plane = new ServerPlane({ models: this.#models, server })
+    this.#frames = createFramesPort({
+      plane: this.#plane,
+      tell: (why) => tell('warn', 'a connection for frames was closed', { why }),
+    })
     this.#front = createHttpFront({
-      models: this.#models,
-      server: { name: 'millrace', version: parts.serverVersion },
+      plane: this.#plane,
+      tell,
       identity: { id: options.replicaId, token: options.token, pid: process.pid },
+      routes: [metricsRoute(() => this.#metrics())],
       limits: parts.httpLimits,
     })
     this.over = new Promise((resolve) => (this.#finish = resolve))
@@ -84,6 +102,7 @@ class RunningReplica implements Replica {
 
   async start(): Promise<void> {
     await this.#front.listenOnSocket(this.#options.socketPath)
+    if (this.#options.framesPath !== undefined) await this.#frames.listen(this.#options.framesPath)
     this.#httpPort = await this.#front.listenOnPort('127.0.0.1', 0)
     this.#lease = keepLease({
       controlSocket: this.#options.controlSocket,
@@ -100,7 +119,7 @@ class RunningReplica implements Replica {
   drain(why: string): void {
     if (this.#state === 'draining') return
     const failed = this.#state === 'failed'
-    this.#parts.tell('info', 'draining', { why, inFlight: this.#front.inFlight })
+    this.#parts.tell('info', 'draining', { why, inFlight: this.#underWay })
     this.#become('draining', why)
     void this.#end(failed)
   }
@@ -119,12 +138,13 @@ class RunningReplica implements Replica {
         features: features ?? null,
         warmUpRequest,
       })
-      this.#loadedDigest = digest
+      this.#loadedDigest = this.#options.versionDigest ?? digest
       this.#parts.tell('info', 'ready', {
         model,
         version,
         loadMs: Math.round(performance.now() - startMs),
         stacking: loaded.stacking.why,
+        isolation: loaded.isolation.why,
       })
       if (this.#state === 'loading') this.#become('ready', null)
     } catch (error) {
@@ -136,12 +156,28 @@ class RunningReplica implements Replica {
     }
   }
 
+  #metrics(): string {
+    return serverMetricsText({
+      plane: this.#plane,
+      models: this.#models,
+      version: this.#parts.serverVersion,
+      underWay: () => this.#underWay,
+      connections: () => this.#front.connections,
+    })
+  }
+
+  get #underWay(): number {
+    return this.#front.inFlight + this.#frames.underWay
+  }
+
   async #end(failed: boolean): Promise<void> {
-    const { abandoned } = await this.#front.drain()
+    this.#plane.startDraining()
+    const drained = await Promise.all([this.#front.drain(), this.#frames.drain(framesDrain)])
     this.#lease?.stop()
     await this.#front.close()
+    await this.#frames.close()
     await this.#models.close()
-    this.#finish({ abandoned, failed })
+    this.#finish({ abandoned: drained.reduce((sum, { abandoned }) => sum + abandoned, 0), failed })
   }
 
   #become(state: Lease['state'], why: string | null): void {
@@ -151,7 +187,7 @@ class RunningReplica implements Replica {
   }
 
   #describe(): Lease {
-    const { replicaId, token, deploymentId, socketPath } = this.#options
+    const { replicaId, token, deploymentId, socketPath, framesPath } = this.#options
     return {
       replicaId,
       token,
@@ -160,8 +196,9 @@ class RunningReplica implements Replica {
       state: this.#state,
       why: this.#why,
       socketPath,
+      framesPath,
       httpPort: this.#httpPort,
-      inFlight: this.#front.inFlight,
+      inFlight: this.#underWay,
       loadedDigest: this.#loadedDigest,
     }
   }

@@ -48,6 +48,40 @@ export async function warmUp(model: OnnxModel, sample: Tensors | null): Promise<
   return { stackable: true, known: sample ?? made, why: 'rows are independent' }
 }
 
+/** Beyond any doubt, first run or not. */
+const SURELY_LONG_MS = 1_000
+const MEASURED_RUNS = 3
+
+/**
+ * How long a run of one row takes at best: first runs cost more, and so does a busy machine. The rows that are tried are
+ * those of `warmUp`.
+ * @param enoughMs - what is no longer than this is not measured again
+ * @returns null where no row is known that the model accepts
+ */
+export async function oneRowMs(model: OnnxModel, sample: Tensors | null, enoughMs: number): Promise<number | null> {
+  const isBatch = hasBatchAxis(model.signature)
+  const made = syntheticInputs(model.signature, 1)
+  const candidates = sample ? [isBatch ? rowOf(sample, 0) : sample] : [made, zeroInputs(model.signature)]
+  for (const row of candidates) {
+    let bestMs = await runMs(model, row)
+    if (bestMs === null) continue
+    for (let run = 1; run < MEASURED_RUNS && bestMs > enoughMs && bestMs < SURELY_LONG_MS; run += 1)
+      bestMs = Math.min(bestMs, (await runMs(model, row)) ?? bestMs)
+    return bestMs
+  }
+  return null
+}
+
+/** What the processor spent on it, where that is less: on a busy machine a run waits for others. */
+async function runMs(model: OnnxModel, inputs: Tensors): Promise<number | null> {
+  const startMs = performance.now()
+  const startCpu = process.cpuUsage()
+  if ((await outputsOrNull(model, inputs)) === null) return null
+  const tookMs = performance.now() - startMs
+  const { user, system } = process.cpuUsage(startCpu)
+  return Math.min(tookMs, (user + system) / 1_000)
+}
+
 async function firstThatRuns(model: OnnxModel, sample: Tensors | null): Promise<{ known: Tensors | null }> {
   if (sample) return { known: sample }
   for (const known of [syntheticInputs(model.signature, 1), zeroInputs(model.signature)]) {

@@ -1,0 +1,166 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Lease } from '../../kernel/contract/routing.ts'
+import { messageOf } from '../../kernel/errors.ts'
+import type { ServerPlan } from '../../kernel/server/server-plan.ts'
+import { startServer, type ServerProcess } from '../../kernel/server/server-process.ts'
+import { keepLease, type LeaseKeeper } from './lease.ts'
+import { FAILED_STAYS_MS, type Replica, type ReplicaParts } from './replica.ts'
+import type { ReplicaOptions } from './replica-options.ts'
+
+/**
+ * A replica whose server is a command of the user's own. This process answers no request: it starts the command, speaks
+ * for it to the control plane, and watches it; gateways call the command's port themselves.
+ *
+ *   loading ──▶ ready ──▶ draining ──▶ over
+ *      └─▶ failed ────────────┘   (as in replica.ts)
+ *
+ * It ends with its command, and takes it along when it ends: what is left then is replaced like any other replica.
+ */
+export async function startCustomReplica(options: CustomReplicaOptions, parts: CustomReplicaParts): Promise<Replica> {
+  const replica = new CustomReplica(options, parts)
+  await replica.start()
+  return replica
+}
+
+export type CustomReplicaOptions = Pick<
+  ReplicaOptions,
+  'replicaId' | 'token' | 'deploymentId' | 'model' | 'version' | 'digest' | 'versionDigest' | 'controlSocket'
+> & { server: ServerPlan; drainMs?: number }
+
+export type CustomReplicaParts = Pick<ReplicaParts, 'tell' | 'failedStaysMs'> & { hungMs?: number }
+
+/** A command that does not say that it is ready for so long hangs. Long: it may be busy with a prediction. */
+const HUNG_MS = 30_000
+const WATCH_MS = 1_000
+/** Gateways learn from the next snapshot that they are to call others. */
+const LINGER_MS = 500
+/** The control plane is to read why it has failed. */
+const SAID_MS = 100
+/** From SIGTERM to SIGKILL, for what the command still answers. */
+const DRAIN_MS = 20_000
+
+class CustomReplica implements Replica {
+  readonly over: Promise<{ abandoned: number; failed: boolean }>
+  readonly #options: CustomReplicaOptions
+  readonly #parts: CustomReplicaParts
+  #server: ServerProcess | null = null
+  #lease: LeaseKeeper | null = null
+  #state: Lease['state'] = 'loading'
+  #why: string | null = null
+  #loaded = false
+  #finish: (end: { abandoned: number; failed: boolean }) => void = () => {}
+
+  constructor(options: CustomReplicaOptions, parts: CustomReplicaParts) {
+    this.#options = options
+    this.#parts = parts
+    this.over = new Promise((resolve) => (this.#finish = resolve))
+  }
+
+  get state(): Lease['state'] {
+    return this.#state
+  }
+
+  get httpPort(): number | null {
+    return this.#loaded ? this.#server!.httpPort : null
+  }
+
+  async start(): Promise<void> {
+    this.#lease = keepLease({
+      controlSocket: this.#options.controlSocket,
+      describe: () => this.#describe(),
+      onDrain: () => this.drain('the control plane asked for it'),
+      onContact: (reached, why) =>
+        reached
+          ? this.#parts.tell('info', 'control plane reached')
+          : this.#parts.tell('warn', 'control plane out of reach, serving on', { why }),
+    })
+    this.#server = await startServer(this.#options.server)
+    void this.#server.exited.then(({ code, signal }) => this.#ended(signal ?? `exit status ${code}`))
+    void this.#load(this.#server)
+  }
+
+  drain(why: string): void {
+    if (this.#state === 'draining') return
+    const failed = this.#state === 'failed'
+    this.#parts.tell('info', 'draining', { why })
+    this.#become('draining', why)
+    void this.#end(failed)
+  }
+
+  /** Never rejects: what goes wrong is the state `failed`. */
+  async #load(server: ServerProcess): Promise<void> {
+    const { model, version } = this.#options
+    const startMs = performance.now()
+    try {
+      await server.ready()
+      if (this.#state !== 'loading') return
+      this.#loaded = true
+      const loadMs = Math.round(performance.now() - startMs)
+      this.#parts.tell('info', 'ready', { model, version, loadMs, port: server.httpPort, pid: server.pid })
+      this.#become('ready', null)
+      await this.#watch(server)
+    } catch (error) {
+      await this.#fail(messageOf(error))
+    }
+  }
+
+  /** Until it is no longer ready: then it says why, is replaced, and stays for a while for who looks. */
+  async #watch(server: ServerProcess): Promise<void> {
+    const hungMs = this.#parts.hungMs ?? HUNG_MS
+    let seenMs = performance.now()
+    while (this.#state === 'ready') {
+      await sleep(Math.min(WATCH_MS, hungMs), undefined, { ref: false })
+      if (await server.isReady()) seenMs = performance.now()
+      else if (performance.now() - seenMs > hungMs)
+        return this.#fail(`its server has not said that it is ready for ${hungMs / 1_000} s`)
+    }
+  }
+
+  /** The command has ended by itself. One that never got ready is told of by `ready`, with its last words. */
+  #ended(how: string): void {
+    if (this.#state !== 'ready') return
+    this.#parts.tell('error', 'the server has ended', { how })
+    this.#become('failed', `its server has ended with ${how}`)
+    void this.#end(true)
+  }
+
+  async #fail(why: string): Promise<void> {
+    const { model, version } = this.#options
+    this.#parts.tell('error', 'cannot serve', { model, version, why })
+    if (this.#state !== 'loading' && this.#state !== 'ready') return
+    this.#become('failed', why)
+    await this.#server?.stop(0)
+    await sleep(this.#parts.failedStaysMs ?? FAILED_STAYS_MS, undefined, { ref: false })
+    this.drain('its server failed, and nobody said stop')
+  }
+
+  async #end(failed: boolean): Promise<void> {
+    await sleep(failed ? SAID_MS : LINGER_MS)
+    await this.#server?.stop(failed ? 0 : (this.#options.drainMs ?? DRAIN_MS))
+    this.#lease?.stop()
+    this.#finish({ abandoned: 0, failed })
+  }
+
+  #become(state: Lease['state'], why: string | null): void {
+    this.#state = state
+    this.#why = why
+    this.#lease?.renewNow()
+  }
+
+  #describe(): Lease {
+    const { replicaId, token, deploymentId, digest, versionDigest } = this.#options
+    return {
+      replicaId,
+      token,
+      deploymentId,
+      pid: process.pid,
+      state: this.#state,
+      why: this.#why,
+      socketPath: '',
+      httpPort: this.httpPort,
+      // Gateways count what they have under way; the command is not asked.
+      inFlight: 0,
+      loadedDigest: this.#loaded ? (versionDigest ?? digest) : null,
+    }
+  }
+}

@@ -1,0 +1,112 @@
+import type { Clock } from '../../kernel/clock.ts'
+import { encodeInferAnswer, parseInferRequest } from '../../kernel/protocol/inference.ts'
+import type { InferRequest } from '../../kernel/protocol/inference.ts'
+import type { InferAnswer, InferCall } from '../front/data-plane.ts'
+import { hopOf, newTrace, RETURN_TRACE, textOf, traceText } from '../front/trace-context.ts'
+import type { Tensors, Waiter, Work } from './batcher.ts'
+import type { LoadedModel } from './loaded-model.ts'
+
+/**
+ * One request on its way through a model: read, queued, computed, written. It waits in the queue itself instead of
+ * behind promises, and counts where its time went. Neither `resolve` nor `reject` ever throws: the batcher calls them
+ * between the answers of others.
+ */
+export class OneInference implements Waiter {
+  readonly #loaded: LoadedModel
+  readonly #call: InferCall
+  readonly #clock: Clock
+  readonly #answered: (answer: InferAnswer | null) => void
+  readonly #failed: (error: unknown) => void
+  readonly #arrivedMs: number
+  #request: InferRequest | null = null
+  #work: Work | null = null
+  #isOver = false
+
+  constructor(
+    loaded: LoadedModel,
+    call: InferCall,
+    clock: Clock,
+    answered: (answer: InferAnswer | null) => void,
+    failed: (error: unknown) => void,
+  ) {
+    this.#loaded = loaded
+    this.#call = call
+    this.#clock = clock
+    this.#answered = answered
+    this.#failed = failed
+    this.#arrivedMs = clock.monotonicMs()
+  }
+
+  begin(): void {
+    try {
+      this.#request = parseInferRequest(this.#call.body, this.#loaded.signature, this.#call)
+      this.#work = this.#workOf(this.#request)
+    } catch (error) {
+      return this.reject(error)
+    }
+    this.#loaded.enqueue(this.#work, this)
+  }
+
+  resolve(outputs: Tensors): void {
+    if (this.#isOver) return
+    try {
+      const answer = this.#call.cancellation.reason === null ? this.#answerOf(outputs) : null
+      this.#isOver = true
+      this.#answered(answer)
+    } catch (error) {
+      this.reject(error)
+    }
+  }
+
+  reject(error: unknown): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    if (this.#call.cancellation.reason !== null) return this.#answered(null)
+    this.#loaded.totals.countFailure(this.#clock.monotonicMs() - this.#arrivedMs)
+    this.#failed(error)
+  }
+
+  #workOf({ inputs, rows, outputs, timeoutMicros }: InferRequest): Work {
+    const { cancellation, timeoutMs } = this.#call
+    const saidMs = timeoutMicros === null ? null : timeoutMicros / 1_000
+    const waitsMs = shortest(timeoutMs, saidMs, headerMs(this.#call))
+    const deadlineMs = waitsMs === null ? null : this.#arrivedMs + waitsMs
+    return { inputs, rows, outputs, deadlineMs, cancellation, queuedMs: this.#clock.monotonicMs() }
+  }
+
+  #answerOf(outputs: Tensors): InferAnswer {
+    const { model: modelName, version: modelVersion, totals, jsonHeaders, binaryHeaders } = this.#loaded
+    const { id, binaryOutputs } = this.#request!
+    const { queuedMs = 0, startedMs = 0, endedMs = 0 } = this.#work!
+    const encodingMs = this.#clock.monotonicMs()
+    const { body, jsonBytes } = encodeInferAnswer({ modelName, modelVersion, id, outputs }, binaryOutputs)
+    const encodedMs = this.#clock.monotonicMs()
+    totals.countSuccess({ arrivedMs: this.#arrivedMs, queuedMs, startedMs, endedMs, encodingMs, encodedMs })
+    const headers = jsonBytes === null ? jsonHeaders : binaryHeaders
+    if (this.#call.headers[RETURN_TRACE] === undefined) return { status: 200, headers, body, jsonBytes }
+    return { status: 200, headers: [...headers, 'traceresponse', traceOf(this.#call)], body, jsonBytes }
+  }
+}
+
+/** The context of this server's own hop, for a client that asks for it: there is nobody further to hand it on to. */
+function traceOf({ headers }: InferCall): string {
+  const parent = textOf(headers['traceparent'])
+  return traceText(parent === undefined ? newTrace() : hopOf(parent, textOf(headers['tracestate'])))
+}
+
+/** How long the client waits, where it says so in a header. */
+const TIMEOUT_HEADER = 'x-request-timeout-ms'
+
+function headerMs({ headers }: InferCall): number | null {
+  const said = headers[TIMEOUT_HEADER]
+  return typeof said === 'string' && /^\d{1,9}$/.test(said) ? Number(said) : null
+}
+
+/** Of those that are there; 0 stands for no limit. */
+function shortest(a: number | null | undefined, b: number | null, c: number | null): number | null {
+  let least: number | null = null
+  if (a) least = a
+  if (b && (least === null || b < least)) least = b
+  if (c && (least === null || c < least)) least = c
+  return least
+}

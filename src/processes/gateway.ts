@@ -45,13 +45,19 @@ async function serve(options: GatewayProcessOptions, log: Log): Promise<void> {
   try {
     gateway = await openGateway(
       { ...options, server: { name: options.serverName, version } },
-      { clock, random: Math.random, log: spool, tell: (level, what, facts) => log[level](facts ?? {}, what) },
+      {
+        clock,
+        random: Math.random,
+        log: spool,
+        tell: (level, what, facts) => log[level](facts ?? {}, what),
+        limits: { port: options.limits },
+      },
     )
   } catch (error) {
     await spool.close()
     throw error
   }
-  log.info({ host: options.host, port: gateway.port }, 'the gateway serves')
+  log.info({ host: options.host, port: gateway.port, grpcPort: gateway.grpcPort }, 'the gateway serves')
   log.info({ signal: await stopping }, 'the gateway drains')
   await gateway.drain(options.drain)
   clock.close()

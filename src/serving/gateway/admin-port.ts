@@ -3,28 +3,35 @@ import { createServer } from 'node:http'
 import type { Server } from 'node:http'
 import { connect } from 'node:net'
 import { errorAnswer, jsonAnswer, sendAnswer } from '../front/answer.ts'
+import type { Answer } from '../front/answer.ts'
+import { metricsAnswer } from '../front/metrics-route.ts'
 import { GatewayListenError } from './errors.ts'
 
 export interface Identity {
   id: string
   token: string
   pid: number
+  /** That clients call; 0 before it is open. */
+  port: number
 }
 
 /**
- * The socket over which a supervisor makes sure that a pid is really this gateway before it adopts or stops it.
- * It lies in a directory of mode 0700, so only the user's own processes can ask.
+ * The socket over which a supervisor makes sure that a pid is really this gateway before it adopts or stops it, and over
+ * which one of several gateways on one port is asked for its own metrics. It lies in a directory of mode 0700, so only the user's own processes can ask.
  */
 export class AdminPort {
   readonly #server: Server
   readonly #socketPath: string
 
-  constructor(socketPath: string, identity: Identity) {
+  constructor(socketPath: string, identity: Identity, metrics: () => string) {
     this.#socketPath = socketPath
     this.#server = createServer((request, response) => {
-      const known = request.method === 'GET' && request.url === '/identity'
-      sendAnswer(response, known ? jsonAnswer(200, identity) : errorAnswer(404, 'There is nothing here.'), false)
+      sendAnswer(response, answerTo(request.method === 'GET' ? request.url : undefined), false)
     })
+    const answerTo = (path: string | undefined): Answer => {
+      if (path === '/identity') return jsonAnswer(200, identity)
+      return path === '/metrics' ? metricsAnswer(metrics()) : errorAnswer(404, 'There is nothing here.')
+    }
     this.#server.maxConnections = 64
   }
 

@@ -2,12 +2,13 @@ import type { EndpointRoute } from '../../kernel/contract/routing.ts'
 import type { Signature, TensorSpec } from '../../kernel/model/signature.ts'
 import { allocate, elementCount, FLOAT32_LIMIT, INTEGER_BOUNDS } from '../../kernel/model/tensor.ts'
 import type { Tensor } from '../../kernel/model/tensor.ts'
-import { encodeInferResponse, parseInferRequest, ProtocolError } from '../../kernel/protocol/inference.ts'
+import { encodeInferAnswer, parseInferRequest, ProtocolError } from '../../kernel/protocol/inference.ts'
+import type { EncodedBody } from '../../kernel/protocol/inference.ts'
 import { mainDeployment } from './routing-table.ts'
 import type { TableEndpoint } from './routing-table.ts'
 
 export type ConstantAnswer =
-  | { kind: 'answer'; body: Buffer }
+  | ({ kind: 'answer' } & EncodedBody)
   /** The request is at fault. */
   | { kind: 'malformed'; why: string }
   /** The constant doesn't fit the model: then there is no fallback. */
@@ -26,16 +27,16 @@ export function fallbackSignature(entry: TableEndpoint): Signature | null {
 
 /**
  * What a v2 server would answer whose model gives always the same: each output of the model that has a constant (and,
- * where the request asks for some, is asked for), one value per row.
- * @param body - of the request, as it came
+ * where the request asks for some, is asked for), one value per row, as JSON or bytes.
+ * @param asked - the request as it came
  */
 export function constantAnswer(
   { model }: EndpointRoute,
   signature: Signature,
   constants: Record<string, Constant>,
-  body: Buffer,
+  asked: EncodedBody,
 ): ConstantAnswer {
-  const request = parse(body, signature)
+  const request = parse(asked, signature)
   if (typeof request === 'string') return { kind: 'malformed', why: request }
   const outputs: Record<string, Tensor> = {}
   for (const spec of signature.outputs) {
@@ -48,12 +49,12 @@ export function constantAnswer(
   if (Object.keys(outputs).length === 0)
     return { kind: 'unfit', why: `the model has no output of the names that have a constant` }
   const response = { modelName: model, modelVersion: '', id: request.id, outputs }
-  return { kind: 'answer', body: Buffer.from(encodeInferResponse(response)) }
+  return { kind: 'answer', ...encodeInferAnswer(response, request.binaryOutputs) }
 }
 
-function parse(body: Buffer, signature: Signature): ReturnType<typeof parseInferRequest> | string {
+function parse(asked: EncodedBody, signature: Signature): ReturnType<typeof parseInferRequest> | string {
   try {
-    return parseInferRequest(body, signature)
+    return parseInferRequest(asked.body, signature, asked)
   } catch (error) {
     if (error instanceof ProtocolError) return error.message
     throw error

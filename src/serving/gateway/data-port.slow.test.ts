@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from '../../kernel/clock.ts'
 import { newPredictionId } from '../../kernel/contract/prediction-id.ts'
+import { EXTENSIONS } from '../../kernel/protocol/inference.ts'
 import { deploymentOf, fakeLog, inferBody, routeOf, snapshotOf } from '../../testing/gateway-fakes.ts'
 import { openLab, send, sendRaw } from '../../testing/gateway-lab.ts'
 import type { Lab, Response } from '../../testing/gateway-lab.ts'
@@ -81,7 +82,7 @@ function expectError(response: Response, status: number, text: string): void {
 
 describe('the data port', () => {
   it('answers for the server and its models', async () => {
-    expect(JSON.parse((await get('/v2')).text)).toEqual({ name: 'millrace', version: '1.2.3', extensions: [] })
+    expect(JSON.parse((await get('/v2')).text)).toEqual({ name: 'millrace', version: '1.2.3', extensions: EXTENSIONS })
     expect((await get('/v2/health/live')).text).toBe('{"live":true}')
     expect((await get('/v2/health/ready')).text).toBe('{"ready":true}')
     expect((await get('/livez')).status).toBe(200)
@@ -119,10 +120,20 @@ describe('the data port', () => {
 
   it('passes trace headers on, and nothing else of the client', async () => {
     received = []
-    await post(INFER, inferBody, { traceparent: '00-1-2-01', cookie: 'a=b', authorization: 'Bearer x' })
+    await post(INFER, inferBody, { traceparent: '00-1-2-01', cookie: 'a=b', authorization: 'Basic x' })
     expect(received[0]?.headers['traceparent']).toBe('00-1-2-01')
     expect(received[0]?.headers).not.toHaveProperty('cookie')
     expect(received[0]?.headers).not.toHaveProperty('authorization')
+  })
+
+  it('refuses a key that nobody has, for predictions and for labels', async () => {
+    received = []
+    const headers = { authorization: 'Bearer x' }
+    expectError(await post(INFER, inferBody, headers), 401, 'The key is not known')
+    expectError(await post('/feedback', '[]', headers), 401, 'The key is not known')
+    expectError(await send({ port, path: '/v2', headers }), 401, 'The key is not known')
+    expect((await send({ port, path: '/livez', headers })).status).toBe(200)
+    expect(received).toEqual([])
   })
 
   it('unpacks gzip, forwards and logs it plain', async () => {

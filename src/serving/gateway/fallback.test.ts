@@ -252,7 +252,7 @@ describe('the readiness of a model', () => {
   ])('%s', (_name, overrides, named, status) => {
     const table = buildTable({ epoch: 1, revision: 1, project: 'p', issuedAtMs: 0, endpoints: [route(overrides)] })
     const answers = (id: string): boolean => (table.deployments.get(id)?.replicas.length ?? 0) > 0
-    expect(modelReadiness(table, 'late-flights', named, answers).status).toBe(status)
+    expect(modelReadiness(table, 'late-flights', named, answers).ready).toBe(status === 200)
   })
 })
 
@@ -266,7 +266,7 @@ describe('a constant answer', () => {
   })
   const signature = (...outputs: TensorSpec[]): Signature => ({ inputs: live.signature.inputs, outputs })
   const made = (outputs: TensorSpec[], constants: Record<string, number | string | boolean>, body = rowsBody(2)) => {
-    const answer = constantAnswer(routeOf(), signature(...outputs), constants, body)
+    const answer = constantAnswer(routeOf(), signature(...outputs), constants, { body, jsonBytes: null })
     return answer.kind === 'answer' ? parseInferResponse(answer.body).outputs : answer
   }
 
@@ -337,7 +337,7 @@ describe('a constant answer', () => {
     )
     fc.assert(
       fc.property(bodies, (body) => {
-        const answer = constantAnswer(routeOf(), signature(output('p')), { p: 0.5 }, body)
+        const answer = constantAnswer(routeOf(), signature(output('p')), { p: 0.5 }, { body, jsonBytes: null })
         const rows = answer.kind === 'answer' ? parseInferResponse(answer.body).outputs['p']?.data.length : null
         const asked = answer.kind === 'answer' ? rowsOf(body) : null
         expect(rows).toBe(asked)

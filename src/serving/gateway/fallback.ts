@@ -38,14 +38,13 @@ async function fallBackToConstant(
   const { route } = entry
   const signature = fallbackSignature(entry)
   if (signature === null) return noFallback(refusal, 'no version says what goes in and out')
-  const made = constantAnswer(route, signature, outputs, request.call.body)
+  const made = constantAnswer(route, signature, outputs, request.call)
   if (made.kind === 'unfit') return noFallback(refusal, made.why)
   if (made.kind === 'malformed') {
     request.count({ ...noVersion(route), origin: 'fallback', status: 400 })
     return { kind: 'answered', answer: errorAnswer(400, made.why) }
   }
-  const headers = new Map([['content-type', 'application/json']])
-  const answered = { status: 200, headers, body: made.body, jsonBytes: null }
+  const answered = { status: 200, headers: new Map<string, string>(), body: made.body, jsonBytes: made.jsonBytes }
   const passed = passOn(route, null, answered)
   passed.headers.push('millrace-fallback', 'constant')
   return await give(entry, request, answered, passed, '')
@@ -55,7 +54,8 @@ async function fallBackToVersion(entry: TableEndpoint, request: OneRequest, refu
   const { route, fallback: deployment } = entry
   if (deployment === null) return noFallback(refusal, 'its version is not deployed')
   if (request.failed.has(deployment.deploymentId)) return noFallback(refusal, 'it is the version that failed')
-  request.budget.attempts = Math.max(request.budget.attempts, ATTEMPTS_MIN)
+  if (request.isFinal) return noFallback(refusal, 'the request may have been computed, and must not be twice')
+  request.budget.beginAnew(ATTEMPTS_MIN)
   const outcome = await request.ask(route, deployment)
   const account = { ...noVersion(route), version: deployment.version, origin: 'fallback' as const }
   if (outcome.kind === 'answer') {
@@ -65,7 +65,7 @@ async function fallBackToVersion(entry: TableEndpoint, request: OneRequest, refu
     request.count({ ...account, status: outcome.answer.status })
     return { kind: 'answered', answer: passed }
   }
-  const failed = failureAnswer(route, outcome)
+  const failed = failureAnswer(route, outcome, request.timeoutMs)
   request.count({ ...account, status: failed?.status ?? null })
   const isFinal = failed === null || outcome.kind === 'cancelled'
   return { kind: 'answered', answer: isFinal ? failed : alsoSaying(refusal, 'its version failed too') }

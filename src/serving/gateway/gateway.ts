@@ -3,10 +3,17 @@ import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
 import { AdminPort } from './admin-port.ts'
+import { identify, identifyForLabels, identifyForMetrics } from './callers.ts'
 import { fallbackSignature } from './constant-answer.ts'
 import { DataPort, dataPortLimits } from './data-port.ts'
 import type { DataPortLimits } from './data-port.ts'
 import { DeploymentPools } from './deployment-pools.ts'
+import { guardLimits } from './endpoint-guards.ts'
+import type { GuardLimits } from './endpoint-guards.ts'
+import { GatewayPlane } from './gateway-plane.ts'
+import { Gathers } from './gather/gathers.ts'
+import type { Declare } from './gather/gathers.ts'
+import { ModuleCombiners } from './gather/module-combiners.ts'
 import { Inference } from './inference.ts'
 import { mirrorLimits, Mirrors } from './mirrors.ts'
 import type { MirrorLimits } from './mirrors.ts'
@@ -18,10 +25,19 @@ import { Reporter } from './reporter.ts'
 import type { Observe } from './reporter.ts'
 import { RouteKeeper } from './route-keeper.ts'
 import { RouteLink } from './route-link.ts'
+import { accountName } from './routing-table.ts'
 import type { RoutingTable } from './routing-table.ts'
+import { openAccessLines } from './telemetry/access-lines.ts'
+import type { AccessLines } from './telemetry/access-lines.ts'
+import { gatewayMetricsText } from './telemetry/collect.ts'
+import { Telemetry } from './telemetry/telemetry.ts'
 import type { Tell } from './tell.ts'
 import { Traffic } from './traffic.ts'
-import { httpUpstreams } from './upstream/http.ts'
+import type { GrpcFront } from '../front/grpc/grpc-front.ts'
+import type { TlsFiles } from '../front/http/http-front.ts'
+import { metricsRoute } from '../front/metrics-route.ts'
+import type { CallerOf } from '../front/rest/extras.ts'
+import { openUpstreams } from './upstream/open-upstreams.ts'
 import type { OpenUpstream } from './upstream/upstream.ts'
 
 export interface GatewayOptions {
@@ -31,12 +47,22 @@ export interface GatewayOptions {
   host: string
   /** 0: any free one. */
   port: number
+  /** Other gateways listen on the same port. */
+  shared?: boolean
+  /** Absolute paths. Absent: plain HTTP. */
+  tls?: TlsFiles
   dataDir: string
   controlSocket: string
+  /** gRPC besides, on this port of the same address; 0: any free one. Null or absent: none. */
+  grpcPort?: number | null
   /** Where GET /identity is answered. */
   socketPath: string
   /** What `GET /v2` says. */
   server: { name: string; version: string }
+  /** Of the requests, drawn, that get a line in `logs/<gatewayId>.access.log`; answers of 5xx do in any case. Default 0. */
+  accessLogPercent?: number
+  /** Where it keeps its routes; `gateway/routes.json` in the data directory unless given. */
+  routesPath?: string
 }
 
 export interface GatewayParts {
@@ -45,11 +71,15 @@ export interface GatewayParts {
   log: PredictionLog
   tell: Tell
   openUpstream?: OpenUpstream
+  /** Of the access log; its file unless given. */
+  accessLines?: AccessLines
   limits?: { port?: Partial<DataPortLimits>; pool?: Partial<PoolLimits>; mirror?: Partial<MirrorLimits> }
 }
 
 export interface Gateway {
   readonly port: number
+  /** Null: no gRPC. */
+  readonly grpcPort: number | null
   /** Finishes what is under way, then closes everything, the log included. At most `limitMs` + the last report. */
   drain(limits?: DrainLimits): Promise<void>
 }
@@ -69,55 +99,119 @@ export const drainLimits: DrainLimits = { idleMs: 500, limitMs: 15_000 }
 export async function openGateway(options: GatewayOptions, parts: GatewayParts): Promise<Gateway> {
   const rooms = assemble(options, parts)
   await rooms.routes.load()
-  const port = await rooms.dataPort.listen(options.host, options.port)
+  const { host, shared, tls } = options
+  const port = await rooms.dataPort.listen({ host, port: options.port, shared, tls })
+  const grpc = await listenForGrpc(options, rooms, parts.tell)
   await rooms.adminPort.listen()
   rooms.reporter.start()
   rooms.link.start()
-  return { port, drain: (limits = drainLimits) => drain(rooms, parts.log, limits) }
+  const drainAll = (limits = drainLimits): Promise<void> => drain(rooms, grpc?.front ?? null, parts.log, limits)
+  return { port, grpcPort: grpc?.port ?? null, drain: drainAll }
+}
+
+/** The library is loaded only where it is used: it costs 20 MB. */
+async function listenForGrpc(
+  { host, grpcPort = null, tls }: GatewayOptions,
+  rooms: Rooms,
+  tell: Tell,
+): Promise<{ front: GrpcFront; port: number } | null> {
+  if (grpcPort === null) return null
+  const { openGrpcFront } = await import('../front/grpc/grpc-front.ts')
+  const { plane, callerOf, telemetry } = rooms
+  const front = openGrpcFront({ plane, callerOf, tell, onDone: telemetry.onDone })
+  telemetry.grpc = front
+  return { front, port: await front.listen({ host, port: grpcPort, tls }) }
 }
 
 type Rooms = ReturnType<typeof assemble>
 
 /** In this order: no new request, no new routes, nothing more to log, so the last report says how it ended. */
-async function drain(rooms: Rooms, log: PredictionLog, limits: DrainLimits): Promise<void> {
-  await rooms.dataPort.drain(limits.idleMs, limits.limitMs)
+async function drain(
+  rooms: Rooms,
+  grpc: GrpcFront | null,
+  log: PredictionLog,
+  limits: DrainLimits,
+): Promise<void> {
+  await Promise.all([rooms.dataPort.drain(limits.idleMs, limits.limitMs), grpc?.drain(limits)])
   await rooms.mirrors.close()
+  rooms.modules.close()
   rooms.link.stop()
   await rooms.routes.settled()
   await log.close()
   await rooms.reporter.stop()
   rooms.pools.close()
   await rooms.adminPort.close()
+  await rooms.telemetry.close()
 }
 
 function assemble(options: GatewayOptions, parts: GatewayParts) {
   const { clock, log, tell } = parts
   const traffic = new Traffic()
   const pools = assemblePools(parts)
+  const modules = new ModuleCombiners(tell)
   const control = { socketPath: options.controlSocket, gatewayId: options.gatewayId }
+  const firstRoutes = join(options.dataDir, 'gateway', 'routes.json')
   const routes = new RouteKeeper({
-    path: join(options.dataDir, 'gateway', 'routes.json'),
+    path: options.routesPath ?? firstRoutes,
+    seedPath: firstRoutes,
     onTable: (table) => {
       declareSchemas(table, log, tell)
       pools.apply(table.deployments)
+      modules.apply(table)
     },
     onKept: () => reporter.reportNow(),
     tell,
   })
   const table = () => routes.table
   const { random } = parts
+  const callerOf: CallerOf = ({ peer, headers }, name) => identify(table(), peer, headers, name)
+  const telemetry = new Telemetry({
+    callerOf,
+    random,
+    percent: options.accessLogPercent ?? 0,
+    lines: parts.accessLines ?? openAccessLines(accessLogPath(options), options.gatewayId),
+  })
   const keeper = new PredictionKeeper({ log, clock, random, tell })
   const limitsOfCopies = { ...mirrorLimits, ...parts.limits?.mirror }
   const mirrors = new Mirrors({ pools, keeper, traffic, clock, random, tell, limits: limitsOfCopies })
-  const inference = new Inference({ table, pools, keeper, mirrors, traffic, clock, random })
-  const dataPort = new DataPort({
+  const declare: Declare = (model, version, signature) => declareSchema(log, tell, model, version, signature)
+  const gathers = new Gathers({ table, pools, keeper, mirrors, traffic, clock, modules, declare, tell })
+  const inference = new Inference({ table, pools, keeper, mirrors, gathers, traffic, clock, random, limits: guardLimitsOf(parts), notes: telemetry.notes })
+  const plane = new GatewayPlane({
     table,
     hasRoutes: () => routes.hasRoutes,
     answers: (deploymentId) => pools.answers(deploymentId),
     inference,
+    totals: traffic.totals,
+    server: options.server,
+    tracing: telemetry.tracing,
+  })
+  const metrics = (): string =>
+    gatewayMetricsText({
+      version: options.server.version,
+      table,
+      traffic,
+      guards: inference.guards,
+      pools,
+      durations: telemetry.durations,
+      http: () => dataPort,
+      grpcCalls: () => telemetry.grpc?.underWay ?? null,
+      isFollowing: () => link.isFollowing,
+      log: () => log.counts(),
+      access: telemetry.lines,
+    })
+  const metricsFor = metricsRoute(metrics, ({ peer, headers }) => {
+    const reader = identifyForMetrics(table(), peer, headers)
+    return reader.kind === 'answer' ? reader.answer : null
+  })
+  const dataPort = new DataPort({
+    plane,
     log,
     calendarMs: () => clock.calendarMs(),
-    server: options.server,
+    callerOf,
+    labelerOf: ({ peer, headers }) => identifyForLabels(table(), peer, headers),
+    routes: [metricsFor],
+    onDone: telemetry.onDone,
     tell,
     limits: { ...dataPortLimits, ...parts.limits?.port },
   })
@@ -133,28 +227,63 @@ function assemble(options: GatewayOptions, parts: GatewayParts) {
     log: log.counts(),
   })
   const reporter = new Reporter(control, observe, traffic, tell)
+  pools.onAsleep = () => reporter.reportNow()
   const link = new RouteLink(control, (snapshot) => routes.offer(snapshot), tell)
-  const adminPort = new AdminPort(options.socketPath, { id: gatewayId, token, pid: process.pid })
-  return { pools, routes, dataPort, mirrors, adminPort, reporter, link }
+  const identity = {
+    id: gatewayId,
+    token,
+    pid: process.pid,
+    get port() {
+      return dataPort.port
+    },
+  }
+  const adminPort = new AdminPort(options.socketPath, identity, metrics)
+  return { pools, routes, plane, callerOf, dataPort, mirrors, modules, adminPort, reporter, link, telemetry }
+}
+
+/** Beside the gateway's other log. */
+function accessLogPath({ dataDir, gatewayId }: GatewayOptions): string {
+  return join(dataDir, 'logs', `${gatewayId}.access.log`)
+}
+
+/** What is under way is counted over all protocols; each front counts its own besides. */
+function guardLimitsOf({ limits }: GatewayParts): GuardLimits {
+  return { ...guardLimits, requests: limits?.port?.requests ?? guardLimits.requests }
+}
+
+/** No deployment may take all that the gateway works on: three quarters, as by default. */
+function shareOf(requests: number | undefined): Partial<PoolLimits> {
+  return requests === undefined ? {} : { requests: Math.ceil((requests * 3) / 4) }
 }
 
 function assemblePools({ openUpstream, limits, tell }: GatewayParts): DeploymentPools {
-  const all = { ...poolLimits, ...limits?.pool }
-  return new DeploymentPools(openUpstream ?? httpUpstreams(), all, (what, replicaId, why) =>
-    tell(what === 'out' ? 'warn' : 'info', `replica ${what}`, { replicaId, why }),
-  )
+  const all = { ...poolLimits, ...shareOf(limits?.port?.requests), ...limits?.pool }
+  return new DeploymentPools(openUpstream ?? openUpstreams(), all, (what, id, why) => {
+    const isGood = what === 'up' || what === 'circuit closed'
+    if (what === 'circuit open' || what === 'circuit closed')
+      tell(isGood ? 'info' : 'warn', what, { deploymentId: id, why })
+    else tell(isGood ? 'info' : 'warn', `replica ${what}`, { replicaId: id, why })
+  })
+}
+
+function declareSchema(log: PredictionLog, tell: Tell, model: string, version: string, signature: Signature): void {
+  log.append({ kind: 'schema', model, version, signature }, 'relaxed').catch((error: unknown) => {
+    tell('error', 'a schema could not be declared to the log', { model, version, error: messageOf(error) })
+  })
 }
 
 /** The log needs to know how a version's bodies are to be read before it takes the first of them. */
 function declareSchemas(table: RoutingTable, log: PredictionLog, tell: Tell): void {
-  const declare = (model: string, version: string, signature: Signature): void => {
-    log.append({ kind: 'schema', model, version, signature }, 'relaxed').catch((error: unknown) => {
-      tell('error', 'a schema could not be declared to the log', { model, version, error: messageOf(error) })
-    })
-  }
-  for (const { model, deployments, fallback, endpoint } of table.snapshot.endpoints) {
-    for (const { version, signature } of deployments) declare(model, version, signature)
+  const declare: Declare = (model, version, signature) => declareSchema(log, tell, model, version, signature)
+  for (const route of table.snapshot.endpoints) {
+    const { model, deployments, fallback, endpoint } = route
+    for (const deployment of deployments) {
+      const name = accountName(route, deployment)
+      declare(name.model, name.version, deployment.signature)
+    }
     const entry = table.byName.get(endpoint)
+    // What a module returns is known once it has.
+    if (entry?.gather && entry.gather.route.combine.kind !== 'module') declare(model, entry.gather.version, entry.gather.signature)
     const signature = entry === undefined ? null : fallbackSignature(entry)
     // A constant is no version's prediction.
     if (fallback.kind === 'constant' && signature !== null) declare(model, '', signature)

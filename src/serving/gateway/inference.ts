@@ -1,24 +1,38 @@
 import { errorAnswer, retryAnswer } from '../front/answer.ts'
 import type { Answer } from '../front/answer.ts'
 import type { InferCall } from '../front/data-plane.ts'
+import { clientTimeoutMs } from './client-deadline.ts'
+import { EndpointGuards } from './endpoint-guards.ts'
+import type { GuardLimits } from './endpoint-guards.ts'
 import { fallBack } from './fallback.ts'
 import type { FellBack } from './fallback.ts'
 import type { ForwardOutcome } from './forward.ts'
-import { findModel } from './metadata.ts'
+import type { Gathers } from './gather/gathers.ts'
+import type { TableGather } from './gather/gather-table.ts'
+import { answersOrWakes, findModel } from './metadata.ts'
 import type { Mirrors } from './mirrors.ts'
 import { failureAnswer, isLeftUnanswered, noVersion, OneRequest, passOn } from './one-request.ts'
 import type { Account, RequestParts } from './one-request.ts'
-import { chooseDeployment, chooseOther, drawMember } from './routing-table.ts'
-import type { RoutingTable, TableEndpoint } from './routing-table.ts'
-import type { RoutedDeployment } from '../../kernel/contract/routing.ts'
+import { keyOf } from './request-keys.ts'
+import { accountName, chooseDeployment, chooseOther, drawMember, pinOf, ruleOf, stickyKey } from './routing-table.ts'
+import type { ReadKey, RoutingTable, TableEndpoint } from './routing-table.ts'
+import type { EndpointRoute, RoutedDeployment } from '../../kernel/contract/routing.ts'
+import type { RequestNotes } from './telemetry/request-notes.ts'
 import type { UpstreamAnswer } from './upstream/upstream.ts'
 
 export interface InferenceParts extends RequestParts {
   table: () => RoutingTable
   mirrors: Pick<Mirrors, 'offer'>
+  gathers: Pick<Gathers, 'answer'>
   /** Uniform in [0, 1): draws the member of a split. */
   random: () => number
+  limits?: GuardLimits
+  /** Told of requests that were sent again. */
+  notes?: Pick<RequestNotes, 'note'>
 }
+
+/** No weight had a say: such a request takes part in no trial. */
+const UNDRAWN = { kind: 'chosen', trial: null, key: null } as const
 
 /** A snapshot may change under a request, and again: more often than this it isn't followed. */
 const ROUTINGS_MAX = 4
@@ -30,13 +44,17 @@ interface Choice {
   deployment: RoutedDeployment
   /** Whom the weights named; in a trial the request is on its account, whoever answers. */
   drawn: RoutedDeployment
-  /** The trial that the request takes part in; null also where the client named the version. */
+  /** The trial that the request takes part in; null also where no weight decided: for pins, rules and named versions. */
   trial: string | null
+  /** It is for this version or none: the client named it, or is kept on it. */
   pinned: boolean
+  /** What keeps the caller on the same member; null: drawn. */
+  key: string | null
 }
 
 type Routing =
   | Choice
+  | { kind: 'gather'; entry: TableEndpoint; gather: TableGather }
   | { kind: 'nobody'; entry: TableEndpoint }
   | { kind: 'disabled'; entry: TableEndpoint }
   | { kind: 'answer'; answer: Answer }
@@ -46,23 +64,45 @@ type Routing =
  * nobody can, the fallback. Knows nothing of HTTP but status and headers, so that other fronts and upstreams can share it.
  */
 export class Inference {
+  readonly guards: EndpointGuards
   readonly #parts: InferenceParts
 
   constructor(parts: InferenceParts) {
     this.#parts = parts
+    this.guards = new EndpointGuards(parts.clock, parts.limits)
   }
 
   /** @returns null when the client left before its answer */
   async infer(call: InferCall): Promise<Answer | null> {
-    const request = new OneRequest(call, this.#parts)
-    const found = findModel(this.#parts.table(), call.name, call.version)
+    const table = this.#parts.table()
+    const found = findModel(table, call.name, call.version)
     if (found.kind === 'answer') return found.answer
-    const deadline = setTimeout(() => call.cancellation.cancel('deadline'), found.entry.route.timeoutMs)
+    const { route } = found.entry
+    this.#parts.traffic.countCaller(call.caller)
+    const entered = this.guards.enter(table, route, call)
+    if (entered.kind === 'refuse') return this.#refuse(route, entered.answer)
+    const { entry } = entered
+    const timeoutMs = Math.min(route.timeoutMs, clientTimeoutMs(call) ?? Infinity)
+    const deadline = setTimeout(() => call.cancellation.cancel('deadline'), timeoutMs)
+    const request = new OneRequest(call, this.#parts, timeoutMs)
     try {
       return await this.#follow(request)
     } finally {
       clearTimeout(deadline)
+      const { retries } = request.budget
+      if (retries > 0) this.#parts.notes?.note(call.cancellation, { retries })
+      if (request.lasting === null) this.guards.leave(entry)
+      else void request.lasting.finally(() => this.guards.leave(entry))
     }
+  }
+
+  /** Refused before anybody was drawn: on no version's account. */
+  #refuse(route: EndpointRoute, answer: Answer): Answer {
+    const { clock, traffic } = this.#parts
+    const account = { ...noVersion(route), origin: 'live', trial: null } as const
+    const served = { ...account, status: answer.status, rescued: false, pinnedBy: null, latencyMs: 0 }
+    traffic.count(served, clock.epochMs())
+    return answer
   }
 
   /** A deployment that goes away under the request is no failure: the routes of that moment say who answers instead. */
@@ -70,6 +110,7 @@ export class Inference {
     let choice: Routing = this.#choose(request.call)
     for (let routing = 1; ; routing++) {
       if (choice.kind === 'answer') return choice.answer
+      if (choice.kind === 'gather') return await this.#parts.gathers.answer(choice.entry, choice.gather, request)
       if (choice.kind === 'disabled') return await answerDisabled(choice.entry, request)
       if (choice.kind === 'nobody') return await answerNobody(choice.entry, request)
       const outcome = await request.ask(choice.entry.route, choice.deployment)
@@ -79,26 +120,40 @@ export class Inference {
     }
   }
 
+  /** In this order: the version that the client names, its pin, a gather, the first rule that fits, the weights. */
   #choose(call: InferCall): Routing {
-    const { table, pools, random } = this.#parts
+    const { table, pools, clock } = this.#parts
     const found = findModel(table(), call.name, call.version)
     if (found.kind === 'answer') return found
-    const { entry, pinned } = found
-    const { disabled, trial } = entry.route
-    if (disabled !== null) return { kind: 'disabled', entry }
-    if (pinned !== null) return { kind: 'chosen', entry, deployment: pinned, drawn: pinned, trial: null, pinned: true }
-    const draw = random()
+    const { entry } = found
+    if (entry.route.disabled !== null) return { kind: 'disabled', entry }
+    const pinned = found.pinned ?? pinOf(entry, call.caller, clock.epochMs())
+    if (pinned !== null) return { ...UNDRAWN, entry, deployment: pinned, drawn: pinned, pinned: true }
+    if (entry.gather !== null) return { kind: 'gather', entry, gather: entry.gather }
+    if (entry.rules.length === 0 && (entry.route.sticky ?? null) === null) return this.#draw(entry, null, true)
+    const read: ReadKey = (key) => keyOf(call, key)
+    const ruled = ruleOf(entry, read)
+    if (ruled !== null && answersOrWakes(ruled, (id) => pools.answers(id)))
+      return { ...UNDRAWN, entry, deployment: ruled, drawn: ruled, pinned: false }
+    return this.#draw(entry, stickyKey(entry, read), ruled === null)
+  }
+
+  /** @param isTried - false: a rule meant another version, which can't answer now: no comparison is to count it */
+  #draw(entry: TableEndpoint, key: string | null, isTried: boolean): Routing {
+    const { pools, random } = this.#parts
+    const trial = isTried ? entry.route.trial : null
+    const draw = key === null ? random() : 0
     const answers = (id: string): boolean => pools.answers(id)
-    const able = chooseDeployment(entry, draw, answers)
-    const drawn = trial === null ? able : drawMember(entry, draw)
+    const able = chooseDeployment(entry, draw, answers, key)
+    const drawn = trial === null ? able : drawMember(entry, draw, key)
     if (able === null || drawn === null) return { kind: 'nobody', entry }
     const deployment = answers(drawn.deploymentId) ? drawn : able
-    return { kind: 'chosen', entry, deployment, drawn, trial, pinned: false }
+    return { kind: 'chosen', entry, deployment, drawn, trial, pinned: false, key }
   }
 
   /** Who else may answer what this deployment could not. Null: nobody, or it answered. */
   #chooseAnother(failed: Choice, call: InferCall, outcome: ForwardOutcome): Choice | null {
-    if (!isLeftUnanswered(outcome)) return null
+    if (!isLeftUnanswered(outcome) || outcome.isFinal === true) return null
     const next = this.#choose(call)
     if (next.kind !== 'chosen') return null
     const deployment = this.#otherThan(failed.deployment, next)
@@ -112,12 +167,12 @@ export class Inference {
     if (next.deployment.deploymentId !== deploymentId) return next.deployment
     if (next.pinned) return null
     const { pools, random } = this.#parts
-    return chooseOther(next.entry, deploymentId, random(), (id) => pools.answers(id))
+    return chooseOther(next.entry, deploymentId, random(), (id) => pools.answers(id), next.key)
   }
 
   async #conclude(choice: Choice, request: OneRequest, outcome: ForwardOutcome): Promise<Answer | null> {
     if (outcome.kind === 'answer') return await this.#answer(choice, request, outcome.answer)
-    const failed = failureAnswer(choice.entry.route, outcome)
+    const failed = failureAnswer(choice.entry.route, outcome, request.timeoutMs)
     if (failed === null || choice.pinned || !isLeftUnanswered(outcome)) {
       const isOurs = outcome.kind === 'cancelled' && outcome.reason === 'shutdown'
       countLive(choice, request, failed?.status ?? null, isOurs)
@@ -138,7 +193,7 @@ export class Inference {
       return passed
     }
     const trial = isOnItsAccount(choice) ? choice.trial : null
-    const facts = { version: deployment.version, origin: 'live', trial } as const
+    const facts = { ...accountName(entry.route, deployment), origin: 'live', trial } as const
     const { answer, kept } = await request.give(entry.route, answered, passed, facts)
     const isGiven = kept.verdict.kind === 'give'
     countLive(choice, request, answer?.status ?? null, !isGiven)
@@ -186,8 +241,8 @@ function countLive(choice: Choice, request: OneRequest, status: number | null, i
 
 /** In a trial on the account of the version that was drawn, else on that of the one that was asked last. */
 function accountOf({ entry, deployment, drawn, trial }: Choice): Account & { trial: string | null } {
-  const { endpoint, model } = entry.route
-  return { endpoint, model, version: trial === null ? deployment.version : drawn.version, trial }
+  const { endpoint } = entry.route
+  return { endpoint, ...accountName(entry.route, trial === null ? deployment : drawn), trial }
 }
 
 /** Of a trial: whether the version that was drawn is the one that was asked. Without a trial it always is. */

@@ -1,7 +1,9 @@
 import type { RoutedDeployment } from '../../kernel/contract/routing.ts'
-import type { TensorSpec } from '../../kernel/model/signature.ts'
-import { errorAnswer, jsonAnswer, retryAnswer } from '../front/answer.ts'
+import { ProtocolError } from '../../kernel/protocol/inference.ts'
+import { errorAnswer } from '../front/answer.ts'
 import type { Answer } from '../front/answer.ts'
+import type { ModelFacts, Readiness } from '../front/data-plane.ts'
+import { neededAnswers } from './gather/asking.ts'
 import { mainDeployment } from './routing-table.ts'
 import type { RoutingTable, TableEndpoint } from './routing-table.ts'
 
@@ -10,28 +12,42 @@ const NAMES_MAX = 20
 
 export type Found =
   | { kind: 'found'; entry: TableEndpoint; pinned: RoutedDeployment | null }
-  | { kind: 'answer'; answer: Answer }
+  | { kind: 'answer'; why: string; answer: Answer }
 
 /** The endpoint, and the deployment where a version is asked for, or the 404 that says what there is instead. */
 export function findModel(table: RoutingTable, name: string, version: string | null): Found {
   const entry = table.byName.get(name)
-  if (entry === undefined) return { kind: 'answer', answer: unknownModel(table, name) }
+  if (entry === undefined) return notFound(unknownModel(table, name))
   if (version === null) return { kind: 'found', entry, pinned: null }
   const pinned = entry.byVersion.get(version)
-  if (pinned === undefined) return { kind: 'answer', answer: unknownVersion(entry, name, version) }
-  return { kind: 'found', entry, pinned }
+  return pinned === undefined ? notFound(unknownVersion(entry, name, version)) : { kind: 'found', entry, pinned }
 }
 
-function unknownModel(table: RoutingTable, name: string): Answer {
+/** The same for those that throw. @throws ProtocolError 404 */
+export function knownModel(
+  table: RoutingTable,
+  name: string,
+  version: string | null,
+): Extract<Found, { kind: 'found' }> {
+  const found = findModel(table, name, version)
+  if (found.kind === 'answer') throw new ProtocolError(404, found.why)
+  return found
+}
+
+function notFound(why: string): Found {
+  return { kind: 'answer', why, answer: errorAnswer(404, why) }
+}
+
+function unknownModel(table: RoutingTable, name: string): string {
   const names = table.snapshot.endpoints.map((route) => route.endpoint)
   const known = names.length === 0 ? 'There is no endpoint yet.' : `Endpoints: ${someOf(names)}.`
-  return errorAnswer(404, `Request for unknown model: '${name}' is not found. ${known}`)
+  return `Request for unknown model: '${name}' is not found. ${known}`
 }
 
-function unknownVersion(entry: TableEndpoint, name: string, version: string): Answer {
+function unknownVersion(entry: TableEndpoint, name: string, version: string): string {
   const versions = [...entry.byVersion.keys()]
   const known = versions.length === 0 ? 'It has no live version.' : `Live versions: ${someOf(versions)}.`
-  return errorAnswer(404, `Request for unknown model: '${name}' version '${version}' is not found. ${known}`)
+  return `Request for unknown model: '${name}' version '${version}' is not found. ${known}`
 }
 
 function someOf(names: string[]): string {
@@ -39,44 +55,61 @@ function someOf(names: string[]): string {
   return names.length > NAMES_MAX ? `${shown} and ${names.length - NAMES_MAX} more` : shown
 }
 
-/** GET /v2/models/M: the signature of the version asked for, else of the one with most traffic. */
-export function modelMetadata(table: RoutingTable, name: string, version: string | null): Answer {
-  const found = findModel(table, name, version)
-  if (found.kind === 'answer') return found.answer
-  const shown = found.pinned ?? mainDeployment(found.entry) ?? found.entry.route.deployments.at(-1)
-  if (shown === undefined) return retryAnswer(`Model '${name}' has no version that could describe it.`)
-  return jsonAnswer(200, {
+/**
+ * What clients may know of an endpoint: the signature of the version asked for, else of the members' combined answer,
+ * else of the version with most traffic.
+ * How many rows its model servers compute together is theirs to know.
+ * @throws ProtocolError 404, 503 where nothing of it is deployed
+ */
+export function modelFacts(table: RoutingTable, name: string, version: string | null): ModelFacts {
+  const { entry, pinned } = knownModel(table, name, version)
+  const shown = pinned ?? entry.gather ?? mainDeployment(entry) ?? entry.route.deployments.at(-1)
+  if (shown === undefined) throw new ProtocolError(503, `Model '${name}' has no version that could describe it.`)
+  return {
     name,
-    versions: [...found.entry.byVersion.keys()],
-    platform: 'onnxruntime_onnx',
-    inputs: shown.signature.inputs.map((spec) => tensorMetadata(spec)),
-    outputs: shown.signature.outputs.map((spec) => tensorMetadata(spec)),
-  })
-}
-
-function tensorMetadata({ name, datatype, shape }: TensorSpec): Pick<TensorSpec, 'name' | 'datatype' | 'shape'> {
-  return { name, datatype, shape }
+    version: shown.version,
+    versions: [...entry.byVersion.keys()],
+    // Triton's names are of backends; a server of the user's own has none of them.
+    platform: 'foreignModel' in shown ? 'custom' : 'onnxruntime_onnx',
+    signature: shown.signature,
+    maxBatchRows: 0,
+    bodyLimitBytes: entry.route.bodyLimitBytes,
+  }
 }
 
 /**
- * GET /v2/models/M/ready: whether an infer request would be answered, be it by the fallback.
+ * Whether an infer request would be answered, be it by the fallback, or by a replica that it wakes.
  * @param answers - whether a deployment has a replica that may be asked now
+ * @throws ProtocolError 404
  */
 export function modelReadiness(
   table: RoutingTable,
   name: string,
   version: string | null,
   answers: (deploymentId: string) => boolean,
-): Answer {
-  const found = findModel(table, name, version)
-  if (found.kind === 'answer') return found.answer
-  const asked = found.pinned === null ? found.entry.choices.map((choice) => choice.deployment) : [found.pinned]
-  const { disabled, fallback } = found.entry.route
-  const isLive = disabled === null && asked.some((deployment) => answers(deployment.deploymentId))
-  const fallsBack = disabled !== null || found.pinned === null
-  const stepsIn =
-    fallback.kind === 'constant' || (found.entry.fallback !== null && answers(found.entry.fallback.deploymentId))
-  if (isLive || (fallsBack && stepsIn)) return jsonAnswer(200, { name, ready: true })
-  if (disabled !== null) return errorAnswer(503, `Model '${name}' is disabled: ${disabled.why}`)
-  return retryAnswer(`Model '${name}' has no replica that is ready.`)
+): Readiness {
+  const { entry, pinned } = knownModel(table, name, version)
+  const { disabled, fallback } = entry.route
+  const able = askedOf(entry, pinned).filter((deployment) => answersOrWakes(deployment, answers))
+  const needed = pinned === null && entry.gather !== null ? neededAnswers(entry.gather) : 1
+  const isLive = disabled === null && able.length >= Math.max(1, needed)
+  const fallsBack = disabled !== null || pinned === null
+  const stepsIn = fallback.kind === 'constant' || (entry.fallback !== null && answers(entry.fallback.deploymentId))
+  if (isLive || (fallsBack && stepsIn)) return { ready: true }
+  if (disabled !== null) return { ready: false, why: `Model '${name}' is disabled: ${disabled.why}` }
+  return { ready: false, why: `Model '${name}' has no replica that is ready.` }
+}
+
+/** Of a gather all members are, or the quorum that is enough. */
+function askedOf({ choices, gather }: TableEndpoint, pinned: RoutedDeployment | null): RoutedDeployment[] {
+  if (pinned !== null) return [pinned]
+  return (gather?.members ?? choices).map(({ deployment }) => deployment)
+}
+
+/** A client that waits for readiness before it asks would never wake what is scaled to zero. */
+export function answersOrWakes(
+  { deploymentId, wakesWithinMs }: RoutedDeployment,
+  answers: (deploymentId: string) => boolean,
+): boolean {
+  return answers(deploymentId) || wakesWithinMs !== undefined
 }

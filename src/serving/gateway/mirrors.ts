@@ -6,6 +6,7 @@ import type { DeploymentPools } from './deployment-pools.ts'
 import { forward, newForwardBudget } from './forward.ts'
 import type { ForwardOutcome } from './forward.ts'
 import type { PredictionKeeper } from './prediction-keeper.ts'
+import { accountName } from './routing-table.ts'
 import type { Mirror, TableEndpoint } from './routing-table.ts'
 import type { Tell } from './tell.ts'
 import type { Account, Traffic } from './traffic.ts'
@@ -38,6 +39,8 @@ export interface LiveRequest {
   jsonBytes: number | null
   /** Size of the live answer's body. */
   answerBytes: number
+  /** False: the live answer is not in the log, so the copy's is not either: it is only counted. Absent: it is. */
+  isLogged?: boolean
 }
 
 interface Copy extends LiveRequest {
@@ -158,7 +161,8 @@ export class Mirrors {
     try {
       const answerLimitBytes = ANSWER_BYTES + ANSWER_TIMES * copy.answerBytes
       const request = { ...upstreamRequest(route, deployment, copy), answerLimitBytes }
-      const outcome = await forward(pool.replicas, request, cancellation, newForwardBudget())
+      const budget = newForwardBudget({ clock, deadlineMs: startedMs + route.timeoutMs })
+      const outcome = await forward(pool.replicas, request, cancellation, budget)
       this.#conclude(copy, outcome, clock.monotonicMs() - startedMs)
     } finally {
       clearTimeout(deadline)
@@ -171,10 +175,10 @@ export class Mirrors {
     if (this.#closed || (outcome.kind === 'unavailable' && !this.#isWanted(copy))) return this.#drop(copy)
     const status = statusOf(outcome)
     traffic.count({ ...accountOf(copy), status, rescued: false, pinnedBy: null, latencyMs }, clock.epochMs())
-    if (outcome.kind !== 'answer' || status >= 300) return
+    if (outcome.kind !== 'answer' || status >= 300 || copy.isLogged === false) return
     const { trial, caller, body, jsonBytes, predictionId: shadowOf } = copy
-    const { version } = copy.mirror.deployment
-    const facts = { version, origin: 'shadow', trial, shadowOf, caller, latencyMs, status } as const
+    const name = accountName(copy.entry.route, copy.mirror.deployment)
+    const facts = { ...name, origin: 'shadow', trial, shadowOf, caller, latencyMs, status } as const
     const { answer } = outcome
     const bodies = {
       request: body,
@@ -205,8 +209,8 @@ export class Mirrors {
 }
 
 function accountOf({ entry, mirror, trial }: Copy): Account {
-  const { endpoint, model } = entry.route
-  return { endpoint, model, version: mirror.deployment.version, origin: 'shadow', trial }
+  const { endpoint } = entry.route
+  return { endpoint, ...accountName(entry.route, mirror.deployment), origin: 'shadow', trial }
 }
 
 function statusOf(outcome: ForwardOutcome): number {

@@ -2,10 +2,11 @@ import type { Clock } from '../../kernel/clock.ts'
 import type { EndpointRoute, RoutedDeployment } from '../../kernel/contract/routing.ts'
 import { errorAnswer, retryAnswer } from '../front/answer.ts'
 import type { Answer } from '../front/answer.ts'
-import type { InferCall } from '../front/data-plane.ts'
+import type { InferAnswer, InferCall } from '../front/data-plane.ts'
 import type { DeploymentPools } from './deployment-pools.ts'
-import { forward, newForwardBudget } from './forward.ts'
-import type { ForwardBudget, ForwardOutcome } from './forward.ts'
+import { forward } from './forward.ts'
+import type { ForwardOutcome } from './forward.ts'
+import { ForwardBudget } from './forward-budget.ts'
 import type { Kept, Prediction, PredictionKeeper } from './prediction-keeper.ts'
 import type { Served, Traffic } from './traffic.ts'
 import { upstreamRequest } from './upstream-request.ts'
@@ -30,16 +31,26 @@ export interface Given {
 /** One request on its way: what it may still spend, and the acts that all ways of answering it share. */
 export class OneRequest {
   readonly call: InferCall
-  readonly budget: ForwardBudget = newForwardBudget()
+  readonly budget: ForwardBudget
+  /** What the client and the endpoint give it, whichever is less. */
+  readonly timeoutMs: number
   /** Deployments that could not answer it. */
   readonly failed = new Set<string>()
+  /** It may have been computed by one that must not compute it twice: nobody else may be asked. */
+  isFinal = false
+  /** What goes on once the answer has begun: the request takes its place among the others for as long. Null: nothing. */
+  lasting: Promise<void> | null = null
   readonly #parts: RequestParts
   readonly #startedMs: number
 
-  constructor(call: InferCall, parts: RequestParts) {
+  /** @param timeoutMs - Infinity: somebody else ends it */
+  constructor(call: InferCall, parts: RequestParts, timeoutMs = Infinity) {
+    const { clock } = parts
     this.call = call
+    this.timeoutMs = timeoutMs
     this.#parts = parts
-    this.#startedMs = parts.clock.monotonicMs()
+    this.#startedMs = clock.monotonicMs()
+    this.budget = new ForwardBudget({ clock, deadlineMs: this.#startedMs + timeoutMs })
   }
 
   async ask(route: EndpointRoute, deployment: RoutedDeployment): Promise<ForwardOutcome> {
@@ -49,7 +60,10 @@ export class OneRequest {
     try {
       const sent = upstreamRequest(route, deployment, this.call)
       const outcome = await forward(pool.replicas, sent, cancellation, this.budget)
-      if (isLeftUnanswered(outcome)) this.failed.add(deployment.deploymentId)
+      if (isLeftUnanswered(outcome)) {
+        this.failed.add(deployment.deploymentId)
+        if (outcome.isFinal === true) this.isFinal = true
+      }
       return outcome
     } finally {
       pools.leave(pool)
@@ -64,7 +78,7 @@ export class OneRequest {
     route: EndpointRoute,
     { status, body, jsonBytes }: UpstreamAnswer,
     passed: Answer,
-    facts: Pick<Prediction, 'version' | 'origin' | 'trial'>,
+    facts: Pick<Prediction, 'version' | 'origin' | 'trial' | 'model' | 'absent' | 'predictionId'>,
   ): Promise<Given> {
     const { caller, cancellation, body: request, jsonBytes: requestJsonBytes } = this.call
     const bodies = { request, response: body, requestJsonBytes, responseJsonBytes: jsonBytes }
@@ -73,7 +87,7 @@ export class OneRequest {
     if (kept.verdict.kind === 'refuse') return { kept, answer: kept.verdict.answer }
     if (kept.verdict.kind === 'given-up') {
       const reason = cancellation.reason ?? 'deadline'
-      return { kept, answer: failureAnswer(route, { kind: 'cancelled', reason }) }
+      return { kept, answer: failureAnswer(route, { kind: 'cancelled', reason }, this.timeoutMs) }
     }
     passed.headers.push('millrace-prediction-id', kept.predictionId)
     return { kept, answer: passed }
@@ -81,8 +95,10 @@ export class OneRequest {
 
   count(served: Account & Pick<Served, 'status'> & Partial<Served>): void {
     const { clock, traffic } = this.#parts
-    const isNamed = (served.origin ?? 'live') === 'live' && this.call.version === served.version
-    const pinnedBy = isNamed ? this.call.caller : null
+    const { version: named } = this.call
+    const isNamed = named !== null && (named === served.version || named === `${served.model}@${served.version}`)
+    const isPin = (served.origin ?? 'live') === 'live' && isNamed
+    const pinnedBy = isPin ? this.call.caller : null
     const defaults = { origin: 'live' as const, trial: null, rescued: false }
     traffic.count({ ...defaults, ...served, pinnedBy, latencyMs: this.#ageMs() }, clock.epochMs())
   }
@@ -113,37 +129,47 @@ export function isLeftUnanswered(
 const RETURNED = ['content-type', 'inference-header-content-length', 'content-encoding'] as const
 
 /** @param deployment - null: no version answered */
-export function passOn(route: EndpointRoute, deployment: RoutedDeployment | null, answered: UpstreamAnswer): Answer {
+export function passOn(route: EndpointRoute, deployment: RoutedDeployment | null, answered: UpstreamAnswer): InferAnswer {
   const headers = ['millrace-endpoint', headerText(route.endpoint)]
   if (deployment !== null) headers.push('millrace-model-version', headerText(deployment.version))
   for (const name of RETURNED) {
     const value = answered.headers.get(name)
     if (value !== undefined) headers.push(name, value)
   }
-  return { status: answered.status, headers, body: answered.body }
+  return { status: answered.status, headers, body: answered.body, jsonBytes: answered.jsonBytes }
 }
 
 /** Names may hold any letters, headers may not. */
-function headerText(text: string): string {
+export function headerText(text: string): string {
   return /^[\x21-\x7e]*$/.test(text) ? text : encodeURIComponent(text)
 }
 
-/** @returns null when the client left */
+/**
+ * @param timeoutMs - what the request was given, where that is less than what the endpoint gives
+ * @returns null when the client left
+ */
 export function failureAnswer(
-  { endpoint, timeoutMs }: EndpointRoute,
+  route: EndpointRoute,
   outcome: Exclude<ForwardOutcome, { kind: 'answer' }>,
+  timeoutMs = route.timeoutMs,
 ): Answer | null {
+  const { endpoint } = route
   switch (outcome.kind) {
     case 'unavailable':
-      return retryAnswer(`Endpoint '${endpoint}' can't answer now: ${outcome.why}.`)
+      return retryAnswer(`Endpoint '${endpoint}' can't answer now: ${outcome.why}.`, outcome.retryAfterMs)
     case 'died':
       return errorAnswer(
         502,
-        `Endpoint '${endpoint}' lost every replica that took this request; the last: ${outcome.why}`,
+        `Endpoint '${endpoint}' lost every replica that took this request; the last: ${outcome.why}.`,
       )
     case 'cancelled':
       if (outcome.reason === 'client-gone') return null
       if (outcome.reason === 'shutdown') return retryAnswer('The gateway is shutting down.')
-      return errorAnswer(504, `Endpoint '${endpoint}' did not answer within ${timeoutMs} ms.`)
+      return errorAnswer(504, `Endpoint '${endpoint}' did not answer within ${timeText(timeoutMs, route.timeoutMs)}.`)
   }
+}
+
+function timeText(timeoutMs: number, routeMs: number): string {
+  if (timeoutMs >= routeMs) return `${routeMs} ms`
+  return `${timeoutMs} ms, the time that the request gives; the endpoint's own is ${routeMs} ms`
 }

@@ -9,8 +9,8 @@ import type { Cancellation } from '../front/cancellation.ts'
 import type { PredictionLog } from './prediction-log.ts'
 import type { Tell } from './tell.ts'
 
-/** What goes into the log of an answered inference, but its id and its time. */
-export type Prediction = Pick<
+/** What goes into the log of an answered inference; its time is that of the call, and so is its id unless given. */
+export type Prediction = Partial<Pick<PredictionRecord, 'model' | 'absent' | 'predictionId'>> & Pick<
   PredictionRecord,
   | 'version'
   | 'origin'
@@ -65,11 +65,11 @@ export class PredictionKeeper {
   }
 
   /** For a copy: nobody waits for it, so it is never logged durably; of what was left out there are no copies. */
-  keepCopy(route: EndpointRoute, prediction: Prediction): void {
+  keepCopy(route: Pick<EndpointRoute, 'endpoint' | 'model'>, prediction: Prediction): void {
     void this.#logRelaxed(this.#record(route, prediction))
   }
 
-  #record({ endpoint, model }: EndpointRoute, prediction: Prediction): PredictionRecord {
+  #record({ endpoint, model }: Pick<EndpointRoute, 'endpoint' | 'model'>, prediction: Prediction): PredictionRecord {
     const atMs = this.#parts.clock.calendarMs()
     return { kind: 'prediction', predictionId: newPredictionId(atMs), endpoint, model, atMs, ...prediction }
   }

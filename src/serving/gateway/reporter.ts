@@ -9,7 +9,7 @@ import type { Traffic } from './traffic.ts'
 const REPORT_TIMEOUT_MS = 2_000
 
 /** All of a report but the traffic, as it is at the moment of the call. */
-export type Observe = () => Omit<GatewayReport, 'traffic' | 'trafficSeq'>
+export type Observe = () => Omit<GatewayReport, 'traffic' | 'trafficSeq' | 'callers'>
 
 /** Tells the control plane what the gateway sees: on a beat, and at once when the routes have changed. One at a time. */
 export class Reporter {
@@ -62,8 +62,9 @@ export class Reporter {
   }
 
   async #send(): Promise<void> {
-    const { seq, traffic } = this.#traffic.batch()
+    const { seq, traffic, callers } = this.#traffic.batch()
     const report: GatewayReport = { ...this.#observe(), trafficSeq: seq, traffic }
+    if (callers.length > 0) report.callers = callers
     try {
       await postToControl(this.#to, '/internal/gateway-report', report, REPORT_TIMEOUT_MS)
       this.#traffic.acknowledge(seq)

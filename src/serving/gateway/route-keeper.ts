@@ -6,8 +6,10 @@ import type { RoutingTable } from './routing-table.ts'
 import type { Tell } from './tell.ts'
 
 export interface RouteKeeperParts {
-  /** `gateway/routes.json` in the data directory. */
+  /** Its own: what it has acknowledged must be there when it starts again. */
   path: string
+  /** What a gateway begins with that has none of its own: the routes of the first one. */
+  seedPath?: string
   /** Called with each new table before any request is routed by it. */
   onTable: (table: RoutingTable) => void
   /** Called once a snapshot is in use and on disk: now it may be acknowledged. */
@@ -45,7 +47,8 @@ export class RouteKeeper {
   /** A damaged file is told and left alone: the gateway starts without routes and gets them from the control plane. */
   async load(): Promise<void> {
     try {
-      const snapshot = await loadRoutes(this.#parts.path)
+      const { path, seedPath = path } = this.#parts
+      const snapshot = (await loadRoutes(path)) ?? (await loadRoutes(seedPath))
       if (snapshot === null) return
       this.#use(snapshot)
       this.#kept = snapshot

@@ -20,6 +20,8 @@ export class RouteLink {
   #backoffMs = BACKOFF_MS
   #stopped = false
   #told = ''
+  /** Routes come in; false: it serves from the last ones. */
+  isFollowing = false
 
   /** @param offer - called with each snapshot, newer or not */
   constructor(to: ControlAddress, offer: (snapshot: RoutingSnapshot) => void, tell: Tell) {
@@ -45,6 +47,7 @@ export class RouteLink {
       const snapshot = parseSnapshot(line, 'the control plane')
       this.#backoffMs = BACKOFF_MS
       this.#told = ''
+      this.isFollowing = true
       this.#offer(snapshot)
     } catch (error) {
       this.#tell('error', 'a routing snapshot was refused', { error: messageOf(error) })
@@ -52,6 +55,7 @@ export class RouteLink {
   }
 
   #reconnect(why: string): void {
+    this.isFollowing = false
     if (this.#stopped) return
     // Said once per reason: a control plane that is down for hours must not fill the log.
     if (why !== this.#told) this.#tell('warn', 'no routes from the control plane, serving from the last ones', { why })

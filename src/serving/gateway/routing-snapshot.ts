@@ -20,7 +20,31 @@ export function parseSnapshot(text: string, source: string): RoutingSnapshot {
   for (const [index, endpoint] of listOf(snapshot, 'endpoints', 'endpoints').entries()) {
     checkEndpoint(endpoint, `endpoints[${index}]`)
   }
+  checkCallers(snapshot)
   return snapshot as unknown as RoutingSnapshot
+
+  /** Routes of an earlier release know nobody by name. */
+  function checkCallers(fields: Fields): void {
+    const { anonymous = false } = fields
+    requireThat(typeof anonymous === 'boolean', `'anonymous' must be true or false`)
+    for (const [index, caller] of listOf({ callers: [], ...fields }, 'callers', 'callers').entries()) {
+      const at = `callers[${index}]`
+      requireStrings(caller, ['name'], at)
+      for (const name of ['keyDigests', 'commonNames'])
+        requireThat(areTexts(caller[name]), `'${at}.${name}' must be texts`)
+      const { endpoints, concurrency } = caller
+      requireThat(endpoints === null || areTexts(endpoints), `'${at}.endpoints' must be texts or null`)
+      requireThat(isLimit(concurrency), `'${at}.concurrency' must be a whole number from 1 or null`)
+    }
+  }
+
+  function checkLimits({ limits }: Fields, at: string): void {
+    if (limits === undefined) return
+    requireThat(isFields(limits), `'${at}.limits' must be an object`)
+    const { concurrency, perCaller } = limits as Fields
+    requireThat(isLimit(concurrency), `'${at}.limits.concurrency' must be a whole number from 1 or null`)
+    requireThat(isLimit(perCaller), `'${at}.limits.perCaller' must be a whole number from 1 or null`)
+  }
 
   function checkEndpoint(endpoint: Fields, at: string): void {
     requireStrings(endpoint, ['endpoint', 'model', 'logMode'], at)
@@ -38,6 +62,42 @@ export function parseSnapshot(text: string, source: string): RoutingSnapshot {
     }
     checkTrial(endpoint, at)
     checkFallback(endpoint, at)
+    checkLimits(endpoint, at)
+    checkWays(endpoint, at)
+    if ((endpoint['gather'] ?? null) !== null) checkGather(endpoint['gather'], `${at}.gather`)
+  }
+
+  /** Routes of an earlier release have none of these. */
+  function checkWays(endpoint: Fields, at: string): void {
+    const sticky = endpoint['sticky'] ?? null
+    requireThat(sticky === null || isKey(sticky), `'${at}.sticky' must name a header or a parameter`)
+    for (const rule of listOf({ rules: [], ...endpoint }, 'rules', `${at}.rules`)) {
+      requireThat(isKey(rule['key']), `'${at}.rules' has a rule without a header or a parameter`)
+      requireStrings(rule, ['equals', 'deploymentId'], `${at}.rules`)
+    }
+    for (const pin of listOf({ pins: [], ...endpoint }, 'pins', `${at}.pins`)) {
+      requireStrings(pin, ['caller', 'deploymentId'], `${at}.pins`)
+      requireThat(Number.isFinite(pin['expiresAtMs']), `'${at}.pins' has a pin without an end`)
+    }
+  }
+
+  function checkGather(gather: unknown, at: string): void {
+    requireThat(isFields(gather), `'${at}' must be an object`)
+    const fields = gather as Fields
+    for (const name of ['deadlineMs', 'quorum']) {
+      requireThat(Number.isFinite(fields[name]), `'${at}.${name}' must be a number`)
+    }
+    for (const member of listOf(fields, 'members', `${at}.members`)) {
+      requireStrings(member, ['deploymentId', 'name'], `${at}.members`)
+      const { weight } = member
+      requireThat(typeof weight === 'number' && weight > 0, `'${at}' has a member without a weight`)
+    }
+    const combine = fields['combine']
+    const kind = isFields(combine) ? combine['kind'] : null
+    requireThat(COMBINE_KINDS.has(kind), `'${at}.combine.kind' is ${JSON.stringify(kind)}, which is no way to combine`)
+    if (kind !== 'module') return
+    requireStrings(combine as Fields, ['path', 'digest'], `${at}.combine`)
+    requireThat(Number.isFinite((combine as Fields)['timeoutMs']), `'${at}.combine.timeoutMs' must be a number`)
   }
 
   /** A file of an earlier release has none of these fields: then there is no trial. */
@@ -98,6 +158,20 @@ export function parseSnapshot(text: string, source: string): RoutingSnapshot {
 }
 
 type Fields = Record<string, unknown>
+
+const COMBINE_KINDS: ReadonlySet<unknown> = new Set(['all', 'mean', 'weighted', 'vote', 'first', 'module'])
+
+function areTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string')
+}
+
+function isLimit(value: unknown): boolean {
+  return value === null || (Number.isSafeInteger(value) && (value as number) >= 1)
+}
+
+function isKey(value: unknown): boolean {
+  return isFields(value) && (typeof value['header'] === 'string' || typeof value['parameter'] === 'string')
+}
 
 function parseJson(text: string, fail: (why: string) => never): Fields {
   let value: unknown

@@ -1,4 +1,7 @@
-import type { EndpointRoute, RoutedDeployment, RoutingSnapshot } from '../../kernel/contract/routing.ts'
+import type { EndpointRoute, RoutedDeployment, RouteKey, RoutingSnapshot } from '../../kernel/contract/routing.ts'
+import { gatherOf } from './gather/gather-table.ts'
+import type { TableGather } from './gather/gather-table.ts'
+import { arrival, keyHash, memberSeed } from './sticky.ts'
 
 /** A snapshot prepared for look-ups: building it costs once per change, a look-up costs a Map access. */
 export interface RoutingTable {
@@ -18,6 +21,24 @@ export interface TableEndpoint {
   mirrors: readonly Mirror[]
   /** Where the fallback is a version: its deployment, null while that isn't deployed. */
   fallback: RoutedDeployment | null
+  /** In their order; those whose version isn't deployed are left out. */
+  rules: readonly TableRule[]
+  /** By caller. */
+  pins: ReadonlyMap<string, TablePin>
+  /** Null: one member answers. */
+  gather: TableGather | null
+}
+
+export interface TableRule {
+  key: RouteKey
+  equals: string
+  deployment: RoutedDeployment
+}
+
+export interface TablePin {
+  deployment: RoutedDeployment
+  /** By the epoch clock. */
+  expiresAtMs: number
 }
 
 export interface Mirror {
@@ -28,6 +49,8 @@ export interface Mirror {
 export interface WeightedDeployment {
   deployment: RoutedDeployment
   weightPercent: number
+  /** Of its races for callers' keys, see sticky.ts. */
+  seed: number
 }
 
 /** What a gateway holds before it has ever heard of a control plane: nothing, and any snapshot is newer. */
@@ -65,14 +88,33 @@ function tableEndpoint(route: EndpointRoute): TableEndpoint {
     const deployment = byId.get(member.deploymentId)
     // As declared: a trial is judged by exactly this share, and a rounded one would look like more errors or fewer.
     const { weightPercent } = member
-    if (deployment !== undefined && weightPercent > 0) choices.push({ deployment, weightPercent })
+    if (deployment !== undefined && weightPercent > 0)
+      choices.push({ deployment, weightPercent, seed: memberSeed(route.endpoint, deployment.version) })
   }
   const mirrors = route.mirrors.flatMap(({ deploymentId, sharePercent }): Mirror[] => {
     const deployment = byId.get(deploymentId)
     return deployment === undefined || sharePercent <= 0 ? [] : [{ deployment, sharePercent }]
   })
   const fallback = route.fallback.kind === 'version' ? (byId.get(route.fallback.deploymentId) ?? null) : null
-  return { route, choices, byVersion: versionsOf(route, choices), mirrors, fallback }
+  const byVersion = versionsOf(route, choices)
+  const ways = { rules: rulesOf(route, byId), pins: pinsOf(route, byId), gather: gatherOf(route, byId) }
+  return { route, choices, byVersion, mirrors, fallback, ...ways }
+}
+
+function rulesOf({ rules }: EndpointRoute, byId: ReadonlyMap<string, RoutedDeployment>): TableRule[] {
+  return (rules ?? []).flatMap(({ key, equals, deploymentId }) => {
+    const deployment = byId.get(deploymentId)
+    return deployment === undefined ? [] : [{ key, equals, deployment }]
+  })
+}
+
+function pinsOf({ pins }: EndpointRoute, byId: ReadonlyMap<string, RoutedDeployment>): Map<string, TablePin> {
+  const byCaller = new Map<string, TablePin>()
+  for (const { caller, deploymentId, expiresAtMs } of pins ?? []) {
+    const deployment = byId.get(deploymentId)
+    if (deployment !== undefined) byCaller.set(caller, { deployment, expiresAtMs })
+  }
+  return byCaller
 }
 
 /** Where a version is deployed twice (one replaces the other), the one with traffic is meant, else one with replicas. */
@@ -87,29 +129,67 @@ function versionsOf(route: EndpointRoute, choices: WeightedDeployment[]): Map<st
   return byVersion
 }
 
+/** Reads a request for what an endpoint routes by; null where it isn't there. */
+export type ReadKey = (key: RouteKey) => string | null
+
+/** The version that a caller is kept on; null: on none. */
+export function pinOf(entry: TableEndpoint, caller: string, epochMs: number): RoutedDeployment | null {
+  if (entry.pins.size === 0) return null
+  const pin = entry.pins.get(caller)
+  return pin === undefined || pin.expiresAtMs <= epochMs ? null : pin.deployment
+}
+
+/** Where the first rule that fits leads to; null: none fits. */
+export function ruleOf(entry: TableEndpoint, read: ReadKey): RoutedDeployment | null {
+  for (const { key, equals, deployment } of entry.rules) if (read(key) === equals) return deployment
+  return null
+}
+
+/** What keeps a caller on the same member; null where the endpoint asks for nothing, or the request has it not. */
+export function stickyKey({ route }: TableEndpoint, read: ReadKey): string | null {
+  const sticky = route.sticky ?? null
+  return sticky === null ? null : read(sticky)
+}
+
+/**
+ * Under which name a deployment's work is counted and logged. A gather asks other models' versions: theirs is the work.
+ */
+export function accountName(
+  { model, gather }: Pick<EndpointRoute, 'model' | 'gather'>,
+  deployment: RoutedDeployment,
+): { model: string; version: string } {
+  if ((gather ?? null) === null) return { model, version: deployment.version }
+  const { version } = deployment
+  const at = version.lastIndexOf('@')
+  return at < 0
+    ? { model: deployment.model ?? model, version }
+    : { model: version.slice(0, at), version: version.slice(at + 1) }
+}
+
 /**
  * One of the endpoint's live deployments, by weight.
  * A member without a replica that answers is left out while another has one: a split must not fail requests that
  * its other side could answer. When none answers, all take part and the chosen one says why it can't.
  * @param draw - uniform in [0, 1)
  * @param answers - whether a deployment has a replica that may be asked now
+ * @param key - the caller's: the same one leads to the same member; null: drawn
  * @returns null when the endpoint has no live member
  */
 export function chooseDeployment(
   entry: TableEndpoint,
   draw: number,
   answers: (deploymentId: string) => boolean,
+  key: string | null = null,
 ): RoutedDeployment | null {
-  const { choices } = entry
-  return chooseAmong(choices, draw, answers)
+  return chooseAmong(entry.choices, draw, answers, key)
 }
 
 /**
  * As the weights alone say, whether it answers or not: in a trial it is on its account what becomes of the request.
  * @param draw - uniform in [0, 1)
  */
-export function drawMember(entry: TableEndpoint, draw: number): RoutedDeployment | null {
-  return drawByWeight(entry.choices, draw)
+export function drawMember(entry: TableEndpoint, draw: number, key: string | null = null): RoutedDeployment | null {
+  return key === null ? drawByWeight(entry.choices, draw) : raceFor(key, entry.choices)
 }
 
 /** One that has not just failed the request: by weight, preferring those that answer; null where there is no other. */
@@ -118,19 +198,33 @@ export function chooseOther(
   failedId: string,
   draw: number,
   answers: (deploymentId: string) => boolean,
+  key: string | null = null,
 ): RoutedDeployment | null {
   const others = entry.choices.filter((choice) => choice.deployment.deploymentId !== failedId)
-  return chooseAmong(others, draw, answers)
+  return chooseAmong(others, draw, answers, key)
 }
 
 function chooseAmong(
   choices: readonly WeightedDeployment[],
   draw: number,
   answers: (deploymentId: string) => boolean,
+  key: string | null,
 ): RoutedDeployment | null {
   if (choices.length === 1) return (choices[0] as WeightedDeployment).deployment
   const able = choices.filter((choice) => answers(choice.deployment.deploymentId))
-  return drawByWeight(able.length === 0 ? choices : able, draw)
+  const among = able.length === 0 ? choices : able
+  return key === null ? drawByWeight(among, draw) : raceFor(key, among)
+}
+
+function raceFor(key: string, choices: readonly WeightedDeployment[]): RoutedDeployment | null {
+  const hash = keyHash(key)
+  let first: RoutedDeployment | null = null
+  let earliest = Number.POSITIVE_INFINITY
+  for (const { deployment, weightPercent, seed } of choices) {
+    const at = arrival(hash, seed, weightPercent)
+    if (at < earliest) [first, earliest] = [deployment, at]
+  }
+  return first
 }
 
 function drawByWeight(choices: readonly WeightedDeployment[], draw: number): RoutedDeployment | null {

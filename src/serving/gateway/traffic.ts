@@ -1,5 +1,8 @@
 import { fineLatencyBucket, LATENCY_BOUNDS_MS } from '../../kernel/contract/routing.ts'
 import type { TrafficReport } from '../../kernel/contract/routing.ts'
+import { ServedTotals } from './served-totals.ts'
+import { LifetimeTraffic } from './telemetry/lifetime-traffic.ts'
+import type { AccountTotal } from './telemetry/lifetime-traffic.ts'
 
 /** Whose account something goes to: one row of a report. */
 export interface Account {
@@ -26,6 +29,8 @@ export interface TrafficBatch {
   /** Grows by one with each batch; a batch that is sent again keeps its number, so that it is counted once. */
   seq: number
   traffic: TrafficReport[]
+  /** Of callers that are known by name. */
+  callers: { caller: string; requests: number }[]
 }
 
 /** More rows than this between two acknowledged reports are not counted but in `uncounted`. */
@@ -34,6 +39,8 @@ const ROWS_MAX = 10_000
 const CALLERS_MAX = 100
 const CALLER_TEXT_MAX = 200
 export const OTHER_CALLERS = '(others)'
+/** Whoever shows neither a key nor a certificate. */
+const ANONYMOUS = 'anonymous'
 
 /**
  * Counts what was served until the control plane has it. One batch is on its way at a time and stays as it is until
@@ -41,14 +48,20 @@ export const OTHER_CALLERS = '(others)'
  * not on time: hours without a control plane, from which new ones come, cost no memory.
  */
 export class Traffic {
+  /** The same since the start, for clients that ask. */
+  readonly totals = new ServedTotals()
+  readonly #lifetime = new LifetimeTraffic()
   readonly #rows = new Map<string, TrafficReport>()
   readonly #answered = new Set<string>()
+  /** As many as the snapshots name: a caller that is not in one is anonymous. */
+  readonly #callers = new Map<string, number>()
   #onItsWay: TrafficBatch | null = null
   #seq = 0
   /** Requests that found no place in the counters. Zero unless something is badly wrong with the routes. */
   uncounted = 0
 
   count(served: Served, epochMs: number): void {
+    this.totals.count(served, epochMs)
     const row = this.#row(served)
     if (row === null) {
       this.uncounted += 1
@@ -73,6 +86,11 @@ export class Traffic {
     else addPin(row, caller)
   }
 
+  /** Once for each request that reaches an endpoint. */
+  countCaller(caller: string): void {
+    if (caller !== ANONYMOUS) this.#callers.set(caller, (this.#callers.get(caller) ?? 0) + 1)
+  }
+
   /** A copy that was not sent, or not waited for: no word about the version. */
   countDropped(account: Account): void {
     const row = this.#row(account)
@@ -83,10 +101,23 @@ export class Traffic {
   /** The batch to send: the unacknowledged one again, else everything new. */
   batch(): TrafficBatch {
     if (this.#onItsWay === null) {
-      this.#onItsWay = { seq: ++this.#seq, traffic: [...this.#rows.values()] }
+      const callers = Array.from(this.#callers, ([caller, requests]) => ({ caller, requests }))
+      this.#onItsWay = { seq: ++this.#seq, traffic: [...this.#rows.values()], callers }
+      this.#lifetime.add(this.#rows.values())
       this.#rows.clear()
+      this.#callers.clear()
     }
     return this.#onItsWay
+  }
+
+  /** All that was counted since the start, over all trials. */
+  sinceStart(): AccountTotal[] {
+    return this.#lifetime.with(this.#rows.values())
+  }
+
+  /** Of versions and endpoints that the routes no longer know nobody asks again. */
+  forgetBut(isKnown: (account: AccountTotal) => boolean): void {
+    this.#lifetime.keep(isKnown)
   }
 
   acknowledge(seq: number): void {

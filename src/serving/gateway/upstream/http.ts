@@ -1,13 +1,16 @@
-import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { messageOf } from '../../../kernel/errors.ts'
+import type { RoutedReplica } from '../../../kernel/contract/routing.ts'
+import { nameAnswer } from '../../../kernel/protocol/name-answer.ts'
 import { UpstreamError } from '../errors.ts'
+import { connectTimedOut, connectTo, faultOf } from './place.ts'
+import type { Place } from './place.ts'
 import { ResponseParser } from './response-parser.ts'
 import type { ParsedResponse } from './response-parser.ts'
 import type { OpenUpstream, Upstream, UpstreamAnswer, UpstreamCall, UpstreamRequest } from './upstream.ts'
 
 /**
- * HTTP/1.1 over keep-alive connections to a replica's unix socket, one exchange at a time on each.
+ * HTTP/1.1 over keep-alive connections to a replica's unix socket or port, one exchange at a time on each.
  * Written on `node:net`: `http.Agent` costs 152 µs of CPU a request, and hides whether a connection died before the
  * answer or broke off in the middle of it, which decides about retries.
  */
@@ -26,7 +29,12 @@ export const httpUpstreamLimits: HttpUpstreamLimits = {
 }
 
 export function httpUpstreams(limits: HttpUpstreamLimits = httpUpstreamLimits): OpenUpstream {
-  return ({ socketPath }) => new HttpUpstream(socketPath, limits)
+  return (replica) => new HttpUpstream(placeOf(replica), limits)
+}
+
+/** A server of someone else's listens on a port of this machine; ours has no more than the unix socket for gateways. */
+function placeOf({ socketPath, httpPort }: RoutedReplica): Place {
+  return httpPort === undefined ? { path: socketPath } : { host: '127.0.0.1', port: httpPort }
 }
 
 /** One request as it goes over the wire. */
@@ -39,20 +47,23 @@ interface WireRequest {
 const PROBE: WireRequest = { head: 'GET /v2/health/ready HTTP/1.1\r\nHost: replica\r\n\r\n', body: Buffer.alloc(0) }
 
 class HttpUpstream implements Upstream {
-  readonly #socketPath: string
+  readonly #place: Place
   readonly #limits: HttpUpstreamLimits
   readonly #idle: Connection[] = []
   readonly #open = new Set<Connection>()
   #retired = false
 
-  constructor(socketPath: string, limits: HttpUpstreamLimits) {
-    this.#socketPath = socketPath
+  constructor(place: Place, limits: HttpUpstreamLimits) {
+    this.#place = place
     this.#limits = limits
   }
 
   call(request: UpstreamRequest): UpstreamCall {
     const connection = this.#takeIdle() ?? this.#connect()
-    return { answer: connection.exchange(wireRequest(request)), abort: () => connection.abort() }
+    const answer = connection.exchange(wireRequest(request))
+    const { answerAs } = request
+    const named = answerAs === undefined ? answer : answer.then((given) => renamed(given, answerAs))
+    return { answer: named, abort: () => connection.abort() }
   }
 
   async probe(timeoutMs: number): Promise<boolean> {
@@ -85,7 +96,7 @@ class HttpUpstream implements Upstream {
   }
 
   #connect(): Connection {
-    const connection: Connection = new Connection(this.#socketPath, this.#limits, {
+    const connection: Connection = new Connection(this.#place, this.#limits, {
       free: () => {
         if (this.#retired) connection.abort()
         else this.#idle.push(connection)
@@ -107,7 +118,7 @@ interface Waiting {
 }
 
 class Connection {
-  readonly #socketPath: string
+  readonly #place: Place
   readonly #socket: Socket
   readonly #parser: ResponseParser
   readonly #limits: HttpUpstreamLimits
@@ -118,12 +129,12 @@ class Connection {
   #closed: UpstreamError | null = null
   #failure: NodeJS.ErrnoException | null = null
 
-  constructor(socketPath: string, limits: HttpUpstreamLimits, owner: { free(): void; gone(): void }) {
-    this.#socketPath = socketPath
+  constructor(place: Place, limits: HttpUpstreamLimits, owner: { free(): void; gone(): void }) {
+    this.#place = place
     this.#limits = limits
     this.#owner = owner
     this.#parser = new ResponseParser(limits.answerLimitBytes)
-    this.#socket = connect({ path: socketPath })
+    this.#socket = connectTo(place)
     this.#socket.setTimeout(limits.connectTimeoutMs, () => this.#timedOut())
     this.#socket.on('connect', () => {
       this.#connected = true
@@ -155,36 +166,35 @@ class Connection {
 
   #read(bytes: Buffer): void {
     if (this.#waiting === null) return this.abort() // nobody asked: whatever this is, it isn't an answer
+    this.#answer(() => this.#parser.push(bytes))
+  }
+
+  #answer(read: () => ParsedResponse | null): void {
     try {
-      const answer = this.#parser.push(bytes)
-      if (answer !== null) this.#answer(answer)
+      const answer = read()
+      if (answer !== null) this.#resolve(answer, jsonBytesOf(answer))
     } catch (error) {
       this.#breakOff(error instanceof UpstreamError ? error : new UpstreamError('garbled', messageOf(error), error))
     }
   }
 
-  #answer(answer: ParsedResponse): void {
+  #resolve(answer: ParsedResponse, jsonBytes: number | null): void {
     const waiting = this.#waiting
     this.#waiting = null
     if (answer.keepAlive && this.usable) this.#owner.free()
     else this.#socket.destroy()
-    waiting?.resolve({ ...answer, jsonBytes: jsonBytesOf(answer.headers) })
+    waiting?.resolve({ ...answer, jsonBytes })
   }
 
   #ended(): void {
-    const answer = this.#waiting === null ? null : this.#parser.end()
-    if (answer !== null) this.#answer(answer)
+    if (this.#waiting !== null) this.#answer(() => this.#parser.end())
     this.#socket.destroy()
   }
 
   /** The socket's timer restarts with every read and write: it means a late connection, or an idle one. */
   #timedOut(): void {
     if (this.#connected && this.#waiting !== null) return // the caller has a deadline of its own
-    if (!this.#connected) {
-      this.#failure = Object.assign(new Error(`no connection within ${this.#limits.connectTimeoutMs} ms`), {
-        code: 'ETIMEDOUT',
-      })
-    }
+    if (!this.#connected) this.#failure = connectTimedOut(this.#limits.connectTimeoutMs)
     this.#socket.destroy()
   }
 
@@ -203,23 +213,40 @@ class Connection {
   }
 
   #reason(): UpstreamError {
-    const why = this.#failure?.message ?? 'the connection was closed'
-    if (this.#aborted) return new UpstreamError('aborted', `The exchange with ${this.#socketPath} was given up.`)
-    if (this.#connected)
-      return new UpstreamError('died', `The replica at ${this.#socketPath} went away: ${why}.`, this.#failure)
-    // On unix sockets a full accept queue is EAGAIN at once: the replica lives, it just can't take more.
-    const fault = this.#failure?.code === 'EAGAIN' ? 'busy' : 'refused'
-    return new UpstreamError(fault, `No connection to the replica at ${this.#socketPath}: ${why}.`, this.#failure)
+    return faultOf(this.#place, { aborted: this.#aborted, connected: this.#connected, failure: this.#failure })
   }
 }
 
 function wireRequest(request: UpstreamRequest): WireRequest {
-  const { model, version, jsonBytes, headers, body } = request
-  const path = `/v2/models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}/infer`
+  const { model, version, jsonBytes, headers, body, timeoutMs, answerLimitBytes } = request
+  // Not every server of someone else's counts versions.
+  const named = version === '' ? '' : `/versions/${encodeURIComponent(version)}`
   let lines = `Content-Length: ${body.length}\r\n`
   if (jsonBytes !== null) lines += `Inference-Header-Content-Length: ${jsonBytes}\r\n`
+  if (timeoutMs !== undefined) lines += `x-request-timeout-ms: ${timeoutMs}\r\n`
+  if (!hasContentType(headers)) lines += `content-type: ${jsonBytes === null ? JSON_TYPE : BYTES_TYPE}\r\n`
   for (let i = 0; i < headers.length; i += 2) lines += `${headers[i]}: ${headers[i + 1]}\r\n`
-  return { ...request, head: `POST ${path} HTTP/1.1\r\nHost: replica\r\n${lines}\r\n` }
+  const head = `POST /v2/models/${encodeURIComponent(model)}${named}/infer HTTP/1.1\r\nHost: replica\r\n${lines}\r\n`
+  return { head, body, answerLimitBytes }
+}
+
+const JSON_TYPE = 'application/json'
+const BYTES_TYPE = 'application/octet-stream'
+
+function hasContentType(headers: readonly string[]): boolean {
+  for (let i = 0; i < headers.length; i += 2) if (headers[i] === 'content-type') return true
+  return false
+}
+
+/** @throws UpstreamError garbled where a 200 is no JSON object */
+function renamed(answer: UpstreamAnswer, { model, version }: { model: string; version: string }): UpstreamAnswer {
+  const { status, body, jsonBytes } = answer
+  if (status !== 200) return answer
+  const json = nameAnswer(jsonBytes === null ? body : body.subarray(0, jsonBytes), model, version)
+  if (json === null) throw new UpstreamError('garbled', 'The server answered 200 with what is no JSON object.')
+  if (jsonBytes === null) return { ...answer, body: json }
+  const headers = new Map(answer.headers).set('inference-header-content-length', String(json.length))
+  return { status, headers, body: Buffer.concat([json, body.subarray(jsonBytes)]), jsonBytes: json.length }
 }
 
 /** One buffer, so one write: two small ones would wake the replica twice. */
@@ -230,7 +257,12 @@ function encode({ head, body }: WireRequest): Buffer {
   return bytes
 }
 
-function jsonBytesOf(headers: ReadonlyMap<string, string>): number | null {
-  const length = Number(headers.get('inference-header-content-length') ?? Number.NaN)
-  return Number.isSafeInteger(length) ? length : null
+/** @throws UpstreamError `garbled` for a length that isn't one, or is more than there is */
+function jsonBytesOf({ headers, body }: ParsedResponse): number | null {
+  const text = headers.get('inference-header-content-length')
+  if (text === undefined) return null
+  const length = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  if (length <= body.length) return length
+  const said = `'${text.slice(0, 40)}' with a body of ${body.length} bytes`
+  throw new UpstreamError('garbled', `The replica sent Inference-Header-Content-Length ${said}.`)
 }

@@ -29,6 +29,10 @@ export interface UpstreamRequest {
   headers: readonly string[]
   /** Where less is bearable than usual: a larger answer is refused as `garbled`. */
   answerLimitBytes?: number
+  /** The replica is a server of someone else's: its 200 gets these names instead of its own. */
+  answerAs?: { model: string; version: string }
+  /** How long the caller still waits, in whole ms from 1; the replica may drop what is older. Absent: no limit. */
+  timeoutMs?: number
 }
 
 export interface UpstreamAnswer {

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { systemClock } from '../../kernel/clock.ts'
+import type { RoutingSnapshot } from '../../kernel/contract/routing.ts'
+import { deploymentOf, fakeLog, routeOf, snapshotOf } from '../../testing/gateway-fakes.ts'
+import type { FakeLog } from '../../testing/gateway-fakes.ts'
+import { openLab, send } from '../../testing/gateway-lab.ts'
+import type { FakeControlPlane, Lab, Response } from '../../testing/gateway-lab.ts'
+import { openGateway } from './gateway.ts'
+import type { Gateway } from './gateway.ts'
+
+const digest = (key: string) => createHash('sha256').update(key).digest('hex')
+let lab: Lab
+let log: FakeLog
+let control: FakeControlPlane
+let gateway: Gateway
+let snapshot: RoutingSnapshot
+
+beforeEach(async () => {
+  lab = openLab()
+  log = fakeLog()
+  control = await lab.controlPlane()
+  const identity = { gatewayId: 'gateway-1', token: 'token', host: '127.0.0.1', port: 0, dataDir: lab.dir }
+  const sockets = { controlSocket: lab.socket('control'), socketPath: lab.socket('gateway') }
+  gateway = await openGateway(
+    { ...identity, ...sockets, server: { name: 'millrace', version: '1.2.3' } },
+    { clock: systemClock, random: Math.random, log, tell: () => undefined },
+  )
+  const replicas = [await lab.replicaProcess('a', 300)]
+  const deployments = [deploymentOf({ deploymentId: 'deployment-1', replicas })]
+  const other = routeOf({ endpoint: 'tumours', model: 'tumour', deployments: [] })
+  const callers = [
+    { name: 'clinic', keyDigests: [digest('key-1')], commonNames: [], endpoints: ['late-flights'], concurrency: 2 },
+  ]
+  snapshot = { ...snapshotOf(1, [routeOf({ deployments }), other]), callers }
+  control.publish(snapshot)
+  await control.reported((report) => report.revision === 1)
+})
+afterEach(async () => {
+  await gateway.drain({ idleMs: 50, limitMs: 1_000 })
+  await lab.close()
+})
+
+function ask(key: string | null, endpoint = 'late-flights'): Promise<Response> {
+  const headers: Record<string, string> = key === null ? {} : { authorization: `Bearer ${key}` }
+  return send({ port: gateway.port, path: `/v2/models/${endpoint}/infer`, method: 'POST', headers }, '{"id":"x"}')
+}
+
+const loggedCallers = () => log.records.flatMap(({ record }) => (record.kind === 'prediction' ? [record.caller] : []))
+
+it('knows callers by their key, and logs by whom each prediction was asked for', async () => {
+  expect((await ask('key-1')).status).toBe(200)
+  expect((await ask(null)).status).toBe(200)
+  expect(loggedCallers()).toEqual(['clinic', 'anonymous'])
+})
+
+it('refuses an unknown key with 401, another endpoint with 403, and a revoked key within a second', async () => {
+  const unknown = await ask('key-2')
+  expect([unknown.status, unknown.headers['www-authenticate']]).toEqual([401, 'Bearer error="invalid_token"'])
+  expect((await ask('key-1', 'tumours')).status).toBe(403)
+  const labels = { port: gateway.port, path: '/feedback', method: 'POST', headers: { authorization: 'Bearer key-2' } }
+  expect((await send(labels, '{}')).status).toBe(401)
+  expect((await ask('key-1')).status).toBe(200)
+  control.publish({ ...snapshot, revision: 2, callers: [] })
+  await control.reported((report) => report.revision === 2)
+  expect((await ask('key-1')).status).toBe(401)
+})
+
+it('holds a caller to its requests at once, and nobody else', async () => {
+  const statuses = await Promise.all(['key-1', 'key-1', 'key-1', null].map((key) => ask(key)))
+  expect(statuses.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 200, 200, 429])
+  const refused = statuses.find(({ status }) => status === 429)
+  expect(refused?.headers['retry-after']).toBe('1')
+  expect(refused?.text).toBe(`{"error":"Caller 'clinic' already has 2 requests under way, its limit."}`)
+  expect((await ask('key-1')).status).toBe(200)
+})
+
+it('ends a request when the time is over that its header gives', async () => {
+  const headers = { 'x-request-timeout-ms': '100' }
+  const path = '/v2/models/late-flights/infer'
+  const late = await send({ port: gateway.port, path, method: 'POST', headers }, '{"id":"x"}')
+  expect([late.status, late.text]).toEqual([
+    504,
+    `{"error":"Endpoint 'late-flights' did not answer within 100 ms, the time that the request gives; the endpoint's own is 5000 ms."}`,
+  ])
+})

@@ -1,0 +1,182 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { systemClock } from '../../../kernel/clock.ts'
+import type { GatherRoute, RoutedReplica, RoutingSnapshot } from '../../../kernel/contract/routing.ts'
+import { deploymentOf, fakeLog, routeOf, snapshotOf } from '../../../testing/gateway-fakes.ts'
+import type { FakeLog } from '../../../testing/gateway-fakes.ts'
+import { openLab, send, startLoad } from '../../../testing/gateway-lab.ts'
+import type { FakeControlPlane, Lab } from '../../../testing/gateway-lab.ts'
+import { openGateway } from '../gateway.ts'
+import type { Gateway } from '../gateway.ts'
+
+const INFER = '/v2/models/second-opinion/infer'
+let lab: Lab
+let log: FakeLog
+let control: FakeControlPlane
+beforeEach(async () => {
+  lab = openLab()
+  log = fakeLog()
+  control = await lab.controlPlane()
+})
+afterEach(() => lab.close())
+
+async function start(): Promise<Gateway> {
+  const gateway = await openGateway(
+    {
+      gatewayId: 'gateway-1',
+      token: `token-${Math.random()}`,
+      host: '127.0.0.1',
+      port: 0,
+      dataDir: lab.dir,
+      controlSocket: lab.socket('control'),
+      socketPath: lab.socket('gateway'),
+      server: { name: 'millrace', version: '1.2.3' },
+    },
+    { clock: systemClock, random: Math.random, log, tell: () => undefined },
+  )
+  lab.onClose(() => gateway.drain({ idleMs: 10, limitMs: 2_000 }))
+  return gateway
+}
+
+/** Members by name, each with its replicas; those that join get copies. */
+function routes(
+  revision: number,
+  members: Record<string, RoutedReplica[]>,
+  gather: Partial<GatherRoute> = {},
+  joining: Record<string, RoutedReplica[]> = {},
+): RoutingSnapshot {
+  const deployments = Object.entries({ ...members, ...joining }).map(([name, replicas]) =>
+    deploymentOf({ deploymentId: `deployment-${name}`, version: name, model: name.split('@')[0]!, replicas }),
+  )
+  const names = Object.keys(members)
+  const asked = names.map((name) => ({ deploymentId: `deployment-${name}`, name, weight: 1 }))
+  const copied = Object.keys(joining).map((name) => ({ deploymentId: `deployment-${name}` }))
+  return snapshotOf(revision, [
+    routeOf({
+      endpoint: 'second-opinion',
+      model: 'second-opinion',
+      deployments,
+      members: asked.map(({ deploymentId }) => ({ deploymentId, weightPercent: 100 / asked.length })),
+      mirrors: copied.map(({ deploymentId }) => ({ deploymentId, sharePercent: 100 })),
+      gather: { members: asked, combine: { kind: 'mean' }, deadlineMs: 1_000, quorum: 1, joining: copied, ...gather },
+    }),
+  ])
+}
+
+const taken = (revision: number) => control.reported((report) => report.revision === revision)
+
+describe('a gather of real replicas', () => {
+  it('fails no request while a member is killed, one is replaced, and one joins', async () => {
+    const a = await lab.replicaProcess('a', 3)
+    const b = await lab.replicaProcess('b', 3)
+    const c = await lab.replicaProcess('c', 3)
+    control.publish(routes(1, { 'm@1': [a], 'n@1': [b] }))
+    const gateway = await start()
+    await taken(1)
+    const load = startLoad(gateway.port, INFER, 12)
+    await sleep(300)
+    b.process.kill('SIGKILL')
+    await once(b.process, 'exit')
+    await sleep(300)
+    control.publish(routes(2, { 'm@1': [a] }, {}, { 'n@2': [c] }))
+    const joined = await control.reported((report) =>
+      report.traffic.some((row) => row.origin === 'shadow' && row.version === '2' && row.requests > 0),
+    )
+    expect(joined.traffic.find((row) => row.origin === 'shadow')).toMatchObject({ model: 'n', failed: 0, trial: null })
+    control.publish(routes(3, { 'm@1': [a], 'n@2': [c] }, { quorum: 2 }))
+    await taken(3)
+    await sleep(300)
+    await load.stop()
+    expect(load.failed).toEqual([])
+    expect(load.answered).toBeGreaterThan(200)
+    const answer = await send({ port: gateway.port, path: INFER, method: 'POST' }, '{"id":"last","inputs":[]}')
+    expect(JSON.parse(answer.text)).toMatchObject({ model_name: 'second-opinion', model_version: 'm@1,n@2' })
+    expect(answer.headers['millrace-absent']).toBeUndefined()
+    const logged = log.records.flatMap(({ record }) => (record.kind === 'prediction' ? [record] : []))
+    const own = new Set(logged.filter((r) => r.model === 'second-opinion').map((r) => r.predictionId))
+    expect(load.ids.filter((id) => !own.has(id))).toEqual([])
+    expect(logged.filter((r) => r.model === 'n' && r.version === '2' && r.origin === 'live').length).toBeGreaterThan(0)
+  }, 40_000)
+
+  it('answers without a member that hangs, by the deadline, and says who it was', async () => {
+    const a = await lab.replicaProcess('a')
+    const slow = await lab.replicaProcess('slow', 5_000)
+    control.publish(routes(1, { 'm@1': [a], 'n@1': [slow] }, { deadlineMs: 200 }))
+    const gateway = await start()
+    await taken(1)
+    const startedMs = performance.now()
+    const answer = await send({ port: gateway.port, path: INFER, method: 'POST' }, '{"id":"x","inputs":[]}')
+    expect(performance.now() - startedMs).toBeLessThan(2_000)
+    expect(answer).toMatchObject({ status: 200, headers: { 'millrace-absent': 'n@1' } })
+    expect(JSON.parse(answer.text)).toMatchObject({ id: 'x', parameters: { absent: ['n@1'] } })
+  }, 20_000)
+
+  it('sends each answer as it comes, and serves on when the client leaves in between', async () => {
+    const a = await lab.replicaProcess('a')
+    const slow = await lab.replicaProcess('slow', 2_000)
+    control.publish(routes(1, { 'm@1': [a], 'n@1': [slow] }, { deadlineMs: 5_000 }))
+    const gateway = await start()
+    await taken(1)
+    const read = async (events: number): Promise<{ text: string; tookMs: number }> => {
+      const startedMs = performance.now()
+      const headers = { accept: 'text/event-stream' }
+      const response = await fetch(`http://127.0.0.1:${gateway.port}${INFER}`, {
+        method: 'POST',
+        body: '{"id":"x","inputs":[]}',
+        headers,
+      })
+      expect(response.headers.get('content-type')).toBe('text/event-stream')
+      let text = ''
+      for await (const part of response.body!.pipeThrough(new TextDecoderStream())) {
+        text += part
+        if (text.split('\n\n').length > events) break
+      }
+      return { text, tookMs: performance.now() - startedMs }
+    }
+    const first = await read(1)
+    expect(first.text).toContain('"member":"m@1"')
+    expect(first.tookMs).toBeLessThan(1_800)
+    const idle = await control.reported((report) => report.inFlight.length === 0 && report.trafficSeq > 1)
+    expect(idle.inFlight).toEqual([])
+    const whole = await read(3)
+    expect(whole.text.match(/^event: .*$/gm)).toEqual(['event: member', 'event: member', 'event: answer'])
+    expect(whole.text).toContain('"model_name":"second-opinion","model_version":"m@1,n@1","id":"x"')
+  }, 30_000)
+
+  it('lets a user’s module make the answer, also after that changes', async () => {
+    const [a, b] = [await lab.replicaProcess('a'), await lab.replicaProcess('b')]
+    const path = join(lab.dir, 'combine.ts')
+    const combine = (factor: number): GatherRoute['combine'] => {
+      const source = `export default (answers: { outputs: { probability: { data: number[] } } }[]) => ({
+        outputs: { sum: { datatype: 'FP64', shape: [1],
+          data: [${factor} * answers.reduce((sum, answer) => sum + answer.outputs.probability.data[0]!, 0)] } } })`
+      writeFileSync(path, source)
+      return {
+        kind: 'module',
+        path,
+        digest: `sha256:${createHash('sha256').update(source).digest('hex')}`,
+        timeoutMs: 2_000,
+      }
+    }
+    control.publish(routes(1, { 'm@1': [a], 'n@1': [b] }, { combine: combine(1) }))
+    const gateway = await start()
+    await taken(1)
+    const body = JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 2] }] })
+    const ask = () => send({ port: gateway.port, path: INFER, method: 'POST' }, body)
+    const outputs = (value: number) => [{ name: 'sum', datatype: 'FP64', shape: [1], data: [value] }]
+    const first = await ask()
+    expect([first.status, first.text]).toEqual([200, expect.any(String)])
+    expect(JSON.parse(first.text)).toMatchObject({ outputs: outputs(1) })
+    control.publish(routes(2, { 'm@1': [a], 'n@1': [b] }, { combine: combine(10) }))
+    await taken(2)
+    expect(JSON.parse((await ask()).text)).toMatchObject({ outputs: outputs(10) })
+    const schemas = log.records.flatMap(({ record }) => (record.kind === 'schema' ? [record] : []))
+    expect(schemas.findLast((schema) => schema.model === 'second-opinion')?.signature.outputs).toEqual([
+      { name: 'sum', datatype: 'FP64', shape: [-1], columns: null },
+    ])
+  }, 20_000)
+})

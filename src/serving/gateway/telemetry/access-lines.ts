@@ -1,0 +1,111 @@
+import { pino } from 'pino'
+import type { Logger } from 'pino'
+import type { AccessLine } from './access-log.ts'
+
+/** Where lines of the access log go. */
+export interface AccessLines {
+  write(isError: boolean, line: AccessLine): void
+  /** Said in the log itself, so that nobody takes what is there for all there was. */
+  sayDropped(lines: number, why: string): void
+  countDropped(): void
+  readonly lines: number
+  readonly dropped: number
+  close(): Promise<void>
+}
+
+/** Written once so much has gathered, or a second has passed. */
+const BATCH_BYTES = 4_096
+const FLUSH_MS = 1_000
+/** So much may wait for a disk that is slow; what comes then is dropped, and counted. */
+const WAITING_BYTES = 4 * 1024 * 1024
+
+/**
+ * Lines of JSON in a file of their own, opened with the first of them. They are written in the background: a request
+ * never waits for them, and what was not written when the process is killed is lost.
+ * @param process - as in the process' other log
+ */
+export function openAccessLines(path: string, process: string): AccessLines {
+  return new FileLines(path, process)
+}
+
+class FileLines implements AccessLines {
+  readonly #path: string
+  readonly #process: string
+  #file: ReturnType<typeof pino.destination> | null = null
+  #log: Logger | null = null
+  #flush: NodeJS.Timeout | null = null
+  /** By the disk, since that was said. */
+  #unsaid = 0
+  lines = 0
+  dropped = 0
+
+  constructor(path: string, process: string) {
+    this.#path = path
+    this.#process = process
+  }
+
+  write(isError: boolean, line: AccessLine): void {
+    const log = this.#log ?? this.#open()
+    this.lines += 1
+    if (isError) log.error(line, 'request')
+    else log.info(line, 'request')
+    this.#soon()
+  }
+
+  sayDropped(lines: number, why: string): void {
+    const log = this.#log ?? this.#open()
+    log.warn({ lines, why }, 'lines were left out')
+    this.#soon()
+  }
+
+  countDropped(): void {
+    this.dropped += 1
+  }
+
+  async close(): Promise<void> {
+    if (this.#flush !== null) clearTimeout(this.#flush)
+    const file = this.#file
+    if (file === null) return
+    this.#file = null
+    await new Promise<void>((resolve) => {
+      file.once('close', resolve)
+      file.once('error', () => resolve()) // a disk that takes nothing: what is left is lost
+      file.end()
+    })
+  }
+
+  #open(): Logger {
+    const file = pino.destination({
+      dest: this.#path,
+      append: true,
+      mkdir: true,
+      sync: false,
+      minLength: BATCH_BYTES,
+      maxLength: WAITING_BYTES,
+    })
+    // Without a listener an error would end the process. A full disk costs lines, which are counted.
+    file.on('error', () => undefined)
+    file.on('drop', () => {
+      this.lines -= 1
+      this.dropped += 1
+      this.#unsaid += 1
+    })
+    this.#file = file
+    const timestamp = (): string => `,"at":"${new Date().toISOString()}"`
+    this.#log = pino({ base: { process: this.#process }, timestamp }, file)
+    return this.#log
+  }
+
+  /** Only while there are lines: nobody is woken up for none. */
+  #soon(): void {
+    if (this.#flush !== null) return
+    this.#flush = setTimeout(() => {
+      this.#flush = null
+      const unsaid = this.#unsaid
+      this.#unsaid = 0
+      if (unsaid > 0) this.sayDropped(unsaid, 'the disk is too slow')
+      this.#file?.flush()
+    }, FLUSH_MS)
+    this.#flush.unref()
+  }
+}

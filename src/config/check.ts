@@ -1,4 +1,5 @@
 import { checkLoop } from './check-loop.ts'
+import { checkGateway, checkGathers, checkServing } from './check-serving.ts'
 import { duplicates, finding } from './finding.ts'
 import type { Finding } from './finding.ts'
 import { lossesOf, metricsOf } from './metrics.ts'
@@ -16,6 +17,7 @@ export function checkProject(project: WrittenProject): Finding[] {
       : []),
     ...checkGateway(project.gateway),
     ...checkEndpoints(models),
+    ...checkGathers(project),
     ...models.flatMap(([name, model]) => checkModel(name, model, Object.keys(project.models))),
   ]
 }
@@ -33,21 +35,9 @@ function checkModel(name: string, model: WrittenModel, models: string[]): Findin
     ...checkSteps(at, model),
     ...checkVariables([...at, 'params'], 'PARAM', model.params),
     ...checkLoop(at, model, models),
+    ...checkServing([...at, 'serving'], model),
     ...checkMetrics(at, model),
     ...checkComparison(at, model),
-  ]
-}
-
-function checkGateway(gateway: WrittenProject['gateway']): Finding[] {
-  const loopback = gateway.host === 'localhost' || gateway.host === '::1' || /^127(\.\d{1,3}){3}$/.test(gateway.host)
-  if (loopback || gateway.anonymous) return []
-  const message = 'lets other machines in, and this version does not ask callers for keys'
-  return [
-    finding(
-      ['gateway', 'host'],
-      message,
-      `use '127.0.0.1', or add anonymous: true if everyone who reaches it may predict.`,
-    ),
   ]
 }
 

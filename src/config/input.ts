@@ -23,13 +23,39 @@ export interface ProjectInput {
   models: Record<string, ModelInput>
   /** Where clients send requests. Default: 127.0.0.1, port 8700. */
   gateway?: {
-    /** Address to listen on. Default `'127.0.0.1'`; anything beyond loopback also needs `anonymous: true`. */
+    /** Address to listen on. Default `'127.0.0.1'`. Callers from other machines need a key or a certificate. */
     host?: string
     /** Default 8700. */
     port?: number
-    /** Says that callers from other machines need no key. Default false. */
+    /** Callers from other machines need none either. Default false. */
     anonymous?: boolean
+    /** PEM files, relative to the configuration file or absolute; read anew when they change. Default: plain HTTP. */
+    tls?: {
+      certificate: string
+      key: string
+      /** Callers must show a certificate that one of these has signed. */
+      clientAuthorities?: string
+    }
+    /** Port for gRPC; 0 takes any free one. Default `false`: none. */
+    grpcPort?: number | false
+    /** Gateway processes that share the port. Default 1. */
+    processes?: number
+    /** Percent of the requests that get a line in the access log. Default 0. */
+    accessLog?: number
+    /** Of each gateway process. */
+    limits?: {
+      /** Default 8192. */
+      connections?: number
+      /** Requests at once, over all connections; more get 503. Default 4096. */
+      requests?: number
+      /** Bytes of the request line and the headers together. Default 16384. */
+      headBytes?: number
+      /** Requests of one connection that are read ahead of their answers. Default 16. */
+      pipelined?: number
+    }
   }
+  /** Endpoints that ask several models at once, by name. Each model has one of its own besides. */
+  endpoints?: Record<string, GatherEndpointInput>
   storage?: {
     /** With less free disk than this, nothing new is started and nothing is written that can wait. Default `'200MB'`. */
     minFree?: Size
@@ -287,8 +313,8 @@ export interface ShadowInput {
 }
 
 export interface ServingInput {
-  /** Model-server processes per version. Default 2. */
-  replicas?: number
+  /** Model-server processes per version: so many, or as many as the load needs. Default 2. */
+  replicas?: number | ReplicasInput
   /** A request gets an answer or 504 within this. Default `'10s'`. */
   timeout?: Duration
   /** Larger requests get 413. Default `'16MB'`. */
@@ -302,6 +328,109 @@ export interface ServingInput {
    * every row, or a version that is kept warm.
    */
   fallback?: 'error' | { constant: Record<string, number | string | boolean> } | { version: string }
+  /**
+   * Requests with the same value of a header, or of one of the request's parameters, go to the same version for as long
+   * as the shares stand. Default: each request is drawn by itself.
+   */
+  sticky?: { header: string } | { parameter: string }
+  /** Requests that belong to a certain version; the first rule that fits decides. */
+  rules?: RuleInput[]
+  limits?: EndpointLimitsInput
+  /** A command of your own serves the model instead of Millrace's server: any that speaks the Open Inference Protocol v2. */
+  server?: ServerInput
+}
+
+/** @example { command: 'mlserver start "$MILLRACE_MODEL_DIR"' } */
+export interface ServerInput {
+  /**
+   * Run by /bin/sh with the files of the version in `$MILLRACE_MODEL_DIR`. It listens on 127.0.0.1:`$PORT` and serves the
+   * model `$MILLRACE_MODEL_NAME`.
+   */
+  command: string
+  /** Default: the model's. */
+  environment?: EnvironmentInput
+  /** Further environment variables. */
+  env?: Record<string, string | number | boolean>
+  /** What the server calls the model. Default: the model's name. */
+  model?: string
+  /** It must be ready within this. Default `'2m'`. */
+  readyTimeout?: Duration
+  /** False: a request must not be computed twice, so it is not sent to another replica once it was sent. Default true. */
+  pure?: boolean
+}
+
+/** @example { min: 1, max: 8, targetConcurrency: 4 } */
+export interface ReplicasInput {
+  /** Default 1; 0: none while nobody calls. */
+  min?: number
+  max: number
+  /** Requests at once that one replica is to have on average. Default 8. */
+  targetConcurrency?: number
+  /** Without a request for so long it goes to zero, where `min` is 0. Default `'10m'`. */
+  idle?: Duration
+  /** A request that finds no replica waits so long for one. Default: `timeout`, at most `'30s'`. */
+  wake?: Duration
+}
+
+/** @example { header: 'x-group', equals: 'beta', version: 'challenger' } */
+export type RuleInput = ({ header: string } | { parameter: string }) & {
+  equals: string
+  /** `'champion'`, `'previous'`, `'challenger'`, or the number of a version. */
+  version: string | number
+}
+
+export interface EndpointLimitsInput {
+  /** Requests at once; more get 503. Default: no limit but the gateway's. */
+  concurrency?: number
+  /** Requests at once of one caller; more get 429. Default: no limit. */
+  perCaller?: number
+}
+
+/** @example { gather: { members: ['late-flight', 'late-flight-trees'], combine: 'mean' } } */
+export interface GatherEndpointInput {
+  gather: {
+    /** Models, all of which are asked at once. */
+    members: (
+      | string
+      | {
+          model: string
+          /** So many of the versions released last, each a member of its own. Default 1: the champion. */
+          versions?: number
+          /** For `combine: 'weighted'`. Default 1. */
+          weight?: number
+        }
+    )[]
+    /** How their answers become one. Default `'all'`: every answer by its member's name. */
+    combine?:
+      | 'all'
+      | 'mean'
+      | 'weighted'
+      | 'vote'
+      | 'first'
+      | {
+          /** A TypeScript or JavaScript file whose default export makes one answer of several. */
+          module: string
+          /** Default `'100ms'`. */
+          timeout?: Duration
+        }
+    /** Who has not answered by then is absent. Default `'1s'`. */
+    deadline?: Duration
+    /** With fewer answers the request fails. Default 1. */
+    quorum?: number
+    /** What a new version has to show before its answers count. */
+    join?: {
+      /** Copies of requests that it has answered. Default 100. */
+      requests?: number
+      /** Share of them that may have failed. Default 0.01. */
+      maxErrorShare?: number
+    }
+  }
+  /** A request gets an answer or 504 within this. Default `'10s'`. */
+  timeout?: Duration
+  /** Larger requests get 413. Default `'16MB'`. */
+  maxBody?: Size
+  log?: LogInput
+  limits?: EndpointLimitsInput
 }
 
 export interface LogInput {

@@ -1,7 +1,6 @@
 import { defaultMargin, lossesOf } from './metrics.ts'
 import {
   toAlerts,
-  toFallback,
   toMonitors,
   toRelease,
   toRetirement,
@@ -9,7 +8,16 @@ import {
   toStability,
   toTriggers,
 } from './normalise-loop.ts'
-import type { DataSource, EnvironmentConfig, GateConfig, ModelConfig, Project, StepConfig } from './project.ts'
+import { toGateway, toGatherEndpoint, toLog, toServing } from './normalise-serving.ts'
+import type {
+  DataSource,
+  EnvironmentConfig,
+  GateConfig,
+  ModelConfig,
+  Project,
+  ServerConfig,
+  StepConfig,
+} from './project.ts'
 import type { WrittenModel, WrittenProject, WrittenStep } from './schema.ts'
 
 /**
@@ -21,10 +29,11 @@ export function toProject(written: WrittenProject, root: string): Project {
     name: written.name,
     root,
     snapshotIgnore: written.snapshotIgnore,
-    gateway: { host: written.gateway.host, port: written.gateway.port },
+    gateway: toGateway(written.gateway),
     storage: { minFreeBytes: written.storage.minFree },
     alerts: toAlerts(written.alerts),
     models: Object.entries(written.models).map(([name, model]) => toModel(name, model)),
+    endpoints: Object.entries(written.endpoints).map(([name, endpoint]) => toGatherEndpoint(name, endpoint)),
   }
 }
 
@@ -46,15 +55,8 @@ function toModel(name: string, model: WrittenModel): ModelConfig {
     pipeline: { steps: toSteps(model), params: model.params, seed: model.seed },
     gate,
     release: toRelease(model.release, gate),
-    serving: {
-      replicas: model.serving.replicas,
-      timeoutMs: model.serving.timeout,
-      bodyLimitBytes: model.serving.maxBody,
-      drainMs: model.serving.drain,
-      maxBatchRows: model.serving.maxBatchRows,
-      fallback: toFallback(model.serving.fallback),
-    },
-    log: { mode: model.log.mode, samplePercent: model.log.sample },
+    serving: { ...toServing(model.serving), server: toServer(name, model) },
+    log: toLog(model.log),
     monitors,
     retirement: toRetirement(model.retirement),
     serviceLevels: toServiceLevels(model),
@@ -111,6 +113,20 @@ function toSteps(model: WrittenModel): StepConfig[] {
       logLimitBytes: written.logLimit,
     }
   })
+}
+
+/** It runs where training does, unless said otherwise. */
+function toServer(name: string, model: WrittenModel): ServerConfig | null {
+  const { server } = model.serving
+  if (server === undefined) return null
+  return {
+    command: server.command,
+    environment: toEnvironment(server.environment ?? model.environment),
+    env: Object.fromEntries(Object.entries(server.env).map(([key, value]) => [key, String(value)])),
+    modelName: server.model ?? name,
+    readyTimeoutMs: server.readyTimeout,
+    isPure: server.pure,
+  }
 }
 
 function toGate(model: WrittenModel): GateConfig {

@@ -1,6 +1,8 @@
+import { isLoopback } from './loopback.ts'
 import { toStability } from './normalise-loop.ts'
+import { fixedReplicas, toGateway, WAKE_MS } from './normalise-serving.ts'
 import { toProject } from './normalise.ts'
-import type { ModelConfig, Project, TriggerConfig } from './project.ts'
+import type { GatewayConfig, ModelConfig, Project, ServingConfig, TriggerConfig } from './project.ts'
 import { projectSchema } from './schema.ts'
 
 /**
@@ -8,7 +10,19 @@ import { projectSchema } from './schema.ts'
  * that models are watched and versions retire as if it had just been applied. What was said stays as it was.
  */
 export function completeProject(stored: Project): Project {
-  return { ...stored, alerts: stored.alerts ?? { webhooks: [] }, models: stored.models.map(completeModel) }
+  return {
+    ...stored,
+    gateway: completeGateway(stored.gateway),
+    alerts: stored.alerts ?? { webhooks: [] },
+    models: stored.models.map(completeModel),
+    endpoints: stored.endpoints ?? [],
+  }
+}
+
+/** An address beyond loopback was accepted only where anonymous callers were declared, and that was not stored. */
+function completeGateway(stored: GatewayConfig): GatewayConfig {
+  const usual = toGateway(projectSchema.shape.gateway.parse({}))
+  return { ...usual, ...stored, anonymous: stored.anonymous ?? !isLoopback(stored.host) }
 }
 
 function completeModel(stored: ModelConfig): ModelConfig {
@@ -20,7 +34,7 @@ function completeModel(stored: ModelConfig): ModelConfig {
     triggers: stored.triggers.map(withName),
     gate,
     release: { ...usual.release, ...stored.release },
-    serving: { ...usual.serving, ...stored.serving },
+    serving: { ...usual.serving, ...stored.serving, replicas: completeReplicas(stored.serving) },
   }
 }
 
@@ -34,6 +48,11 @@ function usualModel({ name, task, importance, gate, release }: ModelConfig): Mod
     ...(release.when.kind === 'manual' ? { release: { when: 'manual' } } : {}),
   }
   return toProject(projectSchema.parse({ name: 'usual', models: { [name]: written } }), '/').models[0]!
+}
+
+/** It was a number, whatever the load. */
+function completeReplicas({ replicas, timeoutMs }: ServingConfig): ServingConfig['replicas'] {
+  return typeof replicas === 'number' ? fixedReplicas(replicas, Math.min(WAKE_MS, timeoutMs)) : replicas
 }
 
 /** Names were given by their place among all triggers, of which there was one kind. */

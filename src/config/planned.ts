@@ -18,22 +18,11 @@ const fields = new Set([
   'slices',
   'anchor',
   'budget', // gate
-  'join',
   'rebuild', // release
   'packaging',
   'image',
-  'server',
   'prepare',
-  'enrich',
-  'autoscale',
-  'targetConcurrency', // serving
-  'route',
-  'routes',
-  'gather',
-  'split',
-  'sticky',
-  'auth',
-  'tls', // gateway
+  'enrich', // serving
   'redact',
   'redaction',
   'retention', // prediction log

@@ -1,4 +1,5 @@
 import type { LogMode } from '../kernel/contract/prediction.ts'
+import type { EndpointLimits, RouteKey } from '../kernel/contract/routing.ts'
 import type { Task } from '../kernel/model/signature.ts'
 
 /**
@@ -12,11 +13,77 @@ export interface Project {
   root: string
   /** Glob patterns left out of the code snapshot besides `.millrace`, `.git`, `node_modules`, `.venv`, `__pycache__`. */
   snapshotIgnore: string[]
-  gateway: { host: string; port: number }
+  gateway: GatewayConfig
   storage: { minFreeBytes: number }
   alerts: AlertsConfig
   models: ModelConfig[]
+  /** Besides one endpoint a model: those that ask several models at once. */
+  endpoints: GatherEndpointConfig[]
 }
+
+/** The data port and the processes behind it. */
+export interface GatewayConfig {
+  host: string
+  /** 0: any free one. */
+  port: number
+  /** Callers from other machines need no key. Those from this machine never do. */
+  anonymous: boolean
+  /** Paths of PEM files, relative to `root` or absolute. Null: plain HTTP. */
+  tls: { certificate: string; key: string; clientAuthorities: string | null } | null
+  /** Null: no gRPC; 0: any free one. */
+  grpcPort: number | null
+  /** Gateways that share the port. */
+  processes: number
+  /** Share of the requests that get a line in the access log. */
+  accessLogPercent: number
+  /** Of each gateway process. */
+  limits: GatewayLimitsConfig
+}
+
+export interface GatewayLimitsConfig {
+  connections: number
+  /** Under way at once. */
+  requests: number
+  /** Of the request line and the headers together. */
+  headBytes: number
+  /** Requests of one connection that are read ahead of their answers. */
+  pipelined: number
+}
+
+/** An endpoint that asks several models at once and makes one answer of theirs. */
+export interface GatherEndpointConfig {
+  /** Unlike every model's name and endpoint. */
+  name: string
+  members: GatherMemberConfig[]
+  combine: CombineConfig
+  /** What has not answered by then is absent. */
+  deadlineMs: number
+  /** So many answers at least, or the request fails. */
+  quorum: number
+  /** What a new version of a member has to show before its answers count. */
+  join: {
+    /** Copies of the gather's requests that it has answered. */
+    requests: number
+    /** Share of them that may have failed, 0 … 1. */
+    maxErrorShare: number
+  }
+  timeoutMs: number
+  bodyLimitBytes: number
+  log: LogConfig
+  limits: EndpointLimits
+}
+
+export interface GatherMemberConfig {
+  model: string
+  /** 1: its champion; more: so many of the versions released last, each a member of its own. */
+  versions: number
+  weight: number
+}
+
+/** `module`: the default export of a file, its path relative to `root`. */
+export type CombineConfig =
+  | { kind: 'all' | 'mean' | 'weighted' | 'vote' | 'first' }
+  | { kind: 'module'; path: string; timeoutMs: number }
 
 export type Importance = 'critical' | 'normal' | 'low'
 
@@ -309,13 +376,54 @@ export type FallbackConfig =
   | { kind: 'version'; version: string }
 
 export interface ServingConfig {
-  replicas: number
+  replicas: ReplicasConfig
   timeoutMs: number
   bodyLimitBytes: number
   drainMs: number
   /** Rows that one session run may take. */
   maxBatchRows: number
   fallback: FallbackConfig
+  /** The same value leads to the same version for as long as the shares stand. Null: each request is drawn. */
+  sticky: RouteKey | null
+  /** The first that fits decides. */
+  rules: RuleConfig[]
+  /** Null where there is none. */
+  limits: EndpointLimits
+  /** What serves instead of Millrace's own server; null: that one. */
+  server: ServerConfig | null
+}
+
+/** Any command that speaks the Open Inference Protocol v2 over HTTP on the port that it is given. */
+export interface ServerConfig {
+  /** Run by /bin/sh. */
+  command: string
+  environment: EnvironmentConfig
+  env: Record<string, string>
+  /** What it calls the model. */
+  modelName: string
+  readyTimeoutMs: number
+  /** False: a request must not be computed twice, so that it is retried only where nothing was sent. */
+  isPure: boolean
+}
+
+/** How many model servers a version has. Where `min` is `max` the load plays no part. */
+export interface ReplicasConfig {
+  /** 0: none while nobody calls. */
+  min: number
+  max: number
+  /** Requests at once that one replica is to have on average. */
+  targetConcurrency: number
+  /** Without a request for so long it goes to zero, where `min` is 0. Real time. */
+  idleMs: number
+  /** A request that finds no replica waits so long for one. */
+  wakeMs: number
+}
+
+export interface RuleConfig {
+  key: RouteKey
+  equals: string
+  /** `champion`, `previous`, `challenger` or the number of a version. */
+  version: string
 }
 
 export interface LogConfig {

@@ -16,13 +16,13 @@ const sampleMonitors =
 const everyMonitor = /^(models\.\*\.monitors)\.(\w+)\.(then|severity|runbook|raiseAfter|clearAfter)$/
 
 /**
- * `train` takes the fields of a step, a step's environment those of the model's, every metric the same bounds, every
+ * `train` takes the fields of a step, the environment of a step or server those of the model's, every metric the same bounds, every
  * monitor and service level what is common to them.
  */
 const documentedOnce = (path: string) =>
   path
     .replace(/^models\.\*\.train\./, 'models.*.steps.*.')
-    .replace(/^(models\.\*)\.steps\.\*(\.environment\.)/, '$1$2')
+    .replace(/^(models\.\*)\.(?:steps\.\*|serving\.server)(\.environment\.)/, '$1$2')
     .replace(/^(models\.\*\.gate\.metrics)\.\w+\.(min|max)$/, '$1.*.$2')
     .replace(columnMonitors, '$1.*.$3')
     .replace(sampleMonitors, '$1.*.$3')
@@ -50,7 +50,10 @@ describe('docs/reference/config.md', () => {
 
   it('says which fields are required', () => {
     // Of several forms of one value each requires its own fields, which the table does not repeat.
-    const plain = rows.filter((row) => !/environment\.|\.sql$|staleAfter$|fallback\./.test(row.field))
+    const plain = rows.filter(
+      (row) =>
+        !/environment\.|\.sql$|staleAfter$|fallback\.|sticky\.|rules\.(header|parameter)$|combine\./.test(row.field),
+    )
     const stated = plain.filter((row) => /[,;] required$/.test(row.type)).map((row) => row.field)
     expect(stated).toEqual(plain.map((row) => row.field).filter((field) => fields.get(field)!.required))
   })

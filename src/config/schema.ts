@@ -13,10 +13,12 @@ import {
   variables,
 } from './schema-fields.ts'
 import { alerts, fallback, monitors, release, retirement, serviceLevels, stability, triggers } from './schema-loop.ts'
+import { endpointLimits, gatewayLimits, gatherEndpoint, log, replicas, rules, sticky, tls } from './schema-serving.ts'
 
 /**
  * The fields a user may write, with their defaults and the bounds of each by itself; those that close the loop are in
- * schema-loop.ts. What concerns several fields is checked in check.ts; the result becomes a `Project` in normalise.ts. Input types with comments for editors: input.ts.
+ * schema-loop.ts, those of endpoints and the gateway in schema-serving.ts. What concerns several fields is checked in
+ * check.ts; the result becomes a `Project` in normalise.ts. Input types with comments for editors: input.ts.
  */
 
 /** Rows in a table: its file by ending, or a query. */
@@ -130,18 +132,26 @@ const gate = z.strictObject({
   stability: stability.prefault({}),
 })
 
+const server = z.strictObject({
+  command: text('a shell command', 'python server.py'),
+  environment: environment.optional(),
+  env: environmentVariables.prefault({}),
+  model: text('the name that the server gives the model', 'churn').optional(),
+  readyTimeout: duration('1s', '1h', '2m').prefault('2m'),
+  pure: boolean().prefault(true),
+})
+
 const serving = z.strictObject({
-  replicas: integer(1, 64, 2).prefault(2),
+  replicas: replicas.prefault(2),
   timeout: duration('10ms', '10m', '10s').prefault('10s'),
   maxBody: size('1kB', '1GiB', '16MB').prefault('16MB'),
   drain: duration('0s', '10m', '30s').prefault('30s'),
   maxBatchRows: integer(1, 1_000_000, 1_024).prefault(1_024),
   fallback: fallback.prefault('error'),
-})
-
-const log = z.strictObject({
-  mode: oneOf('relaxed', 'durable', 'off').prefault('relaxed'),
-  sample: number(0, 100, 10).prefault(100),
+  sticky: sticky.optional(),
+  rules: rules.prefault([]),
+  limits: endpointLimits.prefault({}),
+  server: server.optional(),
 })
 
 const model = z.strictObject({
@@ -175,11 +185,22 @@ const model = z.strictObject({
 export const projectSchema = z.strictObject({
   name: name('flights'),
   models: namedBy(model),
+  endpoints: namedBy(gatherEndpoint).prefault({}),
   gateway: z
     .strictObject({
       host: text('an address to listen on', '127.0.0.1').prefault('127.0.0.1'),
       port: integer(0, 65_535, 8_700).prefault(8_700),
       anonymous: boolean().prefault(false),
+      tls: tls.optional(),
+      grpcPort: z
+        .union([integer(0, 65_535, 8_701), z.literal(false)], {
+          error: 'must be a whole number from 0 to 65535, or false',
+        })
+        .meta({ examples: [8_701] })
+        .prefault(false),
+      processes: integer(1, 64, 2).prefault(1),
+      accessLog: number(0, 100, 1).prefault(0),
+      limits: gatewayLimits.prefault({}),
     })
     .prefault({}),
   storage: z.strictObject({ minFree: size('0B', '1000TB', '200MB').prefault('200MB') }).prefault({}),
@@ -191,6 +212,7 @@ export const projectSchema = z.strictObject({
 export type WrittenProject = z.output<typeof projectSchema>
 export type WrittenModel = z.output<typeof model>
 export type WrittenStep = z.output<typeof step>
+export type WrittenEndpoint = WrittenProject['endpoints'][string]
 
 /** JSON Schema (draft 2020-12) of millrace.yaml, for completion and checking in editors. */
 export function projectJsonSchema(): Record<string, unknown> {

@@ -1,4 +1,5 @@
 import { readFileSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Project } from '../config/project.ts'
 import { missingForAutomation } from '../config/missing-for-automation.ts'
@@ -15,7 +16,9 @@ import { sendWebhook } from '../control/monitoring/send-webhook.ts'
 import { RunController } from '../control/pipeline/run-controller.ts'
 import { applyProject, latestRevision, pausedModels } from '../control/project/revision-store.ts'
 import { DeploymentController } from '../control/release/deployment-controller.ts'
+import { GatherController } from '../control/release/gather-controller.ts'
 import { LISTEN_EVERY_MS, Observations } from '../control/release/observations.ts'
+import { ReplicasController } from '../control/release/replicas-controller.ts'
 import { ReleaseController } from '../control/release/release-controller.ts'
 import { RoutePublisher } from '../control/release/route-publisher.ts'
 import type { ReevaluateJobOutput } from '../control/retirement/reevaluate-job.ts'
@@ -26,6 +29,7 @@ import { ServiceLevelController } from '../control/service-level/service-level-c
 import { trafficBuffer } from '../control/service-level/traffic-buffer.ts'
 import { TriggerController } from '../control/trigger/trigger-controller.ts'
 import { openFsArtifacts } from '../kernel/artifacts/fs/fs-artifacts.ts'
+import type { ServerPlan } from '../kernel/server/server-plan.ts'
 import { controlLoop, type ControlLoop } from '../kernel/control-loop.ts'
 import { watchFreeSpace, type FreeSpace } from '../kernel/disk-space.ts'
 import { messageOf, MillraceError } from '../kernel/errors.ts'
@@ -44,6 +48,9 @@ import { openStore } from '../kernel/store/open-store.ts'
 import { createHandlers } from '../surface/api/handlers/index.ts'
 import type { Services } from '../surface/api/handlers/services.ts'
 import { internalHandler } from '../surface/api/internal.ts'
+import { controlMetricsText } from '../surface/api/metrics/collect.ts'
+import { LoopTimes } from '../surface/api/metrics/loop-times.ts'
+import { metricsOf, scrapeTargets } from '../surface/api/metrics/other-processes.ts'
 import { createApiServer } from '../surface/api/server.ts'
 import { ensureApiToken } from '../surface/api/token.ts'
 import { version as millraceVersion } from '../version.ts'
@@ -102,6 +109,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   rmSync(join(dataDir, 'tmp'), { recursive: true, force: true })
   const artifacts = openFsArtifacts(join(dataDir, 'artifacts'))
   const loops = new Map<LoopName, ControlLoop>()
+  const loopTimes = new LoopTimes()
   let applied: AppliedProject | null = null
   let disk: FreeSpace | null = null
   const watchDisk = (minFreeBytes: number): FreeSpace =>
@@ -158,8 +166,10 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       onOutput: (text) => text.trim() !== '' && log.debug({ kind, text }, 'a job wrote'),
     })
   const lakeDir = join(dataDir, 'lake')
-  const inspect = (modelPath: string, features: string[] | null) =>
-    job<{ signature: Signature }>('inspect', { modelPath, features }, { timeoutMs: INSPECT_MS })
+  const inspect = (modelPath: string, features: string[] | null, server?: ServerPlan) => {
+    const timeoutMs = INSPECT_MS + (server?.readyTimeoutMs ?? 0)
+    return job<{ signature: Signature }>('inspect', { modelPath, features, server }, { timeoutMs })
+  }
   const observations = new Observations(() => clock.monotonicMs())
   const publisher = await RoutePublisher.open(store)
   const runs = new RunController(
@@ -175,6 +185,8 @@ async function main(options: ControlPlaneOptions): Promise<void> {
     job<TrialJobOutput>('trial', input, { timeoutMs: TRIAL_JOB_MS }),
   )
   const deployments = new DeploymentController(context, replicaRuntime({ dataDir, artifacts }), observations, publisher)
+  const replicas = new ReplicasController(context, observations, publisher, availableParallelism())
+  const gathers = new GatherController(context)
   const reevaluations = new ReevaluationController(context, (input) => job<ReevaluateJobOutput>('reevaluate', input))
   const retirements = new RetirementController(context, {
     gateways: () => observations.gateways(),
@@ -216,6 +228,8 @@ async function main(options: ControlPlaneOptions): Promise<void> {
         reconcile(await lakeTotals(lakeDir), await spoolBacklog(join(dataDir, 'spool')), Date.now()),
       ),
     processes: async () => processViews(dataDir),
+    metrics: (id) =>
+      id === null || id === options.id ? controlMetricsText(services, loopTimes) : metricsOf(dataDir, id),
     clock: rehearsalControl(dataDir, clock),
     facts: {
       version: millraceVersion,
@@ -236,6 +250,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       },
       async onGatewayReport(report) {
         const { changed } = observations.hearGateway(report)
+        if (replicas.hear(report).someoneWaits) loops.get('replicas')?.wake()
         // Somebody waits for what a trial has counted: harm must not wait for the next flush.
         if (traffic.add(report).ofTrial) loops.get('traffic')?.wake()
         if (changed || deployments.isDraining()) loops.get('deployment')?.wake()
@@ -243,6 +258,10 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       followRoutes: (follower) => publisher.follow(follower),
     }),
     identity: { id: options.id, token: options.token, pid: process.pid },
+    metrics: {
+      text: (id) => services.metrics(id),
+      targets: (address) => scrapeTargets(dataDir, address),
+    },
     token: ensureApiToken(dataDir),
     version: millraceVersion,
     onDefect: (error: unknown) => log.error({ err: error }, 'a call failed unexpectedly'),
@@ -256,7 +275,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       controlLoop({
         name,
         everyMs,
-        run: look,
+        run: loopTimes.timed(name, look),
         onError: (error, facts) => log.error({ ...facts, err: error }, `the ${name} loop failed`),
       }),
     )
@@ -268,7 +287,15 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   start('run', () => runs.look())
   start('evaluation', () => evaluations.look())
   start('release', () => releases.look())
-  start('deployment', () => deployments.look(), DEPLOYMENT_LOOK_MS)
+  start(
+    'deployment',
+    async () => {
+      await gathers.look()
+      return deployments.look()
+    },
+    DEPLOYMENT_LOOK_MS,
+  )
+  start('replicas', () => replicas.look())
   start('ingest', () => ingest.look(), 500)
   start(
     'retirement',
@@ -311,7 +338,7 @@ async function main(options: ControlPlaneOptions): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void onSignal())
 }
 
-type LoopName = Topic | 'ingest' | 'traffic' | 'serviceLevel' | 'stability' | 'monitoring' | 'notification'
+type LoopName = Topic | 'replicas' | 'ingest' | 'traffic' | 'serviceLevel' | 'stability' | 'monitoring' | 'notification'
 
 /** Which loops look when rows of a topic have changed. */
 const wakes: Record<Topic, Topic[]> = {

@@ -5,16 +5,17 @@ import { runTrialJob, type TrialJobInput } from '../control/release/trial-job.ts
 import { runReevaluateJob, type ReevaluateJobInput } from '../control/retirement/reevaluate-job.ts'
 import { runIngestJob, type IngestInput } from '../kernel/lake/ingest.ts'
 import { materialiseSql, runQueryJob, type LakeSqlInput } from '../kernel/lake/query.ts'
-import { inspectOnnx, openModel } from '../kernel/model/onnx-model.ts'
 import { runJobMain, type JobTools } from '../kernel/runtime/job-main.ts'
+import { openRunnable } from '../kernel/server/open-runnable.ts'
+import type { ServerPlan } from '../kernel/server/server-plan.ts'
 
 /** The bodies of all jobs. The process is short-lived, and the control plane never loads DuckDB or ONNX Runtime. */
 await runJobMain({
   evaluate: (input: EvaluateJobInput, tools: JobTools) =>
     runEvaluateJob(input, (fraction, text) => tools.progress({ fraction, text })),
-  async inspect(input: { modelPath: string; features: string[] | null }) {
-    await inspectOnnx(input.modelPath)
-    const model = await openModel(input.modelPath, { features: input.features })
+  async inspect(input: { modelPath: string; features: string[] | null; server?: ServerPlan }) {
+    const model = await openRunnable(input, { features: input.features })
+    await model.close()
     return { signature: model.signature }
   },
   trial: (input: TrialJobInput) => runTrialJob(input),

@@ -1,5 +1,8 @@
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { modelFiles } from '../control/registry/model-files.ts'
+import { layOutServer } from '../control/registry/server-place.ts'
+import type { Version } from '../control/registry/version.ts'
 import type { ReplicaRuntime } from '../control/release/deployment-controller.ts'
 import type { Artifacts } from '../kernel/artifacts/artifacts.ts'
 import { killTree } from '../kernel/runtime/process/kill-tree.ts'
@@ -25,16 +28,18 @@ export function replicaRuntime({ dataDir, artifacts }: { dataDir: string; artifa
   const sockets = socketDir(dataDir)
   return {
     async start({ id, token, deploymentId, version, config }) {
+      const logPath = join(dataDir, 'logs', `${id}.log`)
       const options: ReplicaOptions = {
         replicaId: id,
         token,
         deploymentId,
         model: version.model,
         version: String(version.number),
-        artifactPath: await artifacts.verifiedPath(version.modelDigest),
-        digest: version.modelDigest,
+        ...(await placeOf({ dataDir, artifacts }, id, version, logPath)),
+        versionDigest: version.modelDigest,
         features: singleInputColumns(version.signature),
         socketPath: join(sockets, `${id}.sock`),
+        framesPath: join(sockets, `${id}.frames`),
         controlSocket: join(sockets, 'control.sock'),
         maxBatchRows: config?.serving.maxBatchRows ?? ROWS_MAX,
         recordPath: join(runDirOf(dataDir), `${id}.json`),
@@ -51,7 +56,7 @@ export function replicaRuntime({ dataDir, artifacts }: { dataDir: string; artifa
         command: process.execPath,
         args: [processEntry('model-server'), path],
         env: { ...ownEnvironment(), ORT_DISABLE_TELEMETRY: '1' },
-        logPath: join(dataDir, 'logs', `${id}.log`),
+        logPath,
       })
       return { exited: exited.then(() => undefined) }
     },
@@ -59,6 +64,8 @@ export function replicaRuntime({ dataDir, artifacts }: { dataDir: string; artifa
       const record = readProcessRecord(dataDir, replicaId)
       if (record === null) return 'unknown'
       if (isAlive(record)) return 'alive'
+      // What it has started, a server of the user's own say, must not outlive it.
+      await killTree({ roots: [record], mark: { name: PROCESS_TOKEN_MARK, value: record.token }, graceMs: 0 })
       removeProcessRecord(dataDir, replicaId, record.token)
       return 'dead'
     },
@@ -69,7 +76,8 @@ export function replicaRuntime({ dataDir, artifacts }: { dataDir: string; artifa
     },
     async forget(replicaId) {
       rmSync(optionsPath(dataDir, replicaId), { force: true })
-      rmSync(join(sockets, `${replicaId}.sock`), { force: true })
+      rmSync(join(dataDir, 'replicas', replicaId), { recursive: true, force: true })
+      for (const end of ['sock', 'frames']) rmSync(join(sockets, `${replicaId}.${end}`), { force: true })
       forgetOldLogs(join(dataDir, 'logs'))
     },
     async liveGateways() {
@@ -78,6 +86,26 @@ export function replicaRuntime({ dataDir, artifacts }: { dataDir: string; artifa
         .map((r) => r.id)
     },
   }
+}
+
+/** Where the version is: one ONNX file, or what its own server needs. */
+async function placeOf(
+  { dataDir, artifacts }: { dataDir: string; artifacts: Artifacts },
+  id: string,
+  version: Version,
+  logPath: string,
+): Promise<Pick<ReplicaOptions, 'artifactPath' | 'digest' | 'externalDigests' | 'server'>> {
+  const { server, codeDigest } = version.lineage
+  if (server === undefined) {
+    const { path, digest, externalDigests } = await modelFiles({ artifacts, dataDir }, version.modelDigest)
+    return { artifactPath: path, digest, externalDigests }
+  }
+  mkdirSync(join(dataDir, 'logs'), { recursive: true, mode: 0o700 })
+  const onLog = (text: string) => appendFileSync(logPath, `${text}\n`)
+  const dir = join(dataDir, 'replicas', id)
+  const plan = await layOutServer({ artifacts, dataDir }, { ...version, codeDigest, server }, dir, onLog)
+  const ownLog = { ...plan, logPath: join(dataDir, 'logs', `${id}.server.log`) }
+  return { artifactPath: plan.modelDir, digest: version.modelDigest, server: ownLog }
 }
 
 /** The columns that an evaluation found for a model that does not name them itself. */
@@ -94,8 +122,8 @@ function ownEnvironment(): Record<string, string> {
 }
 
 function forgetOldLogs(dir: string): void {
-  const number = (name: string) => Number(name.slice('replica-'.length, -'.log'.length))
-  const logs = readdirSync(dir).filter((name) => /^replica-\d+\.log$/.test(name))
+  const number = (name: string) => Number.parseInt(name.slice('replica-'.length), 10)
+  const logs = readdirSync(dir).filter((name) => /^replica-\d+(\.server)?\.log$/.test(name))
   for (const name of logs.toSorted((a, b) => number(b) - number(a)).slice(LOGS_MAX))
     rmSync(join(dir, name), { force: true })
 }

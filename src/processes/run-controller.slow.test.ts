@@ -503,6 +503,8 @@ function bound(artifacts: Artifacts): Artifacts {
     putFile: (path) => artifacts.putFile(path),
     putBytes: (bytes) => artifacts.putBytes(bytes),
     putDir: (dir, options) => artifacts.putDir(dir, options),
+    putFiles: (files) => artifacts.putFiles(files),
+    isTree: (digest) => artifacts.isTree(digest),
     materialiseDir: (digest, target) => artifacts.materialiseDir(digest, target),
     verifiedPath: (digest) => artifacts.verifiedPath(digest),
     readBytes: (digest) => artifacts.readBytes(digest),

@@ -22,7 +22,9 @@ export interface ChildSpec {
   nodeArgs?: readonly string[]
   env?: Record<string, string>
   /** What is in the file that it is given, drawn up for each start: the token is what `/identity` must answer. */
-  options: (self: { id: string; token: string }) => object
+  options: (self: { id: string; token: string }) => object | Promise<object>
+  /** Logs that it writes beside its output, as `logs/<name>.log`: kept within the same limit. */
+  alsoLogs?: readonly string[]
   /** Where it answers `GET /identity`: then it is ready, and by this a later supervisor knows it. */
   socketPath: string
   /** Exit codes that mean that starting it again would change nothing. */
@@ -120,7 +122,7 @@ async function start({ dataDir, child, onEvent }: Supervision): Promise<RunningC
   const token = randomBytes(16).toString('hex')
   const optionsPath = join(dataDir, 'processes', `${id}.json`)
   mkdirSync(dirname(optionsPath), { recursive: true, mode: 0o700 })
-  writeFileAtomic(optionsPath, JSON.stringify(child.options({ id, token })), { durable: false })
+  writeFileAtomic(optionsPath, JSON.stringify(await child.options({ id, token })), { durable: false })
   const logPath = logPathOf(dataDir, id)
   const logStart = statSync(logPath, { throwIfNoEntry: false })?.size ?? 0
   const { record, exited } = await spawnDetached({

@@ -117,7 +117,8 @@ function limitLogs(dataDir: string, children: readonly ChildSpec[]): NodeJS.Time
       if (errnoOf(thrown) === null) throw thrown
     }
   }
-  const timer = setInterval(() => void Promise.all(children.map(({ id }) => look(id))), LOG_LOOK_MS)
+  const names = children.flatMap(({ id, alsoLogs = [] }) => [id, ...alsoLogs])
+  const timer = setInterval(() => void Promise.all(names.map(look)), LOG_LOOK_MS)
   timer.unref()
   return timer
 }

@@ -9,9 +9,10 @@ import { reasonOf } from '../../kernel/errors.ts'
 import { openDuckDB } from '../../kernel/lake/duckdb.ts'
 import type { DuckDBConnection } from '../../kernel/lake/duckdb.ts'
 import { createLakeViews } from '../../kernel/lake/views.ts'
-import { openModel } from '../../kernel/model/onnx-model.ts'
-import type { OnnxModel } from '../../kernel/model/onnx-model.ts'
+import type { RunnableModel } from '../../kernel/model/runnable-model.ts'
 import type { ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
+import { openRunnable } from '../../kernel/server/open-runnable.ts'
+import type { ServerPlan } from '../../kernel/server/server-plan.ts'
 import { numericProfile } from './baseline-profile.ts'
 import type { BaselineProfile } from './baseline-profile.ts'
 import type { EvaluationFigures, StabilityFigures } from './evaluation.ts'
@@ -40,6 +41,8 @@ export interface EvaluateJobInput {
   /** Of the model: `late-flight@4` */
   version: string
   modelPath: string
+  /** The server that it is asked through; absent: its ONNX file is run here. */
+  server?: ServerPlan
   /** Columns of a single `[N, K]` input; null: the file's own, else the holdout's in order. */
   features: string[] | null
   /** `name` or `name[index]`; null: guessed. */
@@ -72,6 +75,7 @@ export interface ChampionInput {
   /** `late-flight@3` */
   version: string
   modelPath: string
+  server?: ServerPlan
   /** Columns of its single `[N, K]` input, from its signature. */
   features: string[] | null
   scoreOutput: ScoreOutput | null
@@ -162,7 +166,7 @@ async function scoreBoth(
   golden: GoldenPicker,
   report: ReportProgress,
 ): Promise<Scored> {
-  const models: OnnxModel[] = []
+  const models: RunnableModel[] = []
   try {
     return await scoreOpened(connection, input, holdout, golden, report, models)
   } finally {
@@ -177,7 +181,7 @@ async function scoreOpened(
   holdout: Holdout,
   golden: GoldenPicker,
   report: ReportProgress,
-  opened: OnnxModel[],
+  opened: RunnableModel[],
 ): Promise<Scored> {
   const { champion } = input
   const model = await openRunner(opened, input, holdout, { ...input, who: 'the model' })
@@ -210,7 +214,7 @@ interface Scored extends Pick<Measurement, 'model' | 'champion'> {
 
 /** The champion is scored anyway. One that no longer fits the holdout is left out: it must not block its successors. */
 async function openPredecessors(
-  opened: OnnxModel[],
+  opened: RunnableModel[],
   input: EvaluateJobInput,
   holdout: Holdout,
 ): Promise<{ runners: { version: string; runner: ModelRunner }[]; leftOut: StabilityFigures['leftOut'] }> {
@@ -253,17 +257,23 @@ function scoredModel({ signature, scoreOutput }: ModelRunner, scores: Float64Arr
 }
 
 async function openRunner(
-  opened: OnnxModel[],
-  { label, task, gate }: EvaluateJobInput,
+  opened: RunnableModel[],
+  { label, task, gate, positive }: EvaluateJobInput,
   holdout: Holdout,
-  of: { modelPath: string; features: string[] | null; scoreOutput: ScoreOutput | string | null; who: string },
+  of: {
+    modelPath: string
+    server?: ServerPlan
+    features: string[] | null
+    scoreOutput: ScoreOutput | string | null
+    who: string
+  },
 ): Promise<ModelRunner> {
-  const model = await openModel(of.modelPath, { features: of.features })
+  const model = await openRunnable(of, { features: of.features })
   opened.push(model)
   const columns = holdout.columns.map(({ name }) => name)
   const signature = nameColumns(model.signature, { columns, label, cluster: gate.cluster }, of.who)
   requireColumns(featuresOf(signature), holdout.columns, of.who, 'holdout')
-  return modelRunner(model, { signature, task, scoreOutput: of.scoreOutput, who: of.who })
+  return modelRunner(model, { signature, task, positive, scoreOutput: of.scoreOutput, who: of.who })
 }
 
 /** The inputs as in training, where training rows are declared; the prediction as on the holdout, which is unseen. */

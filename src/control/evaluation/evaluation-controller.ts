@@ -4,10 +4,12 @@ import type { Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
 import { MillraceError, reasonOf } from '../../kernel/errors.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
+import type { ServerPlan } from '../../kernel/server/server-plan.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { appendEvent, compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
 import { mayBeReleased, versionMachine, type Version, type VersionEvent } from '../registry/version.ts'
+import { modelToMeasure } from '../registry/server-place.ts'
 import { setSignature } from '../registry/version-requests.ts'
 import {
   championOf,
@@ -29,8 +31,8 @@ import type { GateResult } from './gate.ts'
 /** Runs jobs in processes of their own. */
 export interface EvaluationRuntime {
   evaluate(input: EvaluateJobInput): Promise<EvaluateJobOutput>
-  /** Opens a model file without scoring it. @throws ModelNotServableError */
-  inspect(modelPath: string, features: string[] | null): Promise<{ signature: Signature }>
+  /** Opens a model without scoring it, through its server where it has one. @throws ModelNotServableError, ServerStartError */
+  inspect(modelPath: string, features: string[] | null, server?: ServerPlan): Promise<{ signature: Signature }>
 }
 
 /** A job that dies under it (killed, out of memory) is tried so often by one control plane. */
@@ -136,20 +138,21 @@ export class EvaluationController {
 
   /** Nothing to evaluate by: it is opened, so that a person who approves it approves something that can be served. */
   async #inspect(version: Version, model: ModelConfig): Promise<void> {
-    const { store, artifacts } = this.#context
+    const { store } = this.#context
+    const dir = await this.#scratch()
     try {
-      const { signature } = await this.#runtime.inspect(
-        await artifacts.verifiedPath(version.modelDigest),
-        model.features,
-      )
+      const { modelPath, server } = await modelToMeasure(this.#context, version, dir)
+      const { signature } = await this.#runtime.inspect(modelPath, model.features, server)
       await store.transaction((tx) => setSignature(tx, version.id, { signature, scoreOutput: null }))
     } catch (error) {
       await store.transaction((tx) => this.#moveVersion(tx, version, 'err', reasonOf(error)))
+    } finally {
+      await rm(dir, { recursive: true, force: true })
     }
   }
 
   async #evaluate(version: Version, evaluation: Evaluation): Promise<void> {
-    const { store, clock, dataDir } = this.#context
+    const { store, clock } = this.#context
     const model = this.#model(version)
     if (model === null) return
     const champion = await championOf(store.db, model.name)
@@ -170,8 +173,7 @@ export class EvaluationController {
       })
     })
     if (!started) return
-    await mkdir(join(dataDir, 'tmp'), { recursive: true })
-    const dir = await mkdtemp(join(dataDir, 'tmp', 'evaluation-'))
+    const dir = await this.#scratch()
     const startMs = clock.monotonicMs()
     try {
       const missing = this.#missing(model)
@@ -192,6 +194,13 @@ export class EvaluationController {
     }
   }
 
+  /** A folder for one job, removed after it. */
+  async #scratch(): Promise<string> {
+    const parent = join(this.#context.dataDir, 'tmp')
+    await mkdir(parent, { recursive: true })
+    return mkdtemp(join(parent, 'evaluation-'))
+  }
+
   async #jobInput(
     version: Version,
     champion: Version | null,
@@ -199,14 +208,15 @@ export class EvaluationController {
     evaluation: Evaluation,
     dir: string,
   ): Promise<EvaluateJobInput> {
-    const { artifacts, clock, dataDir } = this.#context
+    const { clock, dataDir } = this.#context
+    const rival = champion === null ? null : await this.#measurable(champion, model, dir)
     return {
       version: version.id,
-      modelPath: await artifacts.verifiedPath(version.modelDigest),
+      ...(await modelToMeasure(this.#context, version, dir)),
       features: model.features,
       scoreOutput: model.scoreOutput,
-      champion: champion === null ? null : await this.#measurable(champion, model),
-      ...(await this.#predecessors(version, model)),
+      champion: rival,
+      ...(await this.#predecessors(version, model, dir, rival)),
       task: model.task!,
       label: model.label!,
       positive: model.positive,
@@ -225,10 +235,10 @@ export class EvaluationController {
     }
   }
 
-  async #measurable(version: Version, model: ModelConfig): Promise<ChampionInput> {
+  async #measurable(version: Version, model: ModelConfig, dir: string): Promise<ChampionInput> {
     return {
+      ...(await modelToMeasure(this.#context, version, dir)),
       version: version.id,
-      modelPath: await this.#context.artifacts.verifiedPath(version.modelDigest),
       features: version.signature === null ? model.features : featuresOf(version.signature),
       scoreOutput: version.scoreOutput,
     }
@@ -241,13 +251,16 @@ export class EvaluationController {
   async #predecessors(
     version: Version,
     model: ModelConfig,
+    dir: string,
+    champion: ChampionInput | null,
   ): Promise<Pick<EvaluateJobInput, 'predecessors' | 'predecessorsLeftOut'>> {
     const last = await versionsBefore(this.#context.store.db, version, model.gate.stability.versions - 1)
     const predecessors: ChampionInput[] = []
     const predecessorsLeftOut: EvaluateJobInput['predecessorsLeftOut'] = []
     for (const before of last.filter(mayBeReleased).toReversed()) {
       try {
-        predecessors.push(await this.#measurable(before, model))
+        const isChampion = champion !== null && before.id === champion.version
+        predecessors.push(isChampion ? champion : await this.#measurable(before, model, dir))
       } catch (error) {
         predecessorsLeftOut.push({ version: before.id, why: reasonOf(error) })
       }

@@ -57,10 +57,13 @@ const POSITIVE_BY_DEFAULT = new Set(['1', 'true', 'yes'])
 /** More different labels than this are only counted. */
 const SHOWN_LABELS = 8
 
+/** Whether a label, as text, is the positive one. */
+export const isPositiveLabel = (text: string, positive: string | null): boolean =>
+  positive === null ? POSITIVE_BY_DEFAULT.has(text.toLowerCase()) : text === positive
+
 function classesOf(raw: readonly unknown[], question: LabelQuestion): Uint8Array {
   const { column, positive } = question
-  const isPositive = (text: string) =>
-    positive === null ? POSITIVE_BY_DEFAULT.has(text.toLowerCase()) : text === positive
+  const isPositive = (text: string) => isPositiveLabel(text, positive)
   const seen = new Map<string, number>()
   const flags = Uint8Array.from(raw, (value) => {
     const text = String(value)

@@ -1,12 +1,12 @@
 import { fixedRows } from '../../kernel/model/batch-axis.ts'
 import { tableToTensors } from '../../kernel/model/columns.ts'
 import { ColumnValueError } from '../../kernel/model/errors.ts'
-import type { OnnxModel } from '../../kernel/model/onnx-model.ts'
+import type { RunnableModel } from '../../kernel/model/runnable-model.ts'
 import type { ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
 import { sliceRows } from '../../kernel/model/tensor.ts'
 import type { Tensor } from '../../kernel/model/tensor.ts'
 import { SourceValueError } from './errors.ts'
-import { findScoreOutput, readScores } from './score-output.ts'
+import { findScoreOutput, positiveColumn, readScores } from './score-output.ts'
 
 /** Rows that one run takes: large enough to cost little per row, small enough to stay in cache. */
 export const ROWS_PER_RUN = 1024
@@ -40,11 +40,19 @@ export interface ModelRunner {
  * @param options.who - `the model` or `the champion late-flight@3`, for messages
  */
 export function modelRunner(
-  model: OnnxModel,
-  options: { signature: Signature; task: Task; scoreOutput: ScoreOutput | string | null; who: string },
+  model: RunnableModel,
+  options: {
+    signature: Signature
+    task: Task
+    /** The label that counts as positive; null or absent: the usual ones. */
+    positive?: string | null
+    scoreOutput: ScoreOutput | string | null
+    who: string
+  },
 ): ModelRunner {
   const { signature, task, who } = options
   const size = fixedRows(signature)
+  const positiveAt = positiveColumn(signature, options.positive ?? null)
   const declared = options.scoreOutput
   let scoreOutput = typeof declared === 'object' ? declared : null
   return {
@@ -65,7 +73,7 @@ export function modelRunner(
         )
         const answered = await model.run(inputs)
         const outputs = cut(answered, to - from, size)
-        scoreOutput ??= findScoreOutput(outputs, task, typeof declared === 'string' ? declared : null, who)
+        scoreOutput ??= findScoreOutput(outputs, task, typeof declared === 'string' ? declared : null, who, positiveAt)
         const scores = readScores(outputs, scoreOutput, {
           task,
           rows: to - from,

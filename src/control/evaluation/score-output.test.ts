@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Tensor } from '../../kernel/model/tensor.ts'
-import { findScoreOutput, readScores } from './score-output.ts'
+import type { Signature } from '../../kernel/model/signature.ts'
+import { findScoreOutput, positiveColumn, readScores } from './score-output.ts'
 
 describe('findScoreOutput', () => {
   it('takes the second column of the probabilities, beside a predicted label', () => {
@@ -42,6 +43,33 @@ describe('findScoreOutput', () => {
   it('refuses a declared output of text', () => {
     const outputs: Record<string, Tensor> = { word: { datatype: 'BYTES', shape: [2], data: ['a', 'b'] } }
     expect(() => findScoreOutput(outputs, 'binary', 'word', 'm')).toThrow('which holds no numbers')
+  })
+})
+
+describe('the column of the positive class', () => {
+  const signature = (columns: string[] | null): Signature => ({
+    inputs: [],
+    outputs: [{ name: 'p', datatype: 'FP32', shape: [-1, columns?.length ?? -1], columns }],
+  })
+
+  it.each<[string, string[] | null, string | null, number | null]>([
+    ['the declared one, also where it comes first', ['leaves', 'stays'], 'leaves', 0],
+    ['the usual one', ['False', 'True'], null, 1],
+    ['1 of 0 and 1', ['0', '1'], null, 1],
+    ['not known where no label is the positive one', ['a', 'b'], null, null],
+    ['not known where several could be', ['1', 'yes'], null, null],
+    ['not known without labels', null, 'leaves', null],
+    ['not a question of a single column', ['1'], null, null],
+  ])('is %s', (_what, labels, positive, at) => {
+    expect(positiveColumn(signature(labels), positive)('p')).toBe(at)
+    expect(positiveColumn(signature(labels), positive)('another')).toBeNull()
+  })
+
+  it('is the score, of two classes or of many, before the second column is guessed', () => {
+    const at = (index: number | null) => findScoreOutput({ p: floats([2, 2]) }, 'binary', null, 'm', () => index)
+    expect([at(0).index, at(null).index]).toEqual([0, 1])
+    expect(findScoreOutput({ p: floats([2, 5]) }, 'binary', 'p', 'm', () => 3)).toEqual({ output: 'p', index: 3 })
+    expect(() => findScoreOutput({ p: floats([2, 5]) }, 'binary', 'p', 'm', () => 5)).toThrow('does not say where')
   })
 })
 

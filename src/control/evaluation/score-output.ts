@@ -1,7 +1,8 @@
 import { halfToNumber } from '../../kernel/model/float16.ts'
-import type { ScoreOutput, Task } from '../../kernel/model/signature.ts'
+import type { ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
 import type { Tensor } from '../../kernel/model/tensor.ts'
 import { ScoreOutputError, ScoreValueError } from './errors.ts'
+import { isPositiveLabel } from './labels.ts'
 
 /** What is known of an output once the model has run: declared shapes may be open, these are real. */
 type Outputs = Record<string, Tensor>
@@ -11,20 +12,40 @@ const PROBABILITY_SLACK = 1e-6
 
 /**
  * Where the score is: the declared output, else the only one that can be it.
- * For a binary task `[N]` and `[N, 1]` are the probability itself, `[N, 2]` holds it at index 1 and is preferred where
- * its name begins with or contains `prob`. For regression `[N]` and `[N, 1]`. Only floats are guessed.
+ * For a binary task `[N]` and `[N, 1]` are the probability itself, `[N, 2]` holds it at index 1 (at that of the positive
+ * class where its labels are known) and is preferred where its name begins with or contains `prob`. For regression `[N]` and `[N, 1]`. Only floats are guessed.
  *
  * @param declared - `name`, or `name[2]` for an index along the last axis; null to guess
+ * @param positiveAt - where an output whose class labels are known has the positive one; null: not known
  * @throws ScoreOutputError naming the candidates
  */
-export function findScoreOutput(outputs: Outputs, task: Task, declared: string | null, model: string): ScoreOutput {
-  return declared === null ? guess(outputs, task, model) : readDeclared(outputs, task, declared, model)
+export function findScoreOutput(
+  outputs: Outputs,
+  task: Task,
+  declared: string | null,
+  model: string,
+  positiveAt: PositiveAt = () => null,
+): ScoreOutput {
+  return declared === null
+    ? guess(outputs, task, model, positiveAt)
+    : readDeclared(outputs, task, declared, model, positiveAt)
 }
 
-function guess(outputs: Outputs, task: Task, model: string): ScoreOutput {
+export type PositiveAt = (output: string) => number | null
+
+/** Class labels name the columns of an output. Pure. */
+export function positiveColumn(signature: Signature, positive: string | null): PositiveAt {
+  return (output) => {
+    const labels = signature.outputs.find(({ name }) => name === output)?.columns ?? []
+    const found = labels.flatMap((label, index) => (isPositiveLabel(label, positive) ? [index] : []))
+    return labels.length > 1 && found.length === 1 ? found[0]! : null
+  }
+}
+
+function guess(outputs: Outputs, task: Task, model: string, positiveAt: PositiveAt): ScoreOutput {
   const candidates = Object.entries(outputs).flatMap(([output, tensor]) => {
     if (!isFloat(tensor)) return []
-    const index = scoreIndex(tensor, task)
+    const index = scoreIndex(tensor, task, positiveAt(output))
     return index === undefined ? [] : [{ output, index }]
   })
   const named = task === 'binary' ? candidates.filter(({ output }) => /prob/i.test(output)) : []
@@ -43,7 +64,13 @@ function guess(outputs: Outputs, task: Task, model: string): ScoreOutput {
   })
 }
 
-function readDeclared(outputs: Outputs, task: Task, declared: string, model: string): ScoreOutput {
+function readDeclared(
+  outputs: Outputs,
+  task: Task,
+  declared: string,
+  model: string,
+  positiveAt: PositiveAt,
+): ScoreOutput {
   const whole = Object.hasOwn(outputs, declared)
   const match = whole ? null : /^(.+)\[(\d+)\]$/.exec(declared)
   const output = match?.[1] ?? declared
@@ -55,7 +82,7 @@ function readDeclared(outputs: Outputs, task: Task, declared: string, model: str
     })
   }
   if (!isNumeric(tensor)) throw notNumbers(output, tensor, model)
-  const index = match === null ? scoreIndex(tensor, task) : Number(match[2])
+  const index = match === null ? scoreIndex(tensor, task, positiveAt(output)) : Number(match[2])
   if (index === undefined || (index !== null && index >= (tensor.shape.at(-1) ?? 0)) || tensor.shape.length > 2) {
     throw new ScoreOutputError({
       message: `'${declared}' of ${model} does not say where the score is: output '${output}' is ${describe(tensor)}.`,
@@ -66,9 +93,11 @@ function readDeclared(outputs: Outputs, task: Task, declared: string, model: str
 }
 
 /** undefined: this shape does not tell. */
-function scoreIndex({ shape }: Tensor, task: Task): number | null | undefined {
+function scoreIndex({ shape }: Tensor, task: Task, positive: number | null): number | null | undefined {
   if (shape.length === 1 || (shape.length === 2 && shape[1] === 1)) return null
-  return task === 'binary' && shape.length === 2 && shape[1] === 2 ? 1 : undefined
+  if (task !== 'binary' || shape.length !== 2) return undefined
+  if (positive !== null && positive < shape[1]!) return positive
+  return shape[1] === 2 ? 1 : undefined
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { LossName } from '../../config/project.ts'
+import { hasTrials } from '../../kernel/lake/columns.ts'
 import type { DuckDBConnection } from '../../kernel/lake/duckdb.ts'
 import { quoteText, timestampLiteral } from '../../kernel/lake/duckdb.ts'
 import { dayOf } from '../../kernel/lake/lake-files.ts'
@@ -64,8 +65,10 @@ function scored(
     if (value === null) return []
     const number = `(${value.sql})::DOUBLE`
     const score = task === 'binary' ? `least(greatest(${number}, 0), 1)` : number
+    // A member of a gather is labelled by the answer that the client got.
+    const labelledAs = hasTrials(columns) ? 'coalesce(shadow_of, prediction_id)' : 'prediction_id'
     return [
-      `SELECT prediction_id, "row", predicted_at, version, '${loss}' AS loss_name,
+      `SELECT ${labelledAs} AS prediction_id, "row", predicted_at, version, '${loss}' AS loss_name,
          CASE WHEN isfinite(${number}) THEN ${score} END AS score
        FROM ${parquetFiles(lakeDir, files)}
        WHERE version = ${quoteText(version)} AND origin = 'live' AND status = 200

@@ -175,6 +175,14 @@ describe('measuring quality', () => {
     expect([day!.labelSum, day!.scoreSum]).toEqual([2, expect.closeTo(1, 6)])
   })
 
+  it('finds the labels of what answered as a member of a gather by the id of the answer', async () => {
+    const answer = prediction({ model: 'second-opinion', version: 'late-flight@1' }, [500])
+    const members = [prediction({ shadowOf: answer.predictionId }, [800]), prediction({ version: '2' }, [500])]
+    await ingest([schema({ model: 'second-opinion', version: 'late-flight@1' }), answer, ...members])
+    await ingest([label(answer.predictionId, 1)])
+    expect(await measure()).toMatchObject([{ predictions: 1, labelled: 1, labelSum: 1 }])
+  })
+
   it('has nothing to say of other days, and no labels is not an error', async () => {
     await ingest([prediction({}, [500])])
     expect(await measure({ fromMs: NOON_MS + DAY_MS, toMs: NOON_MS + 2 * DAY_MS })).toEqual([])

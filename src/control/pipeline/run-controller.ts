@@ -2,9 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { completeProject } from '../../config/older-project.ts'
 import type { Project } from '../../config/project.ts'
 import { MillraceError, reasonOf, unreachable } from '../../kernel/errors.ts'
 import type { ControlContext } from '../control-context.ts'
+import { registrationOf } from '../registry/model-files.ts'
+import { serverOf, type VersionServer } from '../registry/version-server.ts'
 import {
   decideNextSteps,
   heldBack,
@@ -220,7 +223,7 @@ export class RunController {
     if (failure !== null) {
       return this.#recordEnd(view, attempt, { outcome: 'fail', why: failure, exitCode: 0, retryAtMs: retryAtMs() })
     }
-    const output = await this.#takeOutput(attempt)
+    const output = await this.#takeOutput(view, attempt)
     if (typeof output === 'string') {
       return this.#recordEnd(view, attempt, { outcome: 'fail', why: output, exitCode: 0, retryAtMs: retryAtMs() })
     }
@@ -229,9 +232,10 @@ export class RunController {
   }
 
   /** @returns the output, or why it can't be used. @throws where only the store of artifacts is in trouble */
-  async #takeOutput(attempt: Attempt): Promise<StepOutput | string> {
+  async #takeOutput({ run }: RunView, attempt: Attempt): Promise<StepOutput | string> {
+    const wholeFolder = (await this.#serverOf(run)) !== null
     try {
-      return await collectOutput(attempt.dir, this.#context.artifacts)
+      return await collectOutput(attempt.dir, this.#context.artifacts, { wholeFolder })
     } catch (error) {
       if (error instanceof MillraceError && error.kind !== 'invalid') throw error
       return `its output can't be kept: ${reasonOf(error)}`
@@ -295,6 +299,13 @@ export class RunController {
     this.#work.set(attempt.token, entry)
   }
 
+  /** The command that is to serve what the run makes; null: Millrace's own server. */
+  async #serverOf(run: Run): Promise<VersionServer | null> {
+    const project = await this.#projectOf(run)
+    const model = project.models.find(({ name }) => name === run.model)
+    return model === undefined ? null : serverOf(project, model)
+  }
+
   async #projectOf(run: Run): Promise<Project> {
     const applied = this.#context.project()
     if (applied?.revisionId === run.revisionId) return applied.project
@@ -303,17 +314,20 @@ export class RunController {
       .select('project')
       .where('id', '=', run.revisionId)
       .executeTakeFirstOrThrow()
-    return project as Project
+    return completeProject(project as Project)
   }
 
   async #succeed(view: RunView): Promise<void> {
     const { run } = view
     const { artifacts, store } = this.#context
     const trained = view.steps.find((s) => s.modelDigest !== null)!
+    const { sizeBytes, ...registration } = await registrationOf(artifacts, trained.modelDigest!)
     await this.#records.runSucceeded(run, {
       trained,
       attempts: await attemptsOf(store.db, run.id),
-      sizeBytes: await artifacts.sizeOf(trained.modelDigest!),
+      sizeBytes,
+      registration,
+      server: await this.#serverOf(run),
       reportedMetrics: await reportedMetrics(trained.outputDigest, artifacts),
     })
     this.#context.wake('version')

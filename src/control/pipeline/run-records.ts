@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely'
 import type { Database } from '../../kernel/store/schema.ts'
 import { compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
+import type { Lineage } from '../registry/version.ts'
 import { createVersionOfRun } from '../registry/version-requests.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
 import {
@@ -104,7 +105,14 @@ export class RunRecords {
   /** The run's success and its model version: both or neither. */
   runSucceeded(
     run: Run,
-    made: { trained: Step; attempts: Attempt[]; sizeBytes: number; reportedMetrics: MetricTree | null },
+    made: {
+      trained: Step
+      attempts: Attempt[]
+      sizeBytes: number
+      reportedMetrics: MetricTree | null
+      registration: Lineage['registration']
+      server: Lineage['server'] | null
+    },
   ): Promise<boolean> {
     return this.#transaction(async (tx) => {
       const why = 'all steps succeeded'

@@ -2,6 +2,7 @@ import { open, readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { keepModelFile, keepModelFolder, MODEL_FILE, type KeptModel } from '../registry/model-files.ts'
 
 export interface StepOutput {
   outputDigest: string | null
@@ -17,19 +18,33 @@ export type MetricTree = { [name: string]: number | MetricTree }
 const METRICS_MAX_BYTES = 1024 * 1024
 const FAILURE_MAX_BYTES = 2_000
 
-/** Takes what a step left behind into the artifact store. Repeating it gives the same digests. */
-export async function collectOutput(attemptDir: string, artifacts: Artifacts): Promise<StepOutput> {
+/**
+ * Takes what a step left behind into the artifact store. Repeating it gives the same digests.
+ * @param options.wholeFolder - the model is served by a command of the user's own, which reads all that lies there
+ */
+export async function collectOutput(
+  attemptDir: string,
+  artifacts: Artifacts,
+  options: { wholeFolder: boolean },
+): Promise<StepOutput> {
   const outputDir = join(attemptDir, 'output')
   const hasOutput = (await filesIn(outputDir)).length > 0
-  const model = await fileOrNull(join(attemptDir, 'model', 'model.onnx'))
+  const model = await keptModel(attemptDir, artifacts, options.wholeFolder)
   const { metrics, warnings } = await readMetrics(join(outputDir, 'metrics.json'))
   return {
     outputDigest: hasOutput ? (await artifacts.putDir(outputDir, { ignore: [] })).digest : null,
-    modelDigest: model === null ? null : (await artifacts.putFile(model.path)).digest,
+    modelDigest: model?.digest ?? null,
     modelBytes: model?.sizeBytes ?? 0,
     metrics,
-    warnings,
+    warnings: [...(model?.notes.map((note) => `${MODEL_FILE}: ${note}.`) ?? []), ...warnings],
   }
+}
+
+async function keptModel(attemptDir: string, artifacts: Artifacts, wholeFolder: boolean): Promise<KeptModel | null> {
+  const dir = join(attemptDir, 'model')
+  if (wholeFolder) return (await filesIn(dir)).length === 0 ? null : keepModelFolder(artifacts, dir)
+  const found = await fileOrNull(join(dir, MODEL_FILE))
+  return found === null ? null : keepModelFile(artifacts, found.path, join(attemptDir, 'servable.onnx'))
 }
 
 /** The reason that a step gave for people, in the file `failure` of its output directory. */

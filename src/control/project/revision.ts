@@ -18,7 +18,11 @@ export function projectDigest(project: Project): string {
 
 /** What a revision changes, one line each, for people. */
 export function projectChanges(before: Project | null, after: Project): string[] {
-  if (before === null) return after.models.map((m) => `model ${m.name} is new`)
+  if (before === null)
+    return [
+      ...after.models.map((m) => `model ${m.name} is new`),
+      ...after.endpoints.map((e) => `endpoint ${e.name} is new`),
+    ]
   const old = new Map(before.models.map((m) => [m.name, m]))
   const kept = new Set(after.models.map((m) => m.name))
   const settings = (['name', 'root', 'snapshotIgnore', 'gateway', 'storage', 'alerts'] as const).filter(
@@ -30,6 +34,20 @@ export function projectChanges(before: Project | null, after: Project): string[]
     ...before.models
       .filter((m) => !kept.has(m.name))
       .map((m) => `model ${m.name} is paused: it left the configuration`),
+    ...endpointChanges(before.endpoints, after.endpoints),
+  ]
+}
+
+function endpointChanges(before: Project['endpoints'], after: Project['endpoints']): string[] {
+  const old = new Map(before.map((e) => [e.name, canonical(e)]))
+  const gone = before.filter((e) => after.every((kept) => kept.name !== e.name))
+  return [
+    ...after.flatMap((e) => {
+      const was = old.get(e.name)
+      if (was === undefined) return [`endpoint ${e.name} is new`]
+      return was === canonical(e) ? [] : [`endpoint ${e.name} changed`]
+    }),
+    ...gone.map((e) => `endpoint ${e.name} is gone: it left the configuration`),
   ]
 }
 

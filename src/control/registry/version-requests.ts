@@ -13,7 +13,15 @@ import type { Approval, Disposition, Lineage } from './version.ts'
 export async function createVersionOfRun(
   tx: Transaction<Database>,
   clock: Clock,
-  made: { run: Run; trained: Step; attempts: Attempt[]; sizeBytes: number; reportedMetrics: unknown },
+  made: {
+    run: Run
+    trained: Step
+    attempts: Attempt[]
+    sizeBytes: number
+    reportedMetrics: unknown
+    registration?: Lineage['registration']
+    server?: Lineage['server'] | null
+  },
 ): Promise<string> {
   const { run, trained } = made
   return insertVersion(tx, clock, {
@@ -22,7 +30,7 @@ export async function createVersionOfRun(
     revisionId: run.revisionId,
     modelDigest: trained.modelDigest!,
     sizeBytes: made.sizeBytes,
-    lineage: lineageOf(run, made.attempts),
+    lineage: { ...lineageOf(run, made.attempts), ...registered(made) },
     reportedMetrics: made.reportedMetrics,
     trainedAtMs: trained.endedAtMs ?? clock.epochMs(),
     cause: `trained by ${run.id}`,
@@ -36,6 +44,8 @@ export interface ImportedModel {
   sizeBytes: number
   importedFrom: string
   cause: string
+  registration?: Lineage['registration']
+  server?: Lineage['server'] | null
 }
 
 export async function createImportedVersion(
@@ -52,6 +62,7 @@ export async function createImportedVersion(
     inputs: [],
     environments: [],
     holdoutDigest: null,
+    ...registered(model),
   }
   return insertVersion(tx, clock, {
     ...model,
@@ -204,6 +215,16 @@ export async function setAlias(
     cause: change.cause,
     ...times,
   })
+}
+
+/** Nothing is said of a file that Millrace serves as it was written. */
+function registered(made: {
+  registration?: Lineage['registration']
+  server?: Lineage['server'] | null
+}): Pick<Lineage, 'registration' | 'server'> {
+  const { registration, server } = made
+  const isPlain = registration === undefined || (registration.original === null && registration.notes.length === 0)
+  return { ...(isPlain ? {} : { registration }), ...(server ? { server } : {}) }
 }
 
 function lineageOf(run: Run, attempts: Attempt[]): Lineage {

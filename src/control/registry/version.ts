@@ -1,5 +1,6 @@
 import type { ScoreOutput, Signature } from '../../kernel/model/signature.ts'
 import { stateMachine } from '../../kernel/state-machine.ts'
+import type { VersionServer } from './version-server.ts'
 
 export type VersionStatus =
   | 'candidate' // registered; waits for its evaluation, or for a person where nothing to evaluate by is declared
@@ -70,6 +71,10 @@ export interface Lineage {
   inputs: { step: string; name: string; digest: string }[]
   environments: { step: string; environment: string; reproducible: boolean }[]
   holdoutDigest: string | null
+  /** Digest of the ONNX file as it was written, where it was changed to be servable; how it is served. Absent: as it is. */
+  registration?: { original: string | null; notes: string[] }
+  /** What serves it, where that is not Millrace's own server: as declared when it was made. */
+  server?: VersionServer
 }
 
 /** Whether a version may take traffic: a person's word counts over the verdict. */

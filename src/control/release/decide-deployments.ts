@@ -84,7 +84,9 @@ function decideHeld(view: DeploymentView, nowMs: number): DeploymentAct[] {
   if (deployment.status === 'starting' && ready >= deployment.replicasWanted) return [{ kind: 'allReady', deployment }]
   if (missing > 0 && nowMs >= restartAtMs(view, nowMs))
     return Array.from({ length: missing }, () => ({ kind: 'startReplica', deploymentId: deployment.id }))
+  // Those that serve already stay, the oldest first.
   return running
+    .toSorted((a, b) => Number(isReady(b)) - Number(isReady(a)))
     .slice(deployment.replicasWanted)
     .map((r) => ({ kind: 'stopReplica', replica: r.replica, why: 'more replicas than wanted' }))
 }

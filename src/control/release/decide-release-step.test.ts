@@ -11,12 +11,23 @@ const passed = { kind: 'passed', why: '64 golden rows' } as const
 /** Every status under what may be seen of it. */
 const table: [ReleaseStatus, string, Partial<ReleaseView>, string][] = [
   ['queued', 'nothing is in its way', {}, 'deploy'],
-  ['queued', 'its version is warm', { warm: { deploymentId: 'deployment-1', readyReplicas: 1 } }, 'useWarm'],
+  [
+    'queued',
+    'its version is warm',
+    { warm: { deploymentId: 'deployment-1', readyReplicas: 1, isAsleep: false } },
+    'useWarm',
+  ],
   [
     'queued',
     'its warm deployment has no ready replica',
-    { warm: { deploymentId: 'deployment-1', readyReplicas: 0 } },
+    { warm: { deploymentId: 'deployment-1', readyReplicas: 0, isAsleep: false } },
     'deploy',
+  ],
+  [
+    'queued',
+    'its warm deployment sleeps',
+    { warm: { deploymentId: 'deployment-1', readyReplicas: 0, isAsleep: true } },
+    'useWarm',
   ],
   ['queued', 'the disk is low', { diskLow: true }, 'hold'],
   ['deploying', 'no replica is ready', {}, 'hold'],
@@ -32,6 +43,7 @@ const table: [ReleaseStatus, string, Partial<ReleaseView>, string][] = [
   ['preflight', 'a restart has not heard its replica yet', {}, 'hold'],
   ['preflight', 'its deployment failed', { deployment: deploymentOf({ status: 'failed' }) }, 'fail'],
   ['switching', 'every replica is ready', { readyReplicas: 2 }, 'flip'],
+  ['switching', 'it is being woken', { deployment: deploymentOf({ replicasWanted: 0 }) }, 'hold'],
   ['switching', 'some replicas are ready', { readyReplicas: 1 }, 'hold'],
   ['switching', 'only some were ready in time', { readyReplicas: 1, waitedMs: 60_001 }, 'flip'],
   ['switching', 'all replicas were lost', { waitedMs: 60_001 }, 'fail'],

@@ -25,7 +25,7 @@ export interface ReleaseView {
   /** The deployment of this release, once made. */
   deployment: Deployment | null
   /** A deployment of the same version that gateways may see already, with a ready replica. */
-  warm: { deploymentId: string; readyReplicas: number } | null
+  warm: { deploymentId: string; readyReplicas: number; /** Scaled to zero. */ isAsleep: boolean } | null
   readyReplicas: number
   /** Result of the preflight of this release; null: not started, or still running. */
   preflight: { kind: 'passed' | 'failed'; why: string } | 'running' | null
@@ -110,6 +110,8 @@ function decideQueued(view: ReleaseView): ReleaseStep {
   if (busy !== undefined && release.kind !== 'rollback') return { kind: 'hold', why: `${busy.id} is under way` }
   if (view.warm !== null && view.warm.readyReplicas > 0)
     return { kind: 'useWarm', deploymentId: view.warm.deploymentId, why: 'its deployment is warm' }
+  if (view.warm?.isAsleep === true)
+    return { kind: 'useWarm', deploymentId: view.warm.deploymentId, why: 'its deployment is proven, and is woken' }
   if (view.diskLow) return { kind: 'hold', why: 'disk space is low' }
   return { kind: 'deploy' }
 }
@@ -118,7 +120,8 @@ function decideSwitching(view: ReleaseView): ReleaseStep {
   if (view.deployment === null || ['failed', 'draining', 'stopped'].includes(view.deployment.status))
     return { kind: 'fail', why: view.deployment?.why ?? 'its deployment is gone' }
   const { readyReplicas, deployment } = view
-  if (readyReplicas >= deployment.replicasWanted)
+  // One that was scaled to zero is woken first.
+  if (readyReplicas >= Math.max(1, deployment.replicasWanted))
     return begin(view, `${readyReplicas} of ${deployment.replicasWanted} replicas are ready`)
   if (view.release.kind === 'rollback' && readyReplicas > 0)
     return { kind: 'flip', why: `rollback: ${readyReplicas} of ${deployment.replicasWanted} replicas are ready` }

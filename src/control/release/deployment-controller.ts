@@ -1,14 +1,23 @@
 import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import type { ModelConfig } from '../../config/project.ts'
 import { LEASE_RENEW_MS, type Lease, type RoutingSnapshot } from '../../kernel/contract/routing.ts'
 import { reasonOf, unreachable } from '../../kernel/errors.ts'
 import { compareAndSet } from '../../kernel/store/state-machine.ts'
+import { isPinned, nextKeyEndMs, routedCallers, type CallerPin } from '../caller/caller.ts'
+import { endExpiredPins } from '../caller/caller-requests.ts'
+import { listCallers, listPins } from '../caller/caller-store.ts'
 import type { ControlContext } from '../control-context.ts'
 import type { Version } from '../registry/version.ts'
-import { findVersion } from '../registry/version-store.ts'
+import { aliases, findVersion } from '../registry/version-store.ts'
 import { pinnedVersions, versionsBeyondUse } from '../retirement/retirement-store.ts'
 import { decideDeployment, type DeploymentAct, type DeploymentView } from './decide-deployments.ts'
+import { replicasAtStart } from './decide-replicas.ts'
+import { declaredVersions } from './declared-versions.ts'
 import { fallbackDeployment, type Fallback } from './fallback.ts'
+import type { GatherMember } from './gather.ts'
+import { gatherMembers } from './gather-store.ts'
+import { ModuleFiles } from './module-files.ts'
 import type { Observations } from './observations.ts'
 import { deploymentMachine, replicaMachine, type Deployment, type Replica, type Route } from './release.ts'
 import {
@@ -44,6 +53,10 @@ export interface ReplicaRuntime {
 /** Rows as one look reads them. Routes come first: what they lead to was made known before. */
 interface Rows {
   routes: Route[]
+  pins: CallerPin[]
+  gatherMembers: GatherMember[]
+  /** Versions that gathers are to have, and that rules name by number. */
+  declared: Fallback[]
   deployments: Deployment[]
   replicas: Replica[]
 }
@@ -52,6 +65,8 @@ const LOSSES_WINDOW_MS = 60_000
 const DRAIN_MS = 30_000
 const UNSETTLED_LOOK_MS = 500
 const SILENT_SOON_MS = 2 * LEASE_RENEW_MS
+/** A replica is stopped after so long even where a gateway does not say that it has left it: it answers 503 by then. */
+const LEAVE_MAX_MS = 2_000
 
 /** Keeps the replicas of every deployment as wanted, and tells gateways what there is. */
 export class DeploymentController {
@@ -62,11 +77,20 @@ export class DeploymentController {
   /** Replicas that this process is starting or stopping. */
   readonly #starting = new Set<string>()
   readonly #stopping = new Set<string>()
+  /** Those to be stopped: since when, and which routes were the first without them. */
+  readonly #told = new Map<string, { revision: number; sinceMs: number }>()
+  /** That were alive at the last look. */
+  #gateways: string[] = []
   /** Versions that are deployed: what is read of them here never changes. */
   readonly #versions = new Map<string, Version>()
   readonly #startedAtMs: number
   readonly #said = new Set<string>()
+  readonly #modules = new ModuleFiles((path, why) =>
+    this.#sayOnce(`the combining module ${path} can't be read: ${why}`),
+  )
   #rows: Rows | null = null
+  /** Then a key has to leave the routes. */
+  #keyEndsInMs: number | null = null
 
   constructor(context: ControlContext, runtime: ReplicaRuntime, observations: Observations, publisher: RoutePublisher) {
     this.#context = context
@@ -78,9 +102,10 @@ export class DeploymentController {
 
   /** @returns when to look again in ms, where something is on its way */
   async look(): Promise<number | void> {
+    await this.#endPins()
     await this.#read()
     await this.#publish()
-    let acted = await this.#deployFallbacks()
+    let acted = await this.#deployWanted()
     if (acted) await this.#read()
     for (const view of await this.#views()) {
       for (const act of decideDeployment(view, this.#context.clock.epochMs())) {
@@ -93,7 +118,7 @@ export class DeploymentController {
       await this.#publish()
     }
     this.#stopTold()
-    return acted || !this.#isSettled() ? UNSETTLED_LOOK_MS : undefined
+    return acted || !this.#isSettled() ? UNSETTLED_LOOK_MS : (this.#keyEndsInMs ?? undefined)
   }
 
   /** Whether a replica that is to run has missed a word or two: it may be dead. */
@@ -115,7 +140,10 @@ export class DeploymentController {
   goalOf(lease: Pick<Lease, 'replicaId' | 'token'>): 'run' | 'drain' {
     if (this.#rows === null || this.#starting.has(lease.replicaId)) return 'run'
     const known = this.#rows.replicas.find((r) => r.id === lease.replicaId && r.token === lease.token)
-    return known?.status === 'running' ? 'run' : 'drain'
+    if (known?.status === 'running') return 'run'
+    // Gateways leave it first.
+    const isLeaving = known?.status === 'stopping' && !this.#stopping.has(known.id) && this.#told.has(known.id)
+    return isLeaving ? 'run' : 'drain'
   }
 
   /** Whether gateways' reports of what is in flight are being waited for. */
@@ -131,11 +159,23 @@ export class DeploymentController {
     )
   }
 
-  /** A fallback that has been stopped since it served. What was never proven by a preflight must not answer. */
-  async #deployFallbacks(): Promise<boolean> {
+  /** Versions that are kept up for something else than the route of their model. */
+  #kept(): Fallback[] {
+    return [...this.#fallbacks(), ...(this.#rows?.declared ?? [])]
+  }
+
+  /** Versions with which somebody is to be served whatever the route is, each once. */
+  #wanted(): Iterable<Required<Fallback>> {
+    const pins = this.#rows!.pins.map(({ endpoint, versionId }) => ({ endpoint, versionId, as: 'pin' }))
+    const kept = this.#kept().map((fallback) => ({ as: 'fallback', ...fallback }))
+    return new Map([...pins, ...kept].map((wanted) => [`${wanted.endpoint} ${wanted.versionId}`, wanted])).values()
+  }
+
+  /** One that has been stopped since it served. What was never proven by a preflight must not answer. */
+  async #deployWanted(): Promise<boolean> {
     const { store, clock, log } = this.#context
     let deployed = false
-    for (const fallback of this.#fallbacks()) {
+    for (const fallback of this.#wanted()) {
       if (this.#context.diskLow() || fallbackDeployment(fallback, this.#rows!.deployments) !== null) continue
       const version = await findVersion(store.db, fallback.versionId)
       const isGone = (await versionsBeyondUse(store.db, version?.model ?? '')).has(fallback.versionId)
@@ -146,7 +186,7 @@ export class DeploymentController {
           : version?.approval?.decision === 'rejected'
             ? 'was rejected'
             : 'was never released'
-        this.#sayOnce(`${fallback.versionId} is declared as the fallback of ${fallback.endpoint} and ${what}`)
+        this.#sayOnce(`${fallback.versionId} ${whose(fallback)} and ${what}`)
         continue
       }
       const { endpoint, versionId } = fallback
@@ -157,16 +197,23 @@ export class DeploymentController {
           model: version.model,
           version_id: versionId,
           status: 'starting',
-          why: 'fallback',
-          replicas_wanted: this.#config(version.model)?.serving.replicas ?? 1,
+          why: fallback.as,
+          replicas_wanted: replicasAtStart(this.#config(version.model)?.serving.replicas ?? null),
           discoverable: true,
           created_at_ms: clock.epochMs(),
         })
         .execute()
-      log.info({ endpoint, version: versionId }, 'a fallback is deployed')
+      log.info({ endpoint, version: versionId, as: fallback.as }, 'a version that is wanted is deployed')
       deployed = true
     }
     return deployed
+  }
+
+  async #endPins(): Promise<void> {
+    const { store, clock, log } = this.#context
+    if (this.#rows?.pins.every((pin) => isPinned(pin, clock.epochMs())) ?? false) return
+    const ended = await store.transaction((tx) => endExpiredPins(tx, clock))
+    if (ended > 0) log.info({ ended }, 'pins of callers have expired')
   }
 
   #sayOnce(text: string): void {
@@ -186,6 +233,9 @@ export class DeploymentController {
     const { db } = this.#context.store
     this.#rows = {
       routes: await routes(db),
+      pins: await listPins(db),
+      gatherMembers: await gatherMembers(db),
+      declared: await declaredVersions(db, this.#context.project()?.project ?? null),
       deployments: await deploymentsWithReplicas(db),
       replicas: await openReplicas(db),
     }
@@ -197,8 +247,8 @@ export class DeploymentController {
     if (deployments.length === 0) return []
     const { db } = this.#context.store
     const losses = await lossesSince(db, this.#context.clock.epochMs() - LOSSES_WINDOW_MS, this.#startedAtMs)
-    const holders = await deploymentHolders(db, deployments, this.#fallbacks(), await this.#pinned(db))
-    const gateways = await this.#runtime.liveGateways()
+    const holders = await deploymentHolders(db, deployments, this.#kept(), await this.#pinned(db))
+    this.#gateways = await this.#runtime.liveGateways()
     return Promise.all(
       deployments.map(async (deployment): Promise<DeploymentView> => {
         const lost = losses.get(deployment.id)
@@ -206,7 +256,7 @@ export class DeploymentController {
         return {
           deployment,
           heldBy: holders.get(deployment.id) ?? [],
-          unused: this.#isUnused(deployment.id, gateways),
+          unused: this.#isUnused(deployment.id, this.#gateways),
           recentlyGone: lost?.replicas ?? 0,
           lastGoneAtMs: lost?.lastAtMs ?? null,
           lastGoneWhy: lost?.why ?? null,
@@ -294,7 +344,7 @@ export class DeploymentController {
   #stopTold(): void {
     const { deployments, replicas } = this.#rows!
     for (const { id, status, deploymentId } of replicas) {
-      if (status !== 'stopping' || this.#stopping.has(id)) continue
+      if (status !== 'stopping' || this.#stopping.has(id) || !this.#isLeft(id)) continue
       const model = deployments.find((d) => d.id === deploymentId)?.model
       const graceMs = (model === undefined ? null : this.#config(model))?.serving.drainMs ?? DRAIN_MS
       this.#stopping.add(id)
@@ -310,7 +360,23 @@ export class DeploymentController {
     }
   }
 
+  /** Whether no gateway sends requests to a replica any more that is to stop: then it has nothing to refuse. */
+  #isLeft(replicaId: string): boolean {
+    const nowMs = this.#context.clock.monotonicMs()
+    const current = this.#publisher.current()
+    if (current === null || listsReplica(current, replicaId)) return current === null
+    const told = this.#told.get(replicaId) ?? { revision: current.revision, sinceMs: nowMs }
+    this.#told.set(replicaId, told)
+    if (nowMs - told.sinceMs > LEAVE_MAX_MS) return true
+    const reports = this.#observations.gateways()
+    return this.#gateways.every((id) => {
+      const report = reports.find((r) => r.gatewayId === id)
+      return report !== undefined && report.epoch === current.epoch && report.revision >= told.revision
+    })
+  }
+
   async #replicaGone(replica: Replica, why: string): Promise<void> {
+    this.#told.delete(replica.id)
     await this.#moveReplica(replica, 'gone', why)
     this.#observations.forgetReplica(replica.id)
     await this.#runtime.forget(replica.id)
@@ -338,7 +404,7 @@ export class DeploymentController {
   async #drain(deployment: Deployment, why: string): Promise<void> {
     await this.#context.store.transaction(async (tx) => {
       const open = await deploymentsWithReplicas(tx)
-      const holders = await deploymentHolders(tx, open, this.#fallbacks(), await this.#pinned(tx))
+      const holders = await deploymentHolders(tx, open, this.#kept(), await this.#pinned(tx))
       if (holders.has(deployment.id)) return
       await compareAndSet(tx, this.#change(deployment, 'drain', why))
     })
@@ -385,8 +451,19 @@ export class DeploymentController {
       versions,
       lease: (id) => this.#observations.lease(id),
       models: new Map([...applied.paused, ...applied.project.models].map((m) => [m.name, m])),
+      pins: rows.pins,
+      aliases: await aliases(this.#context.store.db),
+      gathers: applied.project.endpoints.map((config) => ({
+        config,
+        members: rows.gatherMembers.filter((m) => m.endpoint === config.name),
+      })),
+      moduleOf: (path) => this.#modules.of(join(applied.project.root, path)),
     })
-    this.#publisher.publish(applied.project.name, endpoints, this.#context.clock.epochMs())
+    const nowMs = this.#context.clock.epochMs()
+    const callers = await listCallers(this.#context.store.db)
+    const admission = { callers: routedCallers(callers, nowMs), anonymous: applied.project.gateway.anonymous }
+    this.#keyEndsInMs = nextKeyEndMs(callers, nowMs)
+    this.#publisher.publish(applied.project.name, endpoints, nowMs, admission)
   }
 
   async #version(id: string): Promise<Version> {
@@ -407,6 +484,17 @@ export class DeploymentController {
   #times(): { atMs: number; calendarMs: number } {
     return { atMs: this.#context.clock.epochMs(), calendarMs: Math.round(this.#context.clock.calendarMs()) }
   }
+}
+
+function listsReplica(snapshot: RoutingSnapshot, replicaId: string): boolean {
+  return snapshot.endpoints.some((e) => e.deployments.some((d) => d.replicas.some((r) => r.replicaId === replicaId)))
+}
+
+/** What a version is wanted for, in words. */
+function whose({ as, endpoint }: Required<Fallback>): string {
+  if (as === 'pin') return `is what a caller is pinned to on ${endpoint}`
+  if (as === 'fallback') return `is declared as the fallback of ${endpoint}`
+  return `is wanted on ${endpoint} for a ${as}`
 }
 
 function routesTo(snapshot: RoutingSnapshot, deploymentId: string): boolean {

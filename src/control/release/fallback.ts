@@ -4,6 +4,8 @@ import type { Deployment } from './release.ts'
 export interface Fallback {
   endpoint: string
   versionId: string
+  /** Why it is kept, where it is for something else than a fallback. */
+  as?: string
 }
 
 /** The newest deployment of a fallback's version on its endpoint that serves or is about to. */

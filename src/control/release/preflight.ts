@@ -9,9 +9,12 @@ export interface PreflightResult {
 }
 
 export interface PreflightPlan {
-  socketPath: string
+  /** Where the replica listens; a server of the user's own on a port of this machine. */
+  place: { socketPath: string } | { port: number }
+  /** As the replica calls it. */
   model: string
-  version: string
+  /** Null: it counts none. */
+  version: string | null
   rows: GoldenRow[]
   tolerance: number
   timeoutMs: number
@@ -61,11 +64,13 @@ async function check(
 }
 
 function infer(plan: PreflightPlan, row: GoldenRow, timeoutMs: number): Promise<{ status: number; body: Buffer }> {
-  const path = `/v2/models/${encodeURIComponent(plan.model)}/versions/${encodeURIComponent(plan.version)}/infer`
+  const version = plan.version === null ? '' : `/versions/${encodeURIComponent(plan.version)}`
+  const path = `/v2/models/${encodeURIComponent(plan.model)}${version}/infer`
   return new Promise((resolve, reject) => {
     const sent = request(
       {
-        socketPath: plan.socketPath,
+        host: '127.0.0.1',
+        ...plan.place,
         path,
         method: 'POST',
         timeout: timeoutMs,

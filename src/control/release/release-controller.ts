@@ -9,6 +9,7 @@ import type { Disposition, Version } from '../registry/version.ts'
 import { setDisposition } from '../registry/version-requests.ts'
 import { aliasHistory, championOf, findVersion, undecidedVersions } from '../registry/version-store.ts'
 import { decideRelease, type ReleaseDecision } from './decide-release.ts'
+import { replicasAtStart } from './decide-replicas.ts'
 import { decideReleaseStep, type ReleaseStep, type ReleaseView } from './decide-release-step.ts'
 import type { Observations } from './observations.ts'
 import { preflight, type PreflightResult } from './preflight.ts'
@@ -18,6 +19,7 @@ import { reviewFreezes } from './freeze-review.ts'
 import { activeFreezes, lastRollbackFreeze } from './freeze-store.ts'
 import type { Deployment, Release, ReleaseEvent } from './release.ts'
 import { requestRelease } from './release-requests.ts'
+import { scaleDeployment } from './scale-requests.ts'
 import { findDeployment, isRollingBack, openDeployments, openReleases, openReplicas, routeOf } from './release-store.ts'
 import { beginTrial, describeTrial, incumbent, lockRelease, raiseHeldAlert, settleHeldAlert } from './trial-acts.ts'
 import type { TrialJobInput, TrialJobOutput } from './trial-job.ts'
@@ -209,7 +211,10 @@ export class ReleaseController {
       release,
       open: open.filter((r) => r.endpoint === release.endpoint),
       deployment,
-      warm: warm === undefined ? null : { deploymentId: warm.id, readyReplicas: readyOf(warm.id) },
+      warm:
+        warm === undefined
+          ? null
+          : { deploymentId: warm.id, readyReplicas: readyOf(warm.id), isAsleep: warm.replicasWanted === 0 },
       readyReplicas,
       preflight: this.#preflights.get(release.id) ?? null,
       rejected: await this.#rejected(release.versionId),
@@ -257,7 +262,7 @@ export class ReleaseController {
 
   async #deploy(release: Release): Promise<void> {
     const { store, clock } = this.#context
-    const wanted = this.#model(release.model)?.serving.replicas ?? 1
+    const wanted = await this.#replicasFor(release)
     await store.transaction(async (tx) => {
       const { id } = await tx
         .insertInto('deployment')
@@ -284,14 +289,27 @@ export class ReleaseController {
     this.#context.wake('deployment')
   }
 
-  /** The version is up already: no new deployment, no preflight. */
+  /** As many as those have whose traffic it is to take. */
+  async #replicasFor(release: Release): Promise<number> {
+    const { db } = this.#context.store
+    const champion = incumbent(await routeOf(db, release.endpoint), await openDeployments(db), release)
+    const declared = this.#model(release.model)?.serving.replicas ?? null
+    return replicasAtStart(declared, champion?.replicasWanted ?? 0)
+  }
+
+  /** The version is up already: no new deployment, no preflight. One that was kept with less gets more at once. */
   async #useWarm(release: Release, deploymentId: string, why: string): Promise<void> {
-    await this.#context.store.transaction(async (tx) => {
+    const { store, clock } = this.#context
+    const wanted = await this.#replicasFor(release)
+    await store.transaction(async (tx) => {
       // It may have begun to drain since it was looked at.
       const deployment = await findDeployment(tx, deploymentId)
       if (deployment?.status !== 'starting' && deployment?.status !== 'ready') return
-      await this.#move(tx, release, 'preflightPassed', why, { deployment_id: deploymentId })
+      const moved = await this.#move(tx, release, 'preflightPassed', why, { deployment_id: deploymentId })
+      if (moved && wanted > deployment.replicasWanted)
+        await scaleDeployment(tx, clock, deployment, wanted, `${release.id}: as many as the champion`)
     })
+    this.#context.wake('deployment')
   }
 
   async #startPreflight(view: ReleaseView): Promise<void> {
@@ -339,9 +357,8 @@ export class ReleaseController {
         ? []
         : (JSON.parse(Buffer.from(await artifacts.readBytes(version.goldenDigest)).toString()) as GoldenFile).rows
     return preflight({
-      socketPath: lease.socketPath,
-      model: version.model,
-      version: String(version.number),
+      place: lease.socketPath === '' ? { port: lease.httpPort! } : { socketPath: lease.socketPath },
+      ...servedAs(version),
       rows: rows.slice(0, config.goldenRows),
       tolerance: config.tolerance,
       timeoutMs: config.timeoutMs,
@@ -408,6 +425,12 @@ export class ReleaseController {
   ): Promise<boolean> {
     return moveRelease(tx, this.#context.clock, release, event, why, set)
   }
+}
+
+/** A server of the user's own has its own name for the model, and counts no versions. */
+function servedAs({ model, number, lineage }: Version): { model: string; version: string | null } {
+  const { server } = lineage
+  return server === undefined ? { model, version: String(number) } : { model: server.modelName, version: null }
 }
 
 const isTried = ({ status }: Release) => status === 'shadowing' || status === 'canary' || status === 'held'

@@ -249,6 +249,26 @@ describeEachStore('the release and deployment controllers', (open: () => Promise
       expect((await routeOf(db(), 'm'))!.members).toEqual([{ deploymentId: 'deployment-1', weightPercent: 100 }])
     })
 
+    it('wakes a version that sleeps and gives it as many replicas as the champion has, before it flips', async () => {
+      await lab.apply({ m: { ...model, serving: { replicas: { min: 0, max: 4 } } } })
+      for (let i = 0; i < 2; i++) {
+        await approved()
+        await pass()
+      }
+      const scale = (id: string, wanted: number) =>
+        db().updateTable('deployment').set({ replicas_wanted: wanted }).where('id', '=', id).execute()
+      await scale('deployment-1', 0)
+      await scale('deployment-2', 3)
+      await pass(3)
+      expect((await openReplicas(db())).filter((r) => r.deploymentId === 'deployment-1')).toEqual([])
+      await rollBackTo('m@1')
+      await plane.releases.look()
+      expect(await champion()).toBe('m@2')
+      await pass(3)
+      expect(await champion()).toBe('m@1')
+      expect((await openReplicas(db())).filter((r) => r.deploymentId === 'deployment-1')).toHaveLength(3)
+    })
+
     it('cancels the release that is under way, which never takes the traffic afterwards', async () => {
       for (let i = 0; i < 2; i++) {
         await approved()

@@ -2,6 +2,9 @@ import type { Kysely, Selectable, Transaction } from 'kysely'
 import { MillraceError } from '../../kernel/errors.ts'
 import type { Database, DeploymentTable, ReleaseTable, ReplicaTable, RouteTable } from '../../kernel/store/schema.ts'
 import { fallbackDeployment, type Fallback } from './fallback.ts'
+import { isInGather } from './gather.ts'
+import { memberDeployment } from './gather-route.ts'
+import { gatherMembers } from './gather-store.ts'
 import {
   deploymentMachine,
   releaseMachine,
@@ -139,7 +142,8 @@ export async function lossesSince(db: Db, sinceMs: number, startedSinceMs: numbe
 }
 
 /**
- * Who needs which deployment: a release under way, the route, the version kept warm behind it, a fallback. In this order, since a
+ * Who needs which deployment: a release under way, the route, the version kept warm behind it, a fallback or another
+ * version that is declared, a gather. In this order, since a
  * release hands over to the route when it ends, and the route to `previous`, so that nothing falls between two reads.
  */
 export async function deploymentHolders(
@@ -166,7 +170,11 @@ export async function deploymentHolders(
   }
   for (const fallback of fallbacks) {
     const found = fallbackDeployment(fallback, deployments)
-    if (found !== null) hold(found.id, 'fallback')
+    if (found !== null) hold(found.id, fallback.as ?? 'fallback')
+  }
+  for (const member of await gatherMembers(db)) {
+    const found = isInGather(member) ? memberDeployment(member.versionId, deployments) : null
+    if (found !== null) hold(found.id, `gather ${member.endpoint}`)
   }
   // Who calls a version by its number must not lose it.
   for (const { id, versionId, discoverable, status } of deployments)

@@ -46,3 +46,19 @@ it('knows whether a gateway routes by the newest live members, whatever else has
     await store.close()
   }
 })
+
+it('hands out new routes when the callers change, or whether others may come without a key', async () => {
+  const store = await testStore()
+  try {
+    const publisher = await RoutePublisher.open(store)
+    const caller = { name: 'site', keyDigests: ['aa'], commonNames: [], endpoints: null, concurrency: null }
+    const publish = (keys: string[], anonymous: boolean) =>
+      publisher.publish('p', [endpoint('coin', 'one')], 0, { callers: [{ ...caller, keyDigests: keys }], anonymous })
+    expect(publish(['aa'], false).revision).toBe(1)
+    expect(publish(['aa'], false).revision).toBe(1)
+    expect(publish(['aa', 'bb'], false)).toMatchObject({ revision: 2, callers: [{ keyDigests: ['aa', 'bb'] }] })
+    expect(publish(['aa', 'bb'], true)).toMatchObject({ revision: 3, anonymous: true })
+  } finally {
+    await store.close()
+  }
+})

@@ -8,6 +8,8 @@ import type { Store } from '../../kernel/store/store.ts'
 export class RoutePublisher {
   readonly #epoch: number
   #current: RoutingSnapshot | null = null
+  /** What the current one holds, as it was compared. */
+  #text = ''
   /** By endpoint: which deployments share its live traffic, and the revision from which on they do. */
   readonly #live = new Map<string, { deployments: string; revision: number }>()
   readonly #followers = new Set<(snapshot: RoutingSnapshot) => void>()
@@ -35,11 +37,18 @@ export class RoutePublisher {
   }
 
   /** Hands out a new snapshot if anything changed. */
-  publish(project: string, endpoints: EndpointRoute[], nowMs: number): RoutingSnapshot {
+  publish(
+    project: string,
+    endpoints: EndpointRoute[],
+    nowMs: number,
+    admission: Pick<RoutingSnapshot, 'callers' | 'anonymous'> = {},
+  ): RoutingSnapshot {
     const before = this.#current
-    if (before !== null && before.project === project && JSON.stringify(before.endpoints) === JSON.stringify(endpoints))
-      return before
-    const next = { epoch: this.#epoch, revision: (before?.revision ?? 0) + 1, project, issuedAtMs: nowMs, endpoints }
+    const content = { project, endpoints, ...admission }
+    const text = JSON.stringify(content)
+    if (before !== null && this.#text === text) return before
+    this.#text = text
+    const next = { epoch: this.#epoch, revision: (before?.revision ?? 0) + 1, issuedAtMs: nowMs, ...content }
     this.#current = next
     for (const { endpoint, members } of endpoints) {
       const live = liveDeployments(members)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { deploymentOf, leaseOf, projectOf, replicaOf, versionOf } from '../../testing/control-builders.ts'
+import type { VersionServer } from '../registry/version-server.ts'
 import type { DeploymentStatus, Route } from './release.ts'
 import { endpointRoutes, type RoutingFacts } from './routing-snapshot.ts'
 
@@ -31,6 +32,26 @@ describe('the routing snapshot', () => {
 
   it('keeps a member whose replicas are all lost for now, without replicas', () => {
     expect(endpointRoutes(facts({ lease: () => null }))).toMatchObject([{ members, deployments: [{ replicas: [] }] }])
+  })
+
+  it('leads to the socket for frames of a replica that has one', () => {
+    const lease = (replicaId: string) => leaseOf({ replicaId, framesPath: '/tmp/replica-1.frames' })
+    expect(endpointRoutes(facts({ lease }))[0]!.deployments[0]!.replicas).toEqual([
+      { replicaId: 'replica-1', socketPath: '/tmp/replica-1.sock', framesPath: '/tmp/replica-1.frames' },
+    ])
+  })
+
+  it('leads to the port of a server that is a command of its own, in the words of that server', () => {
+    const server = { command: 'serve', modelName: 'mine', isPure: false } as VersionServer
+    const version = versionOf()
+    const versions = new Map([['m@1', { ...version, lineage: { ...version.lineage, server } }]])
+    const lease = (replicaId: string) => leaseOf({ replicaId, socketPath: '', httpPort: 4711 })
+    expect(endpointRoutes(facts({ versions, lease }))[0]!.deployments[0]).toMatchObject({
+      version: '1',
+      foreignModel: 'mine',
+      isPure: false,
+      replicas: [{ replicaId: 'replica-1', socketPath: '', httpPort: 4711 }],
+    })
   })
 
   it.each(['loading', 'draining', 'failed'] as const)('leaves out a replica that is %s', (state) => {
@@ -146,6 +167,10 @@ function facts(overrides: Partial<RoutingFacts> = {}): RoutingFacts {
     routes: [routeOf()],
     deployments: [deploymentOf()],
     replicas: [replicaOf()],
+    pins: [],
+    aliases: [],
+    gathers: [],
+    moduleOf: (path) => ({ path: `/p/${path}`, digest: 'sha256:1' }),
     versions: new Map([['m@1', versionOf()]]),
     lease: (id) => leaseOf({ replicaId: id }),
     models: new Map(projectOf('/p', { m: { train: 'true' } }).models.map((m) => [m.name, m])),

@@ -1,5 +1,5 @@
 import type { LossName } from '../../config/project.ts'
-import { columnsOf, metaColumnsOf, META_COLUMNS } from '../../kernel/lake/columns.ts'
+import { columnsOf, hasTrials } from '../../kernel/lake/columns.ts'
 import { openDuckDB, quoteName, quoteText, type DuckDBConnection } from '../../kernel/lake/duckdb.ts'
 import { readManifest, type LakeColumn, type LakeFile, type Manifest } from '../../kernel/lake/manifest.ts'
 import { parquetFiles } from '../../kernel/lake/parquet-files.ts'
@@ -95,7 +95,7 @@ function predictionsSql(input: TrialJobInput, manifest: Manifest, files: LakeFil
   const groups = [...Map.groupBy(files, (file) => file.schema ?? '')]
     .map(([schema, same]) => ({ columns: manifest.schemas[schema] ?? [], from: parquetFiles(input.lakeDir, same) }))
     // Files from before there were trials hold none.
-    .filter(({ columns }) => metaColumnsOf(columns) === META_COLUMNS)
+    .filter(({ columns }) => hasTrials(columns))
   if (groups.length === 0 || input.trials.length === 0) return null
   const selects = groups.map(
     ({ columns, from }) => `SELECT prediction_id, "row", trial, shadow_of, ${arm} AS arm,

@@ -10,6 +10,10 @@ export interface UseFacts {
   aliases: string[]
   fallbackOf: string[]
   pins: { caller: string; lastCalendarMs: number }[]
+  /** Gathers that it answers in, or is about to. */
+  gathers: { endpoint: string; status: 'joining' | 'member' }[]
+  /** Callers that are kept on it until a time, by a person. */
+  callerPins: { caller: string; endpoint: string; expiresAtMs: number }[]
   /** The endpoint of which its deployment is the only one that is ready. */
   lastHealthyOf: string | null
   /** The freeze after the rollback that this version lost. */
@@ -41,6 +45,10 @@ export function holders(facts: UseFacts, calendarMs: number, pinMs: number): str
   for (const { caller, lastCalendarMs } of facts.pins)
     if (calendarMs - lastCalendarMs < pinMs)
       held.push(`called by its number by ${caller}, last at ${isoMinute(lastCalendarMs)}`)
+  for (const { endpoint, status } of facts.gathers)
+    held.push(status === 'member' ? `member of gather ${endpoint}` : `joining gather ${endpoint}`)
+  for (const { caller, endpoint, expiresAtMs } of facts.callerPins)
+    held.push(`${caller} is pinned to it on ${endpoint} until ${isoMinute(expiresAtMs)}`)
   if (facts.lastHealthyOf !== null) held.push(`the last healthy version of ${facts.lastHealthyOf}`)
   if (facts.lostTo !== null) held.push(`${facts.lostTo}: kept to look into while the rollback's freeze lasts`)
   for (const reader of facts.readers) held.push(`read by ${reader}`)
@@ -59,6 +67,8 @@ export const unused = (versionId: string): UseFacts => ({
   aliases: [],
   fallbackOf: [],
   pins: [],
+  gathers: [],
+  callerPins: [],
   lastHealthyOf: null,
   lostTo: null,
   readers: [],

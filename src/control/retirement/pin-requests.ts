@@ -15,11 +15,12 @@ type Called = Pick<TrafficReport, 'model' | 'version' | 'origin' | 'requests' | 
 
 /**
  * Notes who called which version by its number, and when each version was called at all, in the transaction that
- * counts the traffic. A call by number keeps a version that was proposed; one that comes while it drains revives it.
+ * counts the traffic; what asks a version as a member of a gather calls it too. A call by number keeps a version that was proposed; one that comes while it drains revives it.
  */
 export async function recordPins(tx: Tx, clock: Clock, reports: readonly Called[]): Promise<void> {
   for (const report of reports) {
-    if (report.version === '' || report.origin !== 'live') continue
+    const isUse = report.origin === 'live' || report.origin === 'member'
+    if (!isUse || !NUMBER.test(report.version)) continue
     const versionId = `${report.model}@${report.version}`
     if (report.requests > 0) await recordUse(tx, clock, versionId, report.requests)
     const callers = report.pinned.filter((p) => p.requests > 0)
@@ -28,6 +29,9 @@ export async function recordPins(tx: Tx, clock: Clock, reports: readonly Called[
     for (const { caller, requests } of callers) await recordPin(tx, clock, versionId, caller, requests)
   }
 }
+
+/** Rows of a gather itself name all of its members, and those that nobody was drawn for none: no version was used. */
+const NUMBER = /^\d+$/
 
 async function recordUse(tx: Tx, clock: Clock, versionId: string, requests: number): Promise<void> {
   const nowMs = Math.round(clock.calendarMs())

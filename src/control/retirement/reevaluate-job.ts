@@ -6,8 +6,9 @@ import { columnsOf as lakeColumnsOf } from '../../kernel/lake/columns.ts'
 import { openDuckDB, quoteName, timestampLiteral, type DuckDBConnection } from '../../kernel/lake/duckdb.ts'
 import { readManifest } from '../../kernel/lake/manifest.ts'
 import { createLakeViews, viewNames } from '../../kernel/lake/views.ts'
-import { openModel } from '../../kernel/model/onnx-model.ts'
 import type { ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
+import { openRunnable } from '../../kernel/server/open-runnable.ts'
+import type { ServerPlan } from '../../kernel/server/server-plan.ts'
 import { featuresOf } from '../evaluation/features.ts'
 import { bestConstant, rowLosses } from '../evaluation/losses.ts'
 import { modelRunner } from '../evaluation/model-runner.ts'
@@ -26,7 +27,14 @@ export interface ReevaluateJobInput {
   task: Task
   positive: string | null
   loss: LossName
-  versions: { versionId: string; modelPath: string; signature: Signature; scoreOutput: ScoreOutput | null }[]
+  versions: {
+    versionId: string
+    modelPath: string
+    /** The server that it is asked through; absent: its ONNX file is run here. */
+    server?: ServerPlan
+    signature: Signature
+    scoreOutput: ScoreOutput | null
+  }[]
   /** Of more labelled rows than this a sample by their ids is taken. */
   maxRows: number
   /** The rows, a file that the job writes. */
@@ -153,11 +161,11 @@ async function measureVersion(
   version: ReevaluateJobInput['versions'][number],
   { task, loss }: ReevaluateJobInput,
 ): Promise<MeasuredVersion> {
-  const { versionId, modelPath, signature, scoreOutput } = version
+  const { versionId, signature, scoreOutput } = version
   const features = featuresOf(signature)
   try {
     requireColumns(features, holdout.columns, versionId, 'holdout')
-    const model = await openModel(modelPath, { features: signature.inputs.length === 1 ? features : null })
+    const model = await openRunnable(version, { features: signature.inputs.length === 1 ? features : null })
     try {
       const runner = modelRunner(model, { signature, task, scoreOutput, who: versionId })
       const [scores] = await scoreHoldout(connection, holdout, {

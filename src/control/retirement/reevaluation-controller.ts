@@ -6,6 +6,7 @@ import { reasonOf } from '../../kernel/errors.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import type { ControlContext } from '../control-context.ts'
 import { raiseAlert, resolveAlert } from '../monitoring/alert-requests.ts'
+import { modelToMeasure } from '../registry/server-place.ts'
 import type { Version } from '../registry/version.ts'
 import { findVersion } from '../registry/version-store.ts'
 import { newestMaturedWindow } from './matured-window.ts'
@@ -124,7 +125,7 @@ export class ReevaluationController {
   }
 
   async #measure(model: ModelConfig, windowMs: number, versions: Version[]): Promise<void> {
-    const { artifacts, dataDir } = this.#context
+    const { dataDir } = this.#context
     await mkdir(join(dataDir, 'tmp'), { recursive: true })
     const dir = await mkdtemp(join(dataDir, 'tmp', 'reevaluation-'))
     try {
@@ -140,11 +141,11 @@ export class ReevaluationController {
         maxRows: ROWS_MAX,
         rowsPath: join(dir, 'rows.parquet'),
         versions: await Promise.all(
-          versions.map(async ({ id, modelDigest, signature, scoreOutput }) => ({
-            versionId: id,
-            modelPath: await artifacts.verifiedPath(modelDigest),
-            signature: signature!,
-            scoreOutput,
+          versions.map(async (version) => ({
+            ...(await modelToMeasure(this.#context, version, dir)),
+            versionId: version.id,
+            signature: version.signature!,
+            scoreOutput: version.scoreOutput,
           })),
         ),
       })

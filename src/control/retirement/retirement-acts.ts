@@ -3,6 +3,7 @@ import type { Clock } from '../../kernel/clock.ts'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import type { Store } from '../../kernel/store/store.ts'
 import type { Database } from '../../kernel/store/schema.ts'
+import { forgetModelFiles } from '../registry/model-files.ts'
 import { setDisposition } from '../registry/version-requests.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
 import { mayAct, type RetirementAct } from './decide-retirement.ts'
@@ -100,7 +101,7 @@ export async function retireByHand(
  * @returns why it has to wait; null: done
  */
 export async function removeFiles(
-  { store, clock, artifacts }: { store: Store; clock: Clock; artifacts: Artifacts },
+  { store, clock, artifacts, dataDir }: { store: Store; clock: Clock; artifacts: Artifacts; dataDir: string },
   versionId: string,
   unusedForMs = UNRECORDED_MS,
 ): Promise<string | null> {
@@ -109,13 +110,16 @@ export async function removeFiles(
     .select(['model_digest', 'golden_digest', 'profile_digest', 'size_bytes'])
     .where('id', '=', versionId)
     .executeTakeFirstOrThrow()
-  const digests = new Set(
-    [version.model_digest, version.golden_digest, version.profile_digest].filter((d) => d !== null),
-  )
+  const digests = new Set([
+    ...(await filesOfTree(artifacts, version.model_digest)),
+    ...[version.model_digest, version.golden_digest, version.profile_digest].filter((d) => d !== null),
+  ])
+  const elsewhere = await filesOfOtherVersions({ store, artifacts }, versionId)
   const removed: string[] = []
   const shared: string[] = []
   for (const digest of digests) {
-    if ((await isShared(store, digest, versionId)) || (await isInOpenRun({ store, artifacts }, digest))) {
+    const isElsewhere = elsewhere.has(digest) || (await isShared(store, digest, versionId))
+    if (isElsewhere || (await isInOpenRun({ store, artifacts }, digest))) {
       shared.push(digest)
       continue
     }
@@ -123,6 +127,7 @@ export async function removeFiles(
       return `${digest.slice(0, 19)}… was put within the last ${unusedForMs / 60_000} minutes`
     removed.push(digest)
   }
+  if (removed.includes(version.model_digest)) await forgetModelFiles(dataDir, version.model_digest)
   const left = shared.length === 0 ? '' : `; ${shared.length} kept, as something else is made of them`
   await store.transaction(async (tx) => {
     await lockVersion(tx, versionId)
@@ -133,6 +138,28 @@ export async function removeFiles(
     await moveRetirement(tx, clock, current, 'remove', { policy, why, by: 'millrace' })
   })
   return null
+}
+
+/** A model in several files: each of them, before the list that names them. */
+async function filesOfTree(artifacts: Artifacts, digest: string): Promise<string[]> {
+  if (!(await artifacts.has(digest)) || !(await artifacts.isTree(digest))) return []
+  const { entries } = await artifacts.readTree(digest)
+  return entries.flatMap((entry) => (entry.type === 'file' ? [entry.digest] : []))
+}
+
+/** Weights that several versions have in common lie in the folder of each. */
+async function filesOfOtherVersions({ store, artifacts }: { store: Store; artifacts: Artifacts }, versionId: string) {
+  const others = await store.db
+    .selectFrom('version')
+    .leftJoin('retirement', 'retirement.version_id', 'version.id')
+    .select('version.model_digest')
+    .where('version.id', '<>', versionId)
+    .where((eb) => eb.or([eb('retirement.status', 'is', null), eb('retirement.status', '<>', 'deleted')]))
+    .execute()
+  const files = new Set<string>()
+  for (const { model_digest: digest } of others)
+    for (const file of await filesOfTree(artifacts, digest)) files.add(file)
+  return files
 }
 
 /** Files are named by their content: another version's model, rows or profile may be the same. */
@@ -172,15 +199,12 @@ async function isInOpenRun({ store, artifacts }: { store: Store; artifacts: Arti
   const rows = await store.db
     .selectFrom('run')
     .leftJoin('step', 'step.run_id', 'run.id')
-    .select(['run.code_digest', 'step.output_digest'])
+    .select(['run.code_digest', 'step.output_digest', 'step.model_digest'])
     .where('run.status', 'in', ['queued', 'running'])
     .execute()
-  const trees = new Set(rows.flatMap((row) => [row.code_digest, row.output_digest]).filter((tree) => tree !== null))
-  for (const tree of trees) {
-    if (!(await artifacts.has(tree))) continue
-    const { entries } = await artifacts.readTree(tree)
-    if (entries.some((entry) => entry.type === 'file' && entry.digest === digest)) return true
-  }
+  const kept = rows.flatMap((row) => [row.code_digest, row.output_digest, row.model_digest])
+  for (const tree of new Set(kept.filter((one) => one !== null)))
+    if ((await filesOfTree(artifacts, tree)).includes(digest)) return true
   return false
 }
 

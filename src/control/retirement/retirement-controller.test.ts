@@ -9,6 +9,7 @@ import { decidedVersion, promote, readyRelease } from '../../testing/flip-lab.ts
 import { describeEachStore } from '../../testing/test-store.ts'
 import { raiseAlert, resolveAlert } from '../monitoring/alert-requests.ts'
 import { setAlias } from '../registry/version-requests.ts'
+import { modelFiles } from '../registry/model-files.ts'
 import { findVersion } from '../registry/version-store.ts'
 import { requestRelease } from '../release/release-requests.ts'
 import { openReleases } from '../release/release-store.ts'
@@ -129,6 +130,32 @@ describeEachStore('retirement', (open: () => Promise<Store>) => {
     expect(await lab.context.artifacts.has(modelDigest)).toBe(true)
     const why = (await retirementOf(store.db, 'm@1'))!.why
     expect(why).toBe('0 files removed; 1 kept, as something else is made of them')
+  })
+
+  it('removes each file of a model in several, but the weights that another version has too', async () => {
+    const { artifacts, dataDir } = lab.context
+    await champions(3)
+    const keep = async (id: string, graph: string) => {
+      lab.write(`made/${id}/model.onnx`, graph)
+      lab.write(`made/${id}/w.bin`, 'shared weights')
+      const { digest } = await artifacts.putDir(join(lab.root, 'made', id), { ignore: [] })
+      await store.db.updateTable('version').set({ model_digest: digest }).where('id', '=', id).execute()
+      return digest
+    }
+    const first = await keep('m@1', 'one graph')
+    const second = await keep('m@2', 'another graph')
+    const files = (await artifacts.readTree(first)).entries.flatMap((entry) => (entry.type === 'file' ? [entry] : []))
+    const laidOut = await modelFiles({ artifacts, dataDir }, first)
+    await stopDeployment('m@1')
+    await looks(5)
+    clock.advanceCalendar(4 * DAY_MS)
+    await looks(2)
+    expect(await status('m@1')).toBe('deleted')
+    const left = await Promise.all(files.map(async ({ path, digest }) => [path, await artifacts.has(digest)]))
+    expect(Object.fromEntries(left)).toEqual({ 'model.onnx': false, 'w.bin': true })
+    expect([await artifacts.has(first), await artifacts.has(second)]).toEqual([false, true])
+    expect(existsSync(laidOut.path)).toBe(false)
+    expect((await retirementOf(store.db, 'm@1'))!.why).toMatch(/^2 files removed; 1 kept, /)
   })
 
   it('keeps the files that lie in the code of a run that is under way, of whichever model', async () => {

@@ -1,6 +1,7 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
 import type { Database, RetirementTable } from '../../kernel/store/schema.ts'
+import { versionsOfPins } from '../caller/caller-store.ts'
 import { retirementMachine, type Retirement } from './retirement.ts'
 
 type Db = Kysely<Database> | Transaction<Database>
@@ -36,7 +37,7 @@ export function pinMsOf(models: ModelConfig[], model: string): number {
   return models.find((m) => m.name === model)?.retirement.pinMs ?? PIN_MS
 }
 
-/** Versions that somebody calls by their number. A calendar that was set backwards only makes it more. */
+/** Versions that somebody calls by their number or is pinned to. A calendar that was set backwards makes it more. */
 export async function pinnedVersions(db: Db, models: ModelConfig[], calendarMs: number): Promise<Set<string>> {
   const rows = await db
     .selectFrom('pin')
@@ -45,7 +46,8 @@ export async function pinnedVersions(db: Db, models: ModelConfig[], calendarMs: 
     .execute()
   const isFresh = (id: string, lastMs: number) =>
     calendarMs - lastMs < pinMsOf(models, id.slice(0, id.lastIndexOf('@')))
-  return new Set(rows.filter((r) => isFresh(r.version_id, Number(r.last))).map((r) => r.version_id))
+  const called = rows.filter((r) => isFresh(r.version_id, Number(r.last))).map((r) => r.version_id)
+  return new Set([...called, ...(await versionsOfPins(db))])
 }
 
 function toRetirement(row: Selectable<RetirementTable>): Retirement {

@@ -1,9 +1,11 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
 import type { Database } from '../../kernel/store/schema.ts'
+import { listPins } from '../caller/caller-store.ts'
 import { openEvaluations } from '../evaluation/evaluation-store.ts'
 import type { Version } from '../registry/version.ts'
 import { activeFreezes } from '../release/freeze-store.ts'
+import { gatherMembers } from '../release/gather-store.ts'
 import { openReleases, routes } from '../release/release-store.ts'
 import { holders, unused, type UseFacts } from './holders.ts'
 import { listRetirements, pinMsOf } from './retirement-store.ts'
@@ -84,6 +86,11 @@ export async function useFacts(db: Db, model: string, outside: UsesOutside): Pro
     .orderBy('last_calendar_ms', 'desc')
     .execute()
   for (const pin of pins) of(pin.version_id)?.pins.push({ caller: pin.caller, lastCalendarMs: pin.last_calendar_ms })
+  for (const { endpoint, versionId, status } of await gatherMembers(db))
+    if (status === 'member' || status === 'joining') of(versionId)?.gathers.push({ endpoint, status })
+  // Those whose time is over are taken away by the deployment loop.
+  for (const { caller, endpoint, versionId, expiresAtMs } of await listPins(db))
+    of(versionId)?.callerPins.push({ caller, endpoint, expiresAtMs })
   for (const [lostId, freezeId] of await lostVersions(db, model)) {
     const lost = of(lostId)
     if (lost !== undefined) lost.lostTo = freezeId

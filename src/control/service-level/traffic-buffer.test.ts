@@ -137,3 +137,30 @@ it('notes the first answer to a client in the canary, not that to a copy', async
   await buffer.flush()
   expect(await first()).toBe(1_234)
 })
+
+it('counts callers by name, each batch once', async () => {
+  const callers = [{ name: 'site' }, { name: 'app' }]
+  for (const { name } of callers)
+    await store.db
+      .insertInto('caller')
+      .values({ name, common_names: '[]', created_by: 'ann', created_at_ms: 0, endpoints: null, concurrency: null })
+      .execute()
+  const batch = {
+    token: 'gateway',
+    trafficSeq: 20,
+    traffic: [],
+    callers: [
+      { caller: 'site', requests: 3 },
+      { caller: 'app', requests: 1 },
+    ],
+  }
+  buffer.add(batch)
+  buffer.add(batch)
+  buffer.add({ ...batch, trafficSeq: 21, callers: [{ caller: 'site', requests: 4 }] })
+  await buffer.flush()
+  const counted = await store.db.selectFrom('caller').select(['name', 'requests']).orderBy('name').execute()
+  expect(counted).toEqual([
+    { name: 'app', requests: 1 },
+    { name: 'site', requests: 7 },
+  ])
+})

@@ -1,17 +1,21 @@
 import type { GatewayReport, TrafficReport } from '../../kernel/contract/routing.ts'
 import type { ControlContext } from '../control-context.ts'
+import { recordCallers } from '../caller/caller-requests.ts'
+import { isOfJoining, recordJoins } from '../release/gather-requests.ts'
 import { OTHER_CALLERS, recordPins } from '../retirement/pin-requests.ts'
 import { recordTraffic } from './traffic-store.ts'
 
 export interface TrafficBuffer {
-  /** @returns whether something of a trial was counted, which somebody waits for */
-  add(report: Pick<GatewayReport, 'token' | 'trafficSeq' | 'traffic'>): { ofTrial: boolean }
+  /** @returns whether something of a trial, or of a version that joins a gather, was counted, which somebody waits for */
+  add(report: Pick<GatewayReport, 'token' | 'trafficSeq' | 'traffic' | 'callers'>): { ofTrial: boolean }
   flush(): Promise<void>
 }
 
 /** Collects what gateways count, so that the database is written once a second and not at each report. */
 export function trafficBuffer(context: Pick<ControlContext, 'store' | 'clock' | 'diskLow' | 'wake'>): TrafficBuffer {
   let pending = new Map<string, TrafficReport>()
+  /** By name. */
+  let callers = new Map<string, number>()
   /** By gateway start: a batch whose acknowledgement was lost is sent again under its number. */
   const counted = new Map<string, number>()
   const count = (report: TrafficReport) => {
@@ -19,29 +23,39 @@ export function trafficBuffer(context: Pick<ControlContext, 'store' | 'clock' | 
     if (same === undefined) pending.set(accountOf(report), structuredClone(report))
     else addReport(same, report)
   }
+  const countCaller = (caller: string, requests: number) =>
+    void callers.set(caller, (callers.get(caller) ?? 0) + requests)
   return {
-    add({ token, trafficSeq, traffic }) {
+    add({ token, trafficSeq, traffic, callers: called = [] }) {
       if (trafficSeq <= (counted.get(token) ?? -1)) return { ofTrial: false }
       counted.set(token, trafficSeq)
+      for (const { caller, requests } of called) countCaller(caller, requests)
       // Refused before any version was chosen: of no version's account.
       const known = traffic.filter((report) => report.version !== '')
       for (const report of known) count(report)
-      return { ofTrial: known.some((report) => report.trial !== null) }
+      return { ofTrial: known.some((report) => report.trial !== null || isOfJoining(report)) }
     },
     async flush() {
-      if (pending.size === 0 || context.diskLow()) return
+      if ((pending.size === 0 && callers.size === 0) || context.diskLow()) return
       const taken = [...pending.values()]
+      const called = Array.from(callers, ([caller, requests]) => ({ caller, requests }))
       pending = new Map()
+      callers = new Map()
+      let joined = false
       try {
         await context.store.transaction(async (tx) => {
           await recordTraffic(tx, context.clock, taken)
           await recordPins(tx, context.clock, taken)
+          await recordCallers(tx, context.clock, called)
+          joined = await recordJoins(tx, taken)
         })
       } catch (error) {
         for (const report of taken) count(report)
+        for (const { caller, requests } of called) countCaller(caller, requests)
         throw error
       }
       if (taken.some((report) => report.trial !== null)) context.wake('release')
+      if (joined) context.wake('deployment')
     },
   }
 }

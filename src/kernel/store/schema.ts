@@ -39,6 +39,10 @@ export interface Database {
   pin: PinTable
   version_use: VersionUseTable
   reevaluation: ReevaluationTable
+  caller: CallerTable
+  caller_key: CallerKeyTable
+  caller_pin: CallerPinTable
+  gather_member: GatherMemberTable
 }
 
 /** bigint in SQL, number in JavaScript (safe up to 2^53). */
@@ -246,6 +250,9 @@ export interface DeploymentTable {
   discoverable: boolean
   created_at_ms: Ms
   ended_at_ms: Ms | null
+  /** Why `replicas_wanted` is what it is, where the load has changed it. */
+  scaled_why: ColumnType<string | null, string | null | undefined, string | null>
+  scaled_at_ms: ColumnType<Ms | null, Ms | null | undefined, Ms | null>
 }
 
 export interface ReplicaTable {
@@ -504,4 +511,61 @@ export interface ReevaluationTable {
   why: string
   data_passed: boolean
   at_ms: Ms
+}
+
+export interface CallerTable {
+  name: string
+  /** Endpoints that it may call; null: all. */
+  endpoints: NullableJson<string[]>
+  /** Of client certificates that are this caller. */
+  common_names: Json<string[]>
+  /** Requests at once, over all endpoints; null: no limit of its own. */
+  concurrency: number | null
+  created_by: string
+  created_at_ms: Ms
+  revoked_at_ms: Ms | null
+  revoked_by: string | null
+  revoked_why: string | null
+  requests: ColumnType<number, number | undefined, number>
+  /** Of its last request, calendar; null: none yet. */
+  last_calendar_ms: ColumnType<Ms | null, Ms | null | undefined, Ms | null>
+}
+
+export interface CallerKeyTable {
+  /** SHA-256 of the key, hex. */
+  digest: string
+  caller: string
+  /** Its first letters, by which people tell keys apart. */
+  hint: string
+  created_by: string
+  created_at_ms: Ms
+  /** Epoch; from then on it is refused. Null: no end. */
+  ends_at_ms: Ms | null
+}
+
+export interface CallerPinTable {
+  caller: string
+  endpoint: string
+  version_id: string
+  pinned_by: string
+  pinned_at_ms: Ms
+  /** Epoch: it is a promise to people, whose calendar is not rehearsed. */
+  expires_at_ms: Ms
+  why: string | null
+}
+
+export interface GatherMemberTable {
+  endpoint: string
+  version_id: string
+  model: string
+  /** `joining`, `member`, `left` or `refused` */
+  status: string
+  why: string
+  /** Copies that it has answered since it last began to join, and those of them that failed. */
+  requests: ColumnType<number, number | undefined, number>
+  failed: ColumnType<number, number | undefined, number>
+  began_at_ms: Ms
+  /** When it became a member last; null: it never did. */
+  admitted_at_ms: Ms | null
+  status_at_ms: Ms
 }

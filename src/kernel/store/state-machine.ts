@@ -17,6 +17,7 @@ const keys = {
   freeze: ['id'],
   alert: ['id'],
   retirement: ['version_id'],
+  gather_member: ['endpoint', 'version_id'],
 } as const satisfies Partial<Record<keyof Database, readonly string[]>>
 
 export type StatefulTable = keyof typeof keys

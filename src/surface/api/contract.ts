@@ -3,7 +3,9 @@ import { z } from 'zod'
 
 import type { ErrorKind } from '../../kernel/errors.ts'
 import * as r from './retirement-schemas.ts'
+import * as c from './caller-schemas.ts'
 import { canarySchema } from './canary-schemas.ts'
+import { metricsSchema } from './metrics-schemas.ts'
 import * as m from './monitoring-schemas.ts'
 import * as s from './schemas.ts'
 import { budgetSchema } from './service-level-schemas.ts'
@@ -288,6 +290,9 @@ const endpoints = {
   enable: post('/endpoints/{endpoint}/enable', 'endpoints', 'Put a disabled endpoint into service again')
     .input(z.object({ endpoint: endpointName, by }))
     .output(s.endpointSchema),
+  join: post('/endpoints/{endpoint}/members/{ref}/join', 'endpoints', 'Let a version that could not join try again')
+    .input(z.object({ endpoint: endpointName, ref: s.versionRef, why: givenWhy, by }))
+    .output(s.endpointSchema),
   list: get('/endpoints', 'endpoints', 'What clients can call: versions, weights, replicas, address').output(
     z.array(s.endpointSchema),
   ),
@@ -349,6 +354,12 @@ const serviceLevels = {
     .output(z.array(budgetSchema)),
 }
 
+const metrics = {
+  get: get('/metrics', 'monitoring', 'The metrics of one process: the control plane, a gateway or a replica')
+    .input(z.object({ process: z.string().optional().describe('e.g. `gateway`, `replica-9`; default: `control-plane`') }))
+    .output(metricsSchema),
+}
+
 const monitors = {
   list: get('/monitors', 'monitoring', 'What each monitor said last: value, limit, verdict, reason')
     .input(z.object({ model: s.modelName.optional() }))
@@ -385,6 +396,36 @@ const alerts = {
     .output(m.alertSchema),
 }
 
+const callers = {
+  list: get('/callers', 'callers', 'Who may call endpoints: keys, pins, last use')
+    .input(z.object({ revoked: z.boolean().default(false).describe('Those that were revoked as well') }))
+    .output(z.array(c.callerSchema)),
+  add: post('/callers', 'callers', 'Make a caller known; its key is in the answer and nowhere else')
+    .input(c.callerInput.add.extend({ by }))
+    .output(c.callerWithKeySchema),
+  rotate: post('/callers/{name}/rotate', 'callers', 'A new key for a caller; the earlier ones end after a while')
+    .input(z.object({ name: c.callerName, keepMs: c.callerInput.keepMs, by }))
+    .output(c.callerWithKeySchema),
+  revoke: post('/callers/{name}/revoke', 'callers', 'Refuse a caller from now on, within a second')
+    .input(z.object({ name: c.callerName, why: givenWhy, by }))
+    .output(c.callerSchema),
+  pin: post('/endpoints/{endpoint}/pins/{caller}', 'callers', 'Keep a caller on a version for a while, or renew that')
+    .input(
+      z.object({
+        endpoint: endpointName,
+        caller: c.callerName,
+        ref: s.versionRef,
+        forMs: c.callerInput.forMs,
+        why: s.why.nullable().default(null),
+        by,
+      }),
+    )
+    .output(c.pinSchema),
+  unpin: post('/endpoints/{endpoint}/pins/{caller}/end', 'callers', 'Let a caller be served as others are')
+    .input(z.object({ endpoint: endpointName, caller: c.callerName, by }))
+    .output(c.callerSchema),
+}
+
 export const contract = {
   project,
   models,
@@ -398,6 +439,7 @@ export const contract = {
   freezes,
   retirement,
   endpoints,
+  callers,
   predictionLog,
   status,
   events,
@@ -405,6 +447,7 @@ export const contract = {
   serviceLevels,
   monitors,
   alerts,
+  metrics,
 }
 
 export type Contract = typeof contract

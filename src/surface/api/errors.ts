@@ -65,6 +65,29 @@ export class ApiUnknownPathError extends MillraceError {
   }
 }
 
+export class ProcessUnknownError extends MillraceError {
+  constructor(id: string) {
+    super({
+      code: 'MR_PROCESS_UNKNOWN',
+      kind: 'not-found',
+      message: `There is no process '${id}' that runs.`,
+      fix: `'millrace status' lists them, for example gateway or replica-9.`,
+    })
+  }
+}
+
+export class ProcessMetricsError extends MillraceError {
+  constructor(id: string, why: string, cause?: unknown) {
+    super({
+      code: 'MR_PROCESS_METRICS',
+      kind: 'unavailable',
+      message: `The metrics of process '${id}' can't be read: ${why}.`,
+      fix: `Gateways and replicas with a model of Millrace's tell metrics; the control plane's say which processes run.`,
+      cause,
+    })
+  }
+}
+
 export class ApiUnauthorizedError extends MillraceError {
   constructor(message: string, fix: string) {
     super({ code: 'MR_API_UNAUTHORIZED', kind: 'unauthorized', message, fix })

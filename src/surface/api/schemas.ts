@@ -1,6 +1,7 @@
 import { z } from 'zod'
 
 import type { Project } from '../../config/project.ts'
+import { gatherSchema } from './gather-schemas.ts'
 import { alertSchema, monitoredSchema } from './monitoring-schemas.ts'
 import { budgetSchema } from './service-level-schemas.ts'
 
@@ -150,6 +151,11 @@ export const lineageSchema = z
     inputs: z.array(z.object({ step: z.string(), name: z.string(), digest: z.string() })),
     environments: z.array(z.object({ step: z.string(), environment: z.string(), reproducible: z.boolean() })),
     holdoutDigest: z.string().nullable(),
+    registration: z
+      .object({ original: z.string().nullable(), notes: z.array(z.string()) })
+      .optional()
+      .describe('Where the ONNX file was changed to be servable: the digest of the file as written, and what changed'),
+    server: z.object({ command: z.string() }).optional().describe("What serves it instead of Millrace's own server"),
   })
   .describe('Everything that the version was made from')
 
@@ -361,8 +367,11 @@ export const endpointSchema = z.object({
   port: z.number().int().nullable().describe("The gateway's port"),
   logMode: z.enum(['relaxed', 'durable', 'off']),
   state: z
-    .enum(['serving', 'degraded', 'down', 'empty', 'disabled'])
-    .describe('`empty`: nothing was ever released; `disabled`: a person took it out, its fallback answers'),
+    .enum(['serving', 'asleep', 'degraded', 'down', 'empty', 'disabled'])
+    .describe(
+      '`asleep`: scaled to zero, the next request wakes it; `empty`: nothing was ever released; ' +
+        '`disabled`: a person took it out, its fallback answers',
+    ),
   why: why.nullable(),
   members: z.array(
     z.object({
@@ -375,6 +384,7 @@ export const endpointSchema = z.object({
   ),
   requests: count('Answered so far, all versions'),
   failed: count('Of them failed (5xx or no answer)'),
+  gather: gatherSchema.nullable().describe('Of an endpoint that asks several versions at once'),
 })
 
 // ── Prediction log and lake ────────────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ import type { StandardHandleResult } from '@orpc/server/standard'
 import { ZodToJsonSchemaConverter } from '@orpc/zod/zod4'
 
 import { MillraceError } from '../../kernel/errors.ts'
+import { EXPOSITION_TYPE } from '../../kernel/metrics/exposition.ts'
 import { createAdmission, type Admission } from './admission.ts'
 import { ApiBusyError, ApiFailedError, ApiNoPageError, ApiUnauthorizedError, ApiUnknownPathError } from './errors.ts'
 import { routerOf, type Call, type Handlers } from './handlers.ts'
@@ -21,8 +22,8 @@ import { bodyOfError, toWireError, withWireErrors, type OnDefect } from './wire-
 /*
  * One handler behind two listeners:
  *
- *   unix socket, mode 0600   /rpc /api/v1 /openapi.json  /internal/* /identity  POST /open-ticket
- *   TCP, optional            /rpc /api/v1 /openapi.json  / (page)  /open?ticket=   … all but /open with a token or cookie
+ *   unix socket, mode 0600   /rpc /api/v1 /openapi.json /metrics  /internal/* /identity  POST /open-ticket
+ *   TCP, optional            /rpc /api/v1 /openapi.json /metrics  / (page)  /open?ticket=   … all but /open with a token or cookie
  *
  * What fails before a procedure is reached answers with the same JSON as a failed procedure of the REST face.
  */
@@ -33,12 +34,21 @@ export interface ApiServerOptions {
   internal: (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
   /** Answers GET /identity on the unix socket: by this the supervisor makes sure that a pid is really this process. */
   identity?: { id: string; token: string; pid: number }
+  /** For Prometheus: GET /metrics[?process=ID], GET /metrics/targets. Absent: nothing is there. */
+  metrics?: MetricsPort
   /** Bearer token for TCP, see `ensureApiToken`. */
   token: string
   /** Version of Millrace, shown in the document. */
   version: string
   onDefect: OnDefect
   nowMs?: () => number
+}
+
+export interface MetricsPort {
+  /** @param process - null: of the control plane itself. @throws ProcessUnknownError, ProcessMetricsError */
+  text(process: string | null): Promise<string>
+  /** @param address - under which the control API was asked */
+  targets(address: string): unknown
 }
 
 export interface ApiServer {
@@ -114,7 +124,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
 }
 
 /** Everything that needs no listener: RPC, REST, the document and its page. */
-function answerCalls({ handlers, version, onDefect }: ApiServerOptions) {
+function answerCalls({ handlers, version, onDefect, metrics }: ApiServerOptions) {
   const router = routerOf(handlers)
   // Made anew for each handler: plugins put their own interceptors into these lists.
   const common = () => ({
@@ -151,6 +161,10 @@ function answerCalls({ handlers, version, onDefect }: ApiServerOptions) {
     const context: Call = { via, signal: abortedWithoutCaller(response) }
     if (pathname.startsWith('/rpc/')) return handled(rpc, '/rpc', context, request, response)
     if (pathname.startsWith(`${REST_PREFIX}/`)) return handled(rest, REST_PREFIX, context, request, response)
+    if (request.method === 'GET' && metrics !== undefined && pathname === '/metrics')
+      return sendText(response, await metrics.text(urlOf(request).searchParams.get('process')))
+    if (request.method === 'GET' && metrics !== undefined && pathname === '/metrics/targets')
+      return sendJson(response, 200, metrics.targets(urlOf(request).host))
     if (request.method === 'GET' && pathname === '/openapi.json')
       return sendJson(response, 200, await openApiDocument(version, origin))
     if (request.method === 'GET' && pathname === '/')
@@ -203,6 +217,10 @@ function sendJson(response: ServerResponse, status: number, body: unknown): void
   response
     .writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
     .end(JSON.stringify(body))
+}
+
+function sendText(response: ServerResponse, text: string): void {
+  response.writeHead(200, { 'content-type': EXPOSITION_TYPE, 'cache-control': 'no-store' }).end(text)
 }
 
 function sendHtml(response: ServerResponse, html: string): void {

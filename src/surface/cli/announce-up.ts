@@ -68,5 +68,5 @@ async function whenServing(api: ControlApi, signal: AbortSignal): Promise<Endpoi
 /** The gateway has told its port, and what was released to it answers. */
 export function canBeCalled(endpoint: EndpointView): boolean {
   const nothingLive = endpoint.members.every((m) => m.weightPercent === 0)
-  return endpoint.url !== null && (nothingLive || endpoint.state === 'serving')
+  return endpoint.url !== null && (nothingLive || endpoint.state === 'serving' || endpoint.state === 'asleep')
 }

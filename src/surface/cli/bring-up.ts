@@ -15,6 +15,7 @@ import { StartTimedOutError } from './errors.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { findConfigFolder, findDataDir } from './find-project.ts'
 import { duration } from './text.ts'
+import { checkTls } from './tls-files.ts'
 import type { UpOptions } from './up-options.ts'
 import { watchEvents } from './watch-events.ts'
 
@@ -26,6 +27,8 @@ export async function bringUp(cli: Cli, options: UpOptions): Promise<ExitCode> {
   const loaded = await loadProject({ configPath: cli.globals.config ?? findConfigFolder(cli.cwd), cwd: cli.cwd })
   const given = cli.globals.dataDir ?? cli.env['MILLRACE_DATA_DIR']
   const dataDir = findDataDir({ dataDir: given, config: loaded.sourcePath, cwd: cli.cwd })
+  const notice = checkTls(loaded.project.root, loaded.project.gateway.tls, Date.now())
+  if (notice !== null) cli.note(cli.style('yellow', notice))
   prepareDataDir(dataDir)
   await refuseSecond(dataDir)
   if (options.rehearseMs !== null) await beginRehearsal(dataDir, options.rehearseMs)

@@ -128,6 +128,8 @@ describe('reading', () => {
     [['alerts', '--all'], 'alert-1'],
     [['ack', 'alert-2', '--why', 'on it'], 'alert-2 is acknowledged by'],
     [['silence', 'alert-2', '--for', '2h', '--why', 'known'], 'alert-2 is silenced until'],
+    [['callers'], 'booking-site  known  all       millrace_AAAA…, CN=booking.example     1,234  2001-02-05 12:00:00Z'],
+    [['callers', '--revoked'], 'old-site      revoked'],
     [['slo'], 'late-flight  latency     99% within 200 ms'],
     [['slo', 'late-flight'], '2 of the last 3 runs were bad\nautomatic release is frozen by freeze-1'],
   ])('prints %j for people', async (args, text) => {
@@ -273,6 +275,30 @@ describe('deciding', () => {
       stdout: expect.stringContaining('rollback of late-flight to late-flight@2  released'),
     })
     expect((await millrace(['release', 'late-flight@1', '--json'])).code).toBe(0)
+  })
+
+  it('adds, rotates and revokes callers, pins and unpins them', async () => {
+    const added = await millrace(['callers', 'add', 'app', '--endpoint', 'late-flight', '--concurrency', '5'])
+    // The key alone, to be piped to where it is kept.
+    expect(added.stdout).toMatch(/^millrace_[A-Za-z0-9_-]{43}\n$/)
+    expect(added.stderr).toContain("it can't be shown again")
+    const rotated = await millrace(['callers', 'rotate', 'app', '--keep', '2d'])
+    expect(rotated.stderr).toContain('its earlier keys end at 2001-02-07 12:00:00Z')
+    const revoked = await millrace(['callers', 'revoke', 'app', '--why', 'it leaked'])
+    expect(revoked.stdout).toBe('app is revoked: it leaked\n')
+    const pinned = await millrace(['pin', 'app', 'late-flight', 'late-flight@1', '--for', '7d'])
+    expect(pinned.stdout).toBe('app is pinned to late-flight@1 on late-flight until 2001-02-12 12:00:00Z\n')
+    expect((await millrace(['unpin', 'app', 'late-flight'])).stdout).toBe('app is no longer pinned on late-flight\n')
+    expect((await millrace(['callers', 'add', 'app', '--no-key'])).code).toBe(2)
+    expect((await millrace(['callers', 'rotate', 'app', '--keep', 'soon'])).code).toBe(2)
+    expect(fake.calls.map(({ procedure }) => procedure)).toEqual([
+      'callers.add',
+      'callers.rotate',
+      'callers.revoke',
+      'callers.pin',
+      'callers.unpin',
+    ])
+    expect(fake.calls[0]!.input).toMatchObject({ endpoints: ['late-flight'], concurrency: 5, key: true, by: 'ann' })
   })
 
   it('freezes and unfreezes, disables and enables', async () => {

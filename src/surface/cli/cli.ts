@@ -83,7 +83,8 @@ export class Cli {
   /** The gateway as `--gateway` says, or as the control plane does. */
   async gateway(given: string | undefined, endpoint?: string): Promise<GatewayAddress> {
     const url = given ?? this.env['MILLRACE_GATEWAY']
-    if (url !== undefined) return { url }
+    const key = this.env['MILLRACE_KEY'] === undefined ? {} : { key: this.env['MILLRACE_KEY'] }
+    if (url !== undefined) return { url, ...key }
     const { api } = await this.connect()
     const endpoints = await api.endpoints.list()
     const found =
@@ -94,7 +95,7 @@ export class Cli {
         'The gateway has no address yet.',
         "Look at 'millrace status', or name it with --gateway http://127.0.0.1:7080.",
       )
-    return { url: new URL(found.url).origin }
+    return { url: new URL(found.url).origin, ...key }
   }
 
   line(text = ''): void {

@@ -64,6 +64,19 @@ export class StartTimedOutError extends MillraceError {
   }
 }
 
+/** Several gateways share a port that the first of them was to choose. */
+export class GatewayPortUnknownError extends MillraceError {
+  constructor(waitedMs: number) {
+    super({
+      code: 'MR_CLI_GATEWAY_PORT',
+      kind: 'unavailable',
+      retryable: true,
+      message: `The first gateway did not say its port within ${waitedMs / 1_000} s, which the others are to share.`,
+      fix: `Look into 'millrace logs --process gateway', or choose a port with --port.`,
+    })
+  }
+}
+
 export class DetachedEndedError extends MillraceError {
   constructor(status: number | string, logPath: string) {
     super({

@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events'
-import type { Command, Option } from 'commander'
+import type { Argument, Command, Option } from 'commander'
 
 import { EXIT, EXIT_MEANINGS } from './exit-codes.ts'
 import { buildProgram } from './program.ts'
@@ -34,6 +34,7 @@ const ENVIRONMENT: [string, string][] = [
   ['MILLRACE_DATA_DIR', 'data directory, as `--data-dir`'],
   ['MILLRACE_URL, MILLRACE_TOKEN', 'control plane over TCP, as `--url` and `--token`'],
   ['MILLRACE_GATEWAY', "the gateway's URL for `predict` and `feedback`, as `--gateway`"],
+  ['MILLRACE_KEY', "a caller's key for `predict` and `feedback`, which a gateway on another machine asks for"],
   ['MILLRACE_DATABASE_URL', '`up` keeps its state in this PostgreSQL'],
   ['MILLRACE_BY', 'name that is kept with what you change (default: your user name)'],
   ['MILLRACE_DEBUG', 'errors show their stack'],
@@ -51,7 +52,7 @@ function sections(command: Command, prefix: string): string[] {
   const path = `${prefix} ${command.name()}`
   const { notes, examples } = helpText(command)
   const parts = [
-    `### \`${[path, ...command.registeredArguments.map((a) => (a.required ? `<${a.name()}>` : `[${a.name()}]`))].join(' ')}\``,
+    `### \`${[path, ...command.registeredArguments.map(argumentText)].join(' ')}\``,
     sentence(command.description()),
     notes,
     command.options.length === 0 ? '' : optionTable(command),
@@ -85,3 +86,8 @@ function optionRow({ flags, description, defaultValue, negate }: Option): string
 }
 
 const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+
+function argumentText(argument: Argument): string {
+  const name = argument.variadic ? `${argument.name()}...` : argument.name()
+  return argument.required ? `<${name}>` : `[${name}]`
+}

@@ -4,6 +4,8 @@ import { CallTimedOutError, GatewayError } from './errors.ts'
 /** Where the gateway listens, e.g. `http://127.0.0.1:7080`. */
 export interface GatewayAddress {
   url: string
+  /** Of a caller; from this machine none is needed. */
+  key?: string
   /** For the whole answer, in ms; 30 s unless given. */
   timeoutMs?: number
 }
@@ -27,7 +29,10 @@ export async function callGateway(address: GatewayAddress, path: string, body?: 
   try {
     const response = await fetch(url, {
       method: text === undefined ? 'GET' : 'POST',
-      headers: text === undefined ? {} : { 'content-type': 'application/json' },
+      headers: {
+        ...(text === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(address.key === undefined ? {} : { authorization: `Bearer ${address.key}` }),
+      },
       body: text,
       signal: AbortSignal.timeout(timeoutMs),
     })
@@ -56,6 +61,7 @@ function refusal(url: string, answer: GatewayAnswer): GatewayError {
     kind: kindOf(answer.status),
     message: `${url} answered ${answer.status}: ${text}`,
     retryable: answer.status === 429 || answer.status === 503,
+    ...(answer.status === 401 ? { fix: `Set MILLRACE_KEY to a caller's key: 'millrace callers add' makes one.` } : {}),
   })
 }
 
@@ -73,6 +79,7 @@ function unreachableGateway(url: string, error: unknown): GatewayError {
 function kindOf(status: number): ErrorKind {
   const known: Record<number, ErrorKind> = {
     401: 'unauthorized',
+    403: 'unauthorized',
     404: 'not-found',
     409: 'conflict',
     413: 'too-large',

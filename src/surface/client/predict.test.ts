@@ -105,6 +105,21 @@ describe('the gateway client', () => {
     })
   })
 
+  it('sends the key of a caller, and says where one is missing', async () => {
+    const seen: (string | undefined)[] = []
+    const server = createServer((request, response) => {
+      seen.push(request.headers.authorization)
+      response.writeHead(401, { 'content-type': 'application/json' }).end('{"error":"a key is needed"}')
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    close = () => server.close().closeAllConnections()
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const refused = { kind: 'unauthorized', fix: expect.stringContaining('MILLRACE_KEY') }
+    await expect(modelMetadata({ url }, 'm')).rejects.toMatchObject(refused)
+    await expect(modelMetadata({ url, key: 'millrace_x' }, 'm')).rejects.toMatchObject(refused)
+    expect(seen).toEqual([undefined, 'Bearer millrace_x'])
+  })
+
   it('says that the gateway cannot be reached, and what to do', async () => {
     const at = await gateway(() => ({ status: 200, body: '{}' }))
     close()

@@ -1,14 +1,17 @@
+import { memberDeployment } from '../../../control/release/gather-route.ts'
 import { openDeployments, openReplicas, routes } from '../../../control/release/release-store.ts'
 import type { Deployment } from '../../../control/release/release.ts'
 import { trafficTotals } from '../../../control/service-level/traffic-store.ts'
 import type { EndpointView } from '../schemas.ts'
+import { gatherViews } from './gather-view.ts'
 import type { Services } from './services.ts'
 
-export async function endpointViews({ context, observations, publisher }: Services): Promise<EndpointView[]> {
+export async function endpointViews(services: Services): Promise<EndpointView[]> {
+  const { context, observations, publisher } = services
   const { db } = context.store
   const applied = context.project()
   const all = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
-  const [gateway] = observations.gateways()
+  const gateways = observations.gateways()
   const [rows, deployments, replicas, totals] = [
     await routes(db),
     await openDeployments(db),
@@ -19,7 +22,14 @@ export async function endpointViews({ context, observations, publisher }: Servic
     replicas.filter(
       (r) => r.deploymentId === d.id && r.status === 'running' && observations.lease(r.id)?.state === 'ready',
     ).length
-  return all.map((model): EndpointView => {
+  const address = (endpoint: string): Pick<EndpointView, 'url' | 'port'> => {
+    const port = gateways[0]?.port ?? null
+    const { host, tls } = applied!.project.gateway
+    const scheme = tls === null ? 'http' : 'https'
+    const path = `/v2/models/${encodeURIComponent(endpoint)}/infer`
+    return { url: port === null ? null : `${scheme}://${host}:${port}${path}`, port }
+  }
+  const ofModels = all.map((model): EndpointView => {
     const route = rows.find((r) => r.endpoint === model.endpoint)
     const members = deployments
       .filter((d) => d.endpoint === model.endpoint && d.discoverable && d.status !== 'draining')
@@ -31,26 +41,37 @@ export async function endpointViews({ context, observations, publisher }: Servic
         replicasWanted: d.replicasWanted,
       }))
     const total = totals.find((t) => t.endpoint === model.endpoint)
-    const port = gateway?.port ?? null
-    const taken = gateway !== undefined && publisher.isTaken(model.endpoint, route?.members ?? [], gateway)
-    const host = applied?.project.gateway.host ?? '127.0.0.1'
+    const taken = gateways.every((gateway) => publisher.isTaken(model.endpoint, route?.members ?? [], gateway))
     return {
       name: model.endpoint,
       model: model.name,
-      url: port === null ? null : `http://${host}:${port}/v2/models/${encodeURIComponent(model.endpoint)}/infer`,
-      port,
+      ...address(model.endpoint),
       logMode: model.log.mode,
       ...(route?.disabled === null || route?.disabled === undefined
-        ? stateOf(members, gateway === undefined ? 'silent' : taken ? 'routing' : 'behind')
+        ? stateOf(members, gateways.length === 0 ? 'silent' : taken ? 'routing' : 'behind')
         : { state: 'disabled' as const, why: `disabled by ${route.disabled.by}: ${route.disabled.why}` }),
       members,
       requests: total?.requests ?? 0,
       failed: total?.failed ?? 0,
+      gather: null,
     }
   })
+  const ofGathers = await gatherViews(services, {
+    disabled: (endpoint) => rows.find((r) => r.endpoint === endpoint)?.disabled ?? null,
+    replicasOf(versionId) {
+      const found = memberDeployment(versionId, deployments)
+      return found === null ? null : { deployment: found.id, ready: ready(found), wanted: found.replicasWanted }
+    },
+    address,
+    totals(endpoint) {
+      const { requests = 0, failed = 0 } = totals.find((t) => t.endpoint === endpoint) ?? {}
+      return { requests, failed }
+    },
+  })
+  return [...ofModels, ...ofGathers]
 }
 
-/** @param gateway - `behind`: it does not know yet what was released last */
+/** @param gateway - `behind`: one of them does not know yet what was released last */
 function stateOf(
   members: EndpointView['members'],
   gateway: 'silent' | 'behind' | 'routing',
@@ -60,8 +81,9 @@ function stateOf(
   const wanted = live.reduce((sum, m) => sum + m.replicasWanted, 0)
   const up = live.reduce((sum, m) => sum + m.replicasReady, 0)
   if (gateway === 'silent') return { state: 'down', why: 'no gateway reports' }
+  if (wanted === 0) return { state: 'asleep', why: 'nobody calls: the next request starts a replica' }
   if (up === 0) return { state: 'down', why: `none of ${wanted} replicas is ready` }
-  if (gateway === 'behind') return { state: 'degraded', why: 'the gateway has not taken its newest route yet' }
+  if (gateway === 'behind') return { state: 'degraded', why: 'a gateway has not taken its newest route yet' }
   return up < wanted
     ? { state: 'degraded', why: `${up} of ${wanted} replicas are ready` }
     : { state: 'serving', why: null }

@@ -64,6 +64,7 @@ beforeEach(async () => {
     queryLake: () => Promise.reject(new Error('not asked for here')),
     reconciliation: () => Promise.reject(new Error('not asked for here')),
     processes: () => Promise.resolve([]),
+    metrics: () => Promise.reject(new Error('not asked for here')),
     clock: {
       view: () => ({ calendarMs: 0, epochMs: 0, rehearsed: false, holds: [] }),
       set: () => Promise.resolve(),

@@ -1,8 +1,10 @@
 import type { Handlers } from '../handlers.ts'
+import { callerHandlers } from './callers.ts'
 import { canaryHandlers } from './canaries.ts'
 import { eventHandlers } from './events.ts'
 import { freezeHandlers } from './freezes.ts'
 import { gateHandlers } from './gates.ts'
+import { metricsHandlers } from './metrics.ts'
 import { modelHandlers, versionHandlers } from './models.ts'
 import { alertHandlers, monitorHandlers } from './monitoring.ts'
 import { projectHandlers } from './project.ts'
@@ -29,6 +31,7 @@ export function createHandlers(services: Services): Handlers {
     retirement: retirementHandlers(services),
     canaries: canaryHandlers(services),
     endpoints: endpointHandlers(services),
+    callers: callerHandlers(services),
     predictionLog: {
       status: () => services.reconciliation(),
       query: ({ sql, limit }) => services.queryLake(sql, limit),
@@ -53,5 +56,6 @@ export function createHandlers(services: Services): Handlers {
     serviceLevels: serviceLevelHandlers(services),
     monitors: monitorHandlers(services),
     alerts: alertHandlers(services),
+    metrics: metricsHandlers(services),
   }
 }

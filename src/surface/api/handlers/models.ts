@@ -1,7 +1,14 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { missingForAutomation } from '../../../config/missing-for-automation.ts'
 import type { ModelConfig } from '../../../config/project.ts'
 import { messageOf, MillraceError } from '../../../kernel/errors.ts'
+import type { Signature } from '../../../kernel/model/signature.ts'
 import { aliases, aliasHistory, listVersions, liveAt, resolveVersion } from '../../../control/registry/version-store.ts'
+import { keepModelFile, keepModelFolder, registrationOf } from '../../../control/registry/model-files.ts'
+import { modelToMeasure } from '../../../control/registry/server-place.ts'
+import { serverOf, type VersionServer } from '../../../control/registry/version-server.ts'
 import { createImportedVersion, setApproval, setSignature } from '../../../control/registry/version-requests.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { ModelSummary } from '../schemas.ts'
@@ -34,7 +41,7 @@ class ImportUnreadableError extends MillraceError {
 }
 
 /** A model of the applied configuration. @throws ModelUnknownError; `paused` ones only where allowed */
-export function declaredModel(services: Services, name: string, paused = false): ModelConfig {
+export function declaredModel(services: Pick<Services, 'context'>, name: string, paused = false): ModelConfig {
   const applied = services.context.project()
   const all = [...(applied?.project.models ?? []), ...(paused ? (applied?.paused ?? []) : [])]
   const found = all.find((m) => m.name === name)
@@ -88,14 +95,17 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
     const { context } = services
     const { store, clock, artifacts } = context
     if (context.diskLow()) throw new DiskLowError('nothing is imported')
-    const digest = 'path' in from ? await keptFile(services, from.path) : from.digest
-    const path = await artifacts.verifiedPath(digest)
-    const { signature } = await services.inspectModel(path, config.features)
+    const server = serverOf(context.project()!.project, config)
+    const digest = 'path' in from ? await keptFile(services, from.path, server !== null) : from.digest
+    const signature = await inspected(services, config, digest, server)
+    const { sizeBytes, ...registration } = await registrationOf(artifacts, digest)
     const facts = {
       model,
       revisionId: context.project()!.revisionId,
       modelDigest: digest,
-      sizeBytes: await artifacts.sizeOf(digest),
+      sizeBytes,
+      registration,
+      server,
       importedFrom: 'path' in from ? from.path : digest,
     }
     const id = await store.transaction(async (tx) => {
@@ -116,9 +126,40 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
   },
 })
 
-async function keptFile({ context }: Services, path: string): Promise<string> {
+/** Opened before anything is recorded: what can't be served is not imported. */
+async function inspected(
+  services: Services,
+  config: ModelConfig,
+  digest: string,
+  server: VersionServer | null,
+): Promise<Signature> {
+  const { context } = services
+  const parent = join(context.dataDir, 'tmp')
+  await mkdir(parent, { recursive: true, mode: 0o700 })
+  const dir = await mkdtemp(join(parent, 'import-'))
   try {
-    return (await context.artifacts.putFile(path)).digest
+    const about = { id: `an import of ${config.name}`, modelDigest: digest, number: 0 }
+    const place = await modelToMeasure(
+      context,
+      { ...about, lineage: { codeDigest: null, server: server ?? undefined } },
+      dir,
+    )
+    return (await services.inspectModel(place.modelPath, config.features, place.server)).signature
+  } finally {
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+/** @param wholeFolder - a server of the user's own reads it: then any file will do, or a folder */
+async function keptFile({ context }: Services, path: string, wholeFolder: boolean): Promise<string> {
+  try {
+    if (wholeFolder) {
+      if ((await stat(path)).isDirectory()) return (await keepModelFolder(context.artifacts, path)).digest
+      return (await context.artifacts.putFiles([{ path: basename(path), from: path }])).digest
+    }
+    const scratch = join(context.dataDir, 'tmp', `import-${randomUUID()}.onnx`)
+    await mkdir(dirname(scratch), { recursive: true, mode: 0o700 })
+    return (await keepModelFile(context.artifacts, path, scratch)).digest
   } catch (error) {
     throw error instanceof MillraceError ? error : new ImportUnreadableError(path, error)
   }

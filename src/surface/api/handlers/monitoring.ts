@@ -43,7 +43,7 @@ export const alertHandlers = (services: Services): HandlerGroup<'alerts'> => ({
 })
 
 /** Alerts that fire, the gravest first. */
-export async function firingAlerts(services: Services): Promise<AlertView[]> {
+export async function firingAlerts(services: Pick<Services, 'context'>): Promise<AlertView[]> {
   const open = await listAlerts(services.context.store.db)
   const firing = await alertViews(
     services,
@@ -54,7 +54,7 @@ export async function firingAlerts(services: Services): Promise<AlertView[]> {
 }
 
 /** How far monitoring has come with each model that has something to watch. */
-export async function monitoredViews({ context }: Services): Promise<MonitoredView[]> {
+export async function monitoredViews({ context }: Pick<Services, 'context'>): Promise<MonitoredView[]> {
   const watched = (context.project()?.project.models ?? []).filter((model) => model.monitors.monitors.length > 0)
   return Promise.all(
     watched.map(async (model) => {
@@ -115,7 +115,7 @@ async function alertView(services: Services, id: string): Promise<AlertView> {
   return (await alertViews(services, [await findAlert(services.context.store.db, id)]))[0]!
 }
 
-async function alertViews({ context }: Services, alerts: Alert[]): Promise<AlertView[]> {
+async function alertViews({ context }: Pick<Services, 'context'>, alerts: Alert[]): Promise<AlertView[]> {
   const notifications = await notificationsOf(
     context.store.db,
     alerts.map((alert) => alert.id),

@@ -4,6 +4,7 @@ import { setDisposition } from '../../../control/registry/version-requests.ts'
 import { aliasHistory, aliasTarget, resolveVersion } from '../../../control/registry/version-store.ts'
 import type { Release } from '../../../control/release/release.ts'
 import { disableEndpoint, enableEndpoint } from '../../../control/release/disable-requests.ts'
+import { joinAgain } from '../../../control/release/gather-requests.ts'
 import { requestRelease } from '../../../control/release/release-requests.ts'
 import { findRelease, listReleases, openReleases } from '../../../control/release/release-store.ts'
 import { rollbackTargetOf } from '../../../control/release/rollback-requests.ts'
@@ -74,7 +75,7 @@ class NotDisabledError extends MillraceError {
   }
 }
 
-class OtherModelError extends MillraceError {
+export class OtherModelError extends MillraceError {
   constructor(version: string, endpoint: string, model: string) {
     super({
       code: 'MR_OTHER_MODEL',
@@ -117,7 +118,7 @@ export const releaseHandlers = (services: Services): HandlerGroup<'releases'> =>
 })
 
 /** Also of a model that has left the configuration: it still serves. @throws EndpointUnknownError */
-function modelOfEndpoint({ context }: Services, endpoint: string): ModelConfig {
+export function modelOfEndpoint({ context }: Services, endpoint: string): ModelConfig {
   const applied = context.project()
   const models = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
   const model = models.find((m) => m.endpoint === endpoint) ?? models.find((m) => m.name === endpoint)
@@ -142,23 +143,49 @@ async function gateReason({ context }: Services, version: Version): Promise<stri
   return (await gateOf(context.store.db, version.id))?.why ?? version.why ?? 'no verdict'
 }
 
+/** An endpoint of a model, or one that asks several, which stands for itself. */
+function servedBy(services: Services, endpoint: string): { endpoint: string; model: string } {
+  const gathers = services.context.project()?.project.endpoints ?? []
+  if (gathers.some((gather) => gather.name === endpoint)) return { endpoint, model: endpoint }
+  const model = modelOfEndpoint(services, endpoint)
+  return { endpoint: model.endpoint, model: model.name }
+}
+
+class NotRefusedError extends MillraceError {
+  constructor(endpoint: string, versionId: string) {
+    super({
+      code: 'MR_NOT_REFUSED',
+      kind: 'conflict',
+      message: `${versionId} was not refused by '${endpoint}': there is nothing to try again.`,
+      fix: `Run 'millrace endpoints' to see who answers there, who joins, and who could not.`,
+    })
+  }
+}
+
 export const endpointHandlers = (services: Services): HandlerGroup<'endpoints'> => ({
   list: (): Promise<EndpointView[]> => endpointViews(services),
   async disable({ endpoint, why, by }) {
     const { store, clock } = services.context
-    const model = modelOfEndpoint(services, endpoint)
-    const wish = { endpoint: model.endpoint, model: model.name, why, by }
-    await store.transaction((tx) => disableEndpoint(tx, clock, wish))
+    const served = servedBy(services, endpoint)
+    await store.transaction((tx) => disableEndpoint(tx, clock, { ...served, why, by }))
     services.context.wake('route')
-    return endpointNamed(services, model.endpoint)
+    return endpointNamed(services, served.endpoint)
+  },
+  async join({ endpoint, ref, why, by }) {
+    const { store, clock } = services.context
+    const version = await resolveVersion(store.db, ref)
+    const wish = { endpoint, versionId: version.id, why, by }
+    if (!(await store.transaction((tx) => joinAgain(tx, clock, wish)))) throw new NotRefusedError(endpoint, version.id)
+    services.context.wake('deployment')
+    return endpointNamed(services, endpoint)
   },
   async enable({ endpoint, by }) {
     const { store, clock } = services.context
-    const model = modelOfEndpoint(services, endpoint)
-    const enabled = await store.transaction((tx) => enableEndpoint(tx, clock, { endpoint: model.endpoint, by }))
-    if (!enabled) throw new NotDisabledError(model.endpoint)
+    const served = servedBy(services, endpoint)
+    const enabled = await store.transaction((tx) => enableEndpoint(tx, clock, { endpoint: served.endpoint, by }))
+    if (!enabled) throw new NotDisabledError(served.endpoint)
     services.context.wake('route')
-    return endpointNamed(services, model.endpoint)
+    return endpointNamed(services, served.endpoint)
   },
 })
 

@@ -5,7 +5,7 @@ import { declaredModel } from './models.ts'
 import type { Services } from './services.ts'
 
 /** Every level that is declared, of one model or of all. @throws ModelUnknownError */
-export async function budgetViews(services: Services, model?: string): Promise<BudgetView[]> {
+export async function budgetViews(services: Pick<Services, 'context'>, model?: string): Promise<BudgetView[]> {
   const { context } = services
   if (model !== undefined) declaredModel(services, model)
   const applied = context.project()

@@ -5,6 +5,7 @@ import type { RoutePublisher } from '../../../control/release/route-publisher.ts
 import type { RetirementController } from '../../../control/retirement/retirement-controller.ts'
 import type { TriggerController } from '../../../control/trigger/trigger-controller.ts'
 import type { Signature } from '../../../kernel/model/signature.ts'
+import type { ServerPlan } from '../../../kernel/server/server-plan.ts'
 import type { ClockView, QueryResult, Reconciliation, StatusView } from '../schemas.ts'
 
 /** What the handlers work with; put together in processes/control-plane.ts. */
@@ -18,10 +19,12 @@ export interface Services {
   /** Takes the applied configuration into use. */
   reload(): Promise<void>
   /** Opens a model file in a process of its own. @throws ModelNotServableError */
-  inspectModel(path: string, features: string[] | null): Promise<{ signature: Signature }>
+  inspectModel(path: string, features: string[] | null, server?: ServerPlan): Promise<{ signature: Signature }>
   queryLake(sql: string, limit: number): Promise<QueryResult>
   reconciliation(): Promise<Reconciliation>
   processes(): Promise<StatusView['processes']>
+  /** For Prometheus, as text. @param process - null: of the control plane itself. @throws ProcessUnknownError, ProcessMetricsError */
+  metrics(process: string | null): Promise<string>
   clock: RehearsalControl
   facts: { version: string; startedAtMs: number; apiUrl: string | null; freeBytes(): number; minFreeBytes(): number }
 }

@@ -1,3 +1,6 @@
+import type { GatewayConfig } from '../../../config/project.ts'
+import { endingSoon, type CallerPin } from '../../../control/caller/caller.ts'
+import { listPins } from '../../../control/caller/caller-store.ts'
 import { readIndicators } from '../../../control/service-level/service-levels.ts'
 import { openRuns } from '../../../control/pipeline/run-store.ts'
 import { undecidedVersions } from '../../../control/registry/version-store.ts'
@@ -10,6 +13,7 @@ import { MillraceError } from '../../../kernel/errors.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { EndpointView, Reconciliation, ServiceLevel, StatusView, TriggerView } from '../schemas.ts'
 import { endpointViews } from './endpoint-view.ts'
+import { EXPOSED_FIX, exposures } from './exposures.ts'
 import { releaseView } from './release-view.ts'
 import { runSummary } from './run-view.ts'
 import { firingAlerts, monitoredViews } from './monitoring.ts'
@@ -60,6 +64,8 @@ export const statusHandlers = (services: Services): HandlerGroup<'status'> => ({
         disk,
         waiting.map((v) => v.id),
         await activeFreezes(db),
+        endingSoon(await listPins(db), context.clock.epochMs()),
+        applied?.project.gateway ?? null,
       ),
     }
   },
@@ -130,6 +136,8 @@ function warningsOf(
   disk: StatusView['disk'],
   waiting: string[],
   freezes: Freeze[],
+  pins: CallerPin[],
+  gateway: GatewayConfig | null,
 ): StatusView['warnings'] {
   const warnings: StatusView['warnings'] = []
   const warn = (text: string, fix: string | null) => warnings.push({ text, fix })
@@ -148,6 +156,12 @@ function warningsOf(
     if (e.state === 'disabled') warn(`Endpoint ${e.name} is ${e.why}.`, `'millrace enable ${e.name}'`)
   for (const f of freezes)
     warn(`Automatic release of ${f.model} is frozen (${f.id}): ${f.why}.`, `Ends by ${f.unfreezes}.`)
+  for (const pin of pins)
+    warn(
+      `Caller ${pin.caller} is pinned to ${pin.versionId} on ${pin.endpoint} until ${minute(pin.expiresAtMs)}, and served as others are from then on.`,
+      `'millrace pin ${pin.caller} ${pin.endpoint} ${pin.versionId}' renews it.`,
+    )
+  for (const text of gateway === null ? [] : exposures(gateway)) warn(text, EXPOSED_FIX)
   if (!reconciliation.agrees) warn(`The prediction log does not agree: ${reconciliation.why}.`, null)
   if (reconciliation.dropped > 0)
     warn(
@@ -158,6 +172,8 @@ function warningsOf(
     warn(`${version} waits for approval.`, `'millrace gate show ${version}', then approve or reject it.`)
   return warnings
 }
+
+const minute = (ms: number) => `${new Date(ms).toISOString().slice(0, 16)}Z`
 
 const mb = (bytes: number) => `${Math.round(bytes / 1024 / 1024)} MB`
 

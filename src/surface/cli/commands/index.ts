@@ -6,23 +6,28 @@ import { defineAlerts } from './alerts.ts'
 import { defineApply } from './apply.ts'
 import { defineApprove } from './approve.ts'
 import { defineBackfill } from './backfill.ts'
+import { defineCallers } from './callers.ts'
 import { defineCanary } from './canary.ts'
 import { defineDisable } from './disable.ts'
 import { defineDown } from './down.ts'
 import { defineEnable } from './enable.ts'
+import { defineEndpoints } from './endpoints.ts'
 import { defineEvents } from './events.ts'
 import { defineFeedback } from './feedback.ts'
 import { defineFreeze } from './freeze.ts'
 import { defineGate } from './gate.ts'
 import { defineImport } from './import.ts'
 import { defineInit } from './init.ts'
+import { defineJoin } from './join.ts'
 import { defineKeep } from './keep.ts'
 import { defineLake } from './lake.ts'
 import { defineLogs } from './logs.ts'
+import { defineMetrics } from './metrics.ts'
 import { defineModels } from './models.ts'
 import { defineMonitors } from './monitors.ts'
 import { defineOpen } from './open.ts'
 import { definePause } from './pause.ts'
+import { definePin } from './pin.ts'
 import { definePredict } from './predict.ts'
 import { defineReject } from './reject.ts'
 import { defineRelease } from './release.ts'
@@ -40,6 +45,7 @@ import { defineStatus } from './status.ts'
 import { defineTrain } from './train.ts'
 import { defineTriggers } from './triggers.ts'
 import { defineUnfreeze } from './unfreeze.ts'
+import { defineUnpin } from './unpin.ts'
 import { defineUp } from './up.ts'
 import { defineValidate } from './validate.ts'
 
@@ -65,11 +71,16 @@ export const commands: ((program: Command, cli: Cli) => void)[] = [
   defineRelease,
   defineReleases,
   defineCanary,
+  defineEndpoints,
+  defineJoin,
   defineRollback,
   defineFreeze,
   defineUnfreeze,
   defineDisable,
   defineEnable,
+  defineCallers,
+  definePin,
+  defineUnpin,
   defineRetirement,
   defineRetire,
   defineRevive,
@@ -82,6 +93,7 @@ export const commands: ((program: Command, cli: Cli) => void)[] = [
   defineAck,
   defineSilence,
   defineSlo,
+  defineMetrics,
   defineLake,
   defineEvents,
   defineServe,

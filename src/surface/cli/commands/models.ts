@@ -147,6 +147,8 @@ function showLineage(cli: Cli, { lineage }: VersionView): void {
   )
   if (Object.keys(lineage.params).length > 0) cli.line(`params   ${figures(lineage.params)}`)
   if (lineage.codeDigest !== null) cli.line(`code     ${lineage.codeDigest}`)
+  if (lineage.server !== undefined) cli.line(`server   ${lineage.server.command}`)
+  for (const note of lineage.registration?.notes ?? []) cli.line(`model    ${note}`)
   for (const input of lineage.inputs) cli.line(`input    ${input.step}.${input.name}  ${input.digest}`)
   for (const env of lineage.environments) {
     cli.line(`environ  ${env.step}: ${env.environment}${env.reproducible ? '' : ' (not reproducible)'}`)

@@ -100,8 +100,10 @@ async function withColumns(
   const several = inputs.some((i) => i.columns === undefined && i.shape.length === 2 && i.shape[1] !== 1)
   if (!several) return inputs
   const { api } = await cli.connect()
-  const model = (await api.endpoints.list()).find((e) => e.name === endpoint)?.model ?? endpoint
-  const { signature } = await api.versions.get({ ref: `${model}@${version ?? 'champion'}` })
+  const found = (await api.endpoints.list()).find((e) => e.name === endpoint)
+  // Members of a gather take the same: the first speaks for all.
+  const member = version ?? found?.gather?.members[0]?.version ?? 'champion'
+  const { signature } = await api.versions.get({ ref: member.includes('@') ? member : `${found?.model ?? endpoint}@${member}` })
   return inputs.map((input) => ({
     ...input,
     columns: signature?.inputs.find((i) => i.name === input.name)?.columns ?? null,

@@ -1,0 +1,76 @@
+import { copyFile, mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
+import { ensureEnvironment } from '../../kernel/runtime/environments.ts'
+import type { ServerPlan } from '../../kernel/server/server-plan.ts'
+import { checkOutCode } from '../pipeline/code-snapshot.ts'
+import { MODEL_FILE, modelFiles } from './model-files.ts'
+import type { Lineage, Version } from './version.ts'
+import type { VersionServer } from './version-server.ts'
+
+/**
+ * Lays out what a server needs to run, in a folder of its own, which whoever asked removes:
+ *
+ *   model/       the version's files, a copy: the command may write there
+ *   work/        the code of the run that made the version, as its steps had it; of an imported one there is none, and
+ *                the command runs in the project's folder
+ *   server.log   what it prints
+ *
+ * @throws ArtifactNotFoundError, ArtifactCorruptError, EnvironmentError
+ */
+export async function layOutServer(
+  { artifacts, dataDir }: { artifacts: Artifacts; dataDir: string },
+  version: Pick<Version, 'modelDigest' | 'number'> & { codeDigest: string | null; server: VersionServer },
+  dir: string,
+  onLog: (text: string) => void,
+): Promise<ServerPlan> {
+  const { server, codeDigest } = version
+  const { root } = server
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  const built = await ensureEnvironment(server.environment, { root, cacheDir: join(dataDir, 'environments'), onLog })
+  await layOutModel(artifacts, version.modelDigest, join(dir, 'model'))
+  if (codeDigest !== null) {
+    const code = { digest: codeDigest, root, ignore: server.snapshotIgnore, dataDir, nodeModules: built.nodeModules }
+    await checkOutCode(code, join(dir, 'work'), artifacts)
+  }
+  return {
+    command: server.command,
+    cwd: codeDigest === null ? root : join(dir, 'work'),
+    env: { ...built.env, ...server.env },
+    modelDir: join(dir, 'model'),
+    modelName: server.modelName,
+    version: String(version.number),
+    readyTimeoutMs: server.readyTimeoutMs,
+    logPath: join(dir, 'server.log'),
+  }
+}
+
+/** A version from before its server was declared may be a single file. */
+async function layOutModel(artifacts: Artifacts, digest: string, target: string): Promise<void> {
+  if (await artifacts.isTree(digest)) return artifacts.materialiseDir(digest, target)
+  await mkdir(target, { recursive: true })
+  await copyFile(await artifacts.verifiedPath(digest), join(target, MODEL_FILE))
+}
+
+/** How a job opens a version: its ONNX file, or the server that will serve it. */
+export interface ModelToMeasure {
+  /** Of a server's version the folder of its files. */
+  modelPath: string
+  server?: ServerPlan
+}
+
+/**
+ * @param dir - gets what the version's server needs; whoever asked removes it
+ * @throws ArtifactNotFoundError, ArtifactCorruptError, EnvironmentError
+ */
+export async function modelToMeasure(
+  context: { artifacts: Artifacts; dataDir: string; log: { info(facts: object, text: string): void } },
+  version: Pick<Version, 'id' | 'modelDigest' | 'number'> & { lineage: Pick<Lineage, 'codeDigest' | 'server'> },
+  dir: string,
+): Promise<ModelToMeasure> {
+  const { server, codeDigest } = version.lineage
+  if (server === undefined) return { modelPath: (await modelFiles(context, version.modelDigest)).path }
+  const onLog = (text: string) => context.log.info({ version: version.id }, text)
+  const plan = await layOutServer(context, { ...version, codeDigest, server }, join(dir, `v${version.number}`), onLog)
+  return { modelPath: plan.modelDir, server: plan }
+}

@@ -1,0 +1,59 @@
+import type { Kysely, Selectable, Transaction } from 'kysely'
+import type { Database, GatherMemberTable } from '../../kernel/store/schema.ts'
+import { gatherMemberMachine, type GatherMember } from './gather.ts'
+
+type Db = Kysely<Database> | Transaction<Database>
+
+/** Every version that is or was in a gather, in the order in which they began. */
+export async function gatherMembers(db: Db, filter: { endpoint?: string } = {}): Promise<GatherMember[]> {
+  let query = db
+    .selectFrom('gather_member')
+    .selectAll()
+    .orderBy('endpoint')
+    .orderBy('began_at_ms')
+    .orderBy('version_id')
+  if (filter.endpoint !== undefined) query = query.where('endpoint', '=', filter.endpoint)
+  return (await query.execute()).map(toMember)
+}
+
+export interface ReleasedVersion {
+  versionId: string
+  /** When it last got the traffic. */
+  releasedAtMs: number
+  /** It got it by a rollback. */
+  byRollback: boolean
+}
+
+/** Versions of a model that have had all of its traffic and were not rolled back since, the last one first. */
+export async function releasedVersions(db: Db, model: string, limit: number): Promise<ReleasedVersion[]> {
+  const rows = await db
+    .selectFrom('release')
+    .select(['version_id', 'kind', 'switched_at_ms'])
+    .where('model', '=', model)
+    .where('status', '=', 'released')
+    .orderBy('switched_at_ms', 'desc')
+    .orderBy('seq', 'desc')
+    .execute()
+  const last = new Map<string, ReleasedVersion>()
+  for (const { version_id: versionId, kind, switched_at_ms } of rows) {
+    if (last.has(versionId)) continue
+    last.set(versionId, { versionId, releasedAtMs: switched_at_ms ?? 0, byRollback: kind === 'rollback' })
+    if (last.size === limit) break
+  }
+  return [...last.values()]
+}
+
+function toMember(row: Selectable<GatherMemberTable>): GatherMember {
+  return {
+    endpoint: row.endpoint,
+    versionId: row.version_id,
+    model: row.model,
+    status: gatherMemberMachine.parse(row.status),
+    why: row.why,
+    requests: row.requests,
+    failed: row.failed,
+    beganAtMs: row.began_at_ms,
+    admittedAtMs: row.admitted_at_ms,
+    statusAtMs: row.status_at_ms,
+  }
+}

@@ -16,6 +16,11 @@ export interface Artifacts {
    */
   putDir(dir: string, options: { ignore: readonly string[] }): Promise<StoredTree>
   /**
+   * Keeps some files as a directory, each under its path in it, wherever it lies.
+   * @throws ArtifactTreeError for a path that leads outside or is named twice
+   */
+  putFiles(files: readonly { path: string; from: string }[]): Promise<StoredTree>
+  /**
    * Copies a kept directory to `target`, which must not exist (or be empty) and appears complete or not at all.
    * The copies are the caller's own: writing to them never reaches the store.
    */
@@ -24,6 +29,8 @@ export interface Artifacts {
   verifiedPath(digest: string): Promise<string>
   /** @throws ArtifactNotFoundError, ArtifactCorruptError */
   readBytes(digest: string): Promise<Uint8Array<ArrayBuffer>>
+  /** Whether it is a kept directory, by its first bytes. @throws ArtifactNotFoundError */
+  isTree(digest: string): Promise<boolean>
   /** The manifest of a kept directory. @throws ArtifactTreeError where the artifact is something else */
   readTree(digest: string): Promise<Tree>
   has(digest: string): Promise<boolean>

@@ -9,6 +9,9 @@ export function encodeTree(entries: readonly TreeEntry[]): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify({ kind: 'tree', version: 1, entries: sorted })}\n`)
 }
 
+/** How every manifest begins. */
+export const TREE_HEAD = '{"kind":"tree",'
+
 /**
  * Reads a manifest and checks every path in it: whatever it says, writing it out stays inside one directory.
  * @throws ArtifactTreeError

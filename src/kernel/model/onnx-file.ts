@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, join, normalize, sep } from 'node:path'
 import { messageOf } from '../errors.ts'
 import { ModelNotServableError } from './errors.ts'
@@ -32,11 +32,18 @@ export interface OnnxValue {
   shape: number[] | null
 }
 
+export interface OnnxReading {
+  /** ZipMap is known and about to be taken out: its outputs count as skipped. */
+  zipMaps?: boolean
+  /** False: the weight files are not beside it at this moment, and are not looked for. */
+  weights?: boolean
+}
+
 /**
  * Reads the facts and checks that the file can be served as far as that is possible without the runtime.
  * @throws ModelNotServableError: missing, empty, another format, cut off, types or operators that can't be served
  */
-export function readOnnxFile(path: string): OnnxFacts {
+export function readOnnxFile(path: string, options: OnnxReading = {}): OnnxFacts {
   const fd = open(path)
   try {
     const { size } = fstatSync(fd)
@@ -44,7 +51,7 @@ export function readOnnxFile(path: string): OnnxFacts {
       throw refuse('MR_MODEL_EMPTY', `${path} is empty.`, 'Check that the trainer closes the file before it exits.')
     refuseOtherFormats(fd, path)
     const graph = readModel(new ProtoFile(fd, size), path)
-    return checkedFacts(graph, path)
+    return checkedFacts(graph, path, options)
   } finally {
     closeSync(fd)
   }
@@ -335,9 +342,9 @@ const OTHER_TYPE_NAMES: Record<number, string> = {
 }
 const RUNTIME_DOMAINS = new Set(['', 'ai.onnx', 'ai.onnx.ml', 'com.microsoft', 'com.ms.internal.nhwc'])
 
-function checkedFacts(raw: RawGraph, path: string): OnnxFacts {
+function checkedFacts(raw: RawGraph, path: string, options: OnnxReading): OnnxFacts {
   refuseUnknownDomains(raw, path)
-  refuseZipMap(raw, path)
+  if (options.zipMaps !== true) refuseZipMap(raw, path)
   const inputs = raw.inputs
     .filter((input) => !raw.initializers.has(input.name))
     .map((input) => servable(input, 'Input', path))
@@ -365,7 +372,7 @@ function checkedFacts(raw: RawGraph, path: string): OnnxFacts {
     outputs,
     skippedOutputs,
     metadata: raw.metadata,
-    externalFiles: checkedExternalFiles(raw, path),
+    externalFiles: options.weights === false ? [...raw.externalFiles] : checkedExternalFiles(raw, path),
     operators: [...raw.operators.values()],
   }
 }
@@ -420,23 +427,26 @@ function servable(value: RawValue, role: 'Input' | 'Output', path: string): Onnx
   return { name, datatype, shape }
 }
 
+/** The file's words lead nowhere but into its own folder: neither by `..` nor through a link. */
 function checkedExternalFiles(raw: RawGraph, path: string): string[] {
   const folder = dirname(path)
   for (const file of raw.externalFiles) {
-    if (isAbsolute(file) || normalize(file).split(sep)[0] === '..') {
-      throw refuse(
-        'MR_MODEL_EXTERNAL_DATA',
-        `${path} keeps weights in '${file}', outside its own folder.`,
-        'Save the model with its weight files beside it.',
-      )
-    }
-    if (!existsSync(join(folder, file))) {
+    if (file.includes('\0') || isAbsolute(file) || normalize(file).split(sep)[0] === '..') throw outside(path, file)
+    if (statSync(join(folder, file), { throwIfNoEntry: false })?.isFile() !== true) {
       throw refuse(
         'MR_MODEL_EXTERNAL_DATA',
         `${path} keeps weights in '${file}', which is missing.`,
         'Copy all files of the export together, or export with external_data=False.',
       )
     }
+    if (!realpathSync(join(folder, file)).startsWith(`${realpathSync(folder)}${sep}`)) throw outside(path, file)
   }
   return [...raw.externalFiles]
 }
+
+const outside = (path: string, file: string): ModelNotServableError =>
+  refuse(
+    'MR_MODEL_EXTERNAL_DATA',
+    `${path} keeps weights in '${file}', outside its own folder.`,
+    'Save the model with its weight files beside it.',
+  )

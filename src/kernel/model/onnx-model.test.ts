@@ -88,6 +88,24 @@ describe('a file that can be served', () => {
     await model.close()
   })
 
+  it.each([
+    ['a list', [3], [-1], ['y']],
+    ['a column', [3, 1], [-1, 1], ['y']],
+    ['wide', [3, 2], [-1, -1], null],
+  ] as const)(
+    'shows what the file does not say: an output of unknown rank that is %s',
+    async (_what, of, shape, columns) => {
+      const squared = onnx.onnxModel({
+        nodes: [onnx.node('Mul', ['x', 'x'], ['y'])],
+        inputs: [onnx.tensorValue('x', 'float', ['', ...of.slice(1)])],
+        outputs: [onnx.tensorValue('y', 'float', null)],
+      })
+      const model = await openModel(file(squared))
+      expect(model.signature.outputs).toEqual([{ name: 'y', datatype: 'FP32', shape, columns }])
+      await model.close()
+    },
+  )
+
   it('loads weights from a file beside it, whatever the working directory', async () => {
     writeFileSync(join(folder, 'weights.bin'), Buffer.from(Float32Array.of(3, 4).buffer))
     const model = await openModel(file(onnx.externalDataModel(2, 'weights.bin')))

@@ -2,33 +2,27 @@ import type * as Ort from 'onnxruntime-node'
 import { messageOf } from '../errors.ts'
 import { ModelNotServableError, ModelRunError } from './errors.ts'
 import { readOnnxFile } from './onnx-file.ts'
-import type { OnnxFacts } from './onnx-file.ts'
-import type { Datatype, Signature } from './signature.ts'
-import { signatureOf } from './signature-of.ts'
+import type { OnnxFacts, OnnxReading } from './onnx-file.ts'
+import type { RunnableModel } from './runnable-model.ts'
+import type { Datatype } from './signature.ts'
+import { signatureOf, withLearnedRanks } from './signature-of.ts'
 import type { Tensor, TensorData } from './tensor.ts'
 
 export type { OnnxFacts, OnnxValue } from './onnx-file.ts'
 
 /** An ONNX model in memory, ready to run. */
-export interface OnnxModel {
-  readonly signature: Signature
+export interface OnnxModel extends RunnableModel {
   readonly facts: OnnxFacts
-  /**
-   * One run, blocking this thread while it computes.
-   * @param inputs - one tensor per input of the signature, of exactly its type
-   * @param outputs - names to compute; all tensor outputs unless given
-   * @throws ModelRunError when the runtime refuses shapes or values
-   */
+  /** As RunnableModel has it, blocking this thread while it computes. @throws ModelRunError */
   run(inputs: Record<string, Tensor>, outputs?: readonly string[]): Promise<Record<string, Tensor>>
-  close(): Promise<void>
 }
 
 /**
  * What the file says about itself, without a session: types, shapes, operators, metadata, weight files.
  * @throws ModelNotServableError with a code per reason
  */
-export async function inspectOnnx(path: string): Promise<OnnxFacts> {
-  return readOnnxFile(path)
+export async function inspectOnnx(path: string, options: OnnxReading = {}): Promise<OnnxFacts> {
+  return readOnnxFile(path, options)
 }
 
 /**
@@ -42,18 +36,16 @@ export async function openModel(
   options: { features?: string[] | null; threads?: number } = {},
 ): Promise<OnnxModel> {
   const facts = await inspectOnnx(path)
-  const signature = signatureOf(facts, options.features ?? null, path)
+  const declared = signatureOf(facts, options.features ?? null, path)
   const ort = await loadRuntime()
   const session = await createSession(ort, path, options.threads ?? 1)
   // Naming them keeps the runtime from converting sequences and maps, on which its Node binding fails.
   const outputNames = facts.outputs.map(({ name }) => name)
-  return {
-    signature,
-    facts,
-    run: async (inputs, outputs = outputNames) =>
-      fromOrt(await runSession(session, toOrt(ort, inputs), outputs, path), outputs),
-    close: () => session.release(),
-  }
+  const run: OnnxModel['run'] = async (inputs, outputs = outputNames) =>
+    fromOrt(await runSession(session, toOrt(ort, inputs), outputs, path), outputs)
+  const unknown = facts.outputs.flatMap(({ name, shape }) => (shape === null ? [name] : []))
+  const signature = unknown.length === 0 ? declared : await withLearnedRanks(declared, unknown, run)
+  return { signature, facts, run, close: () => session.release() }
 }
 
 let runtime: Promise<typeof Ort> | null = null

@@ -6,11 +6,13 @@ import { readSync } from 'node:fs'
  */
 export interface ProtoField {
   number: number
+  /** Where the field begins, tag included; it ends at `end`. */
+  at: number
   /** 0 varint, 1 eight bytes, 2 length-delimited, 5 four bytes. */
   wire: 0 | 1 | 2 | 5
   /** For wire 0: the value as a signed 64-bit integer. */
   value: number
-  /** For wire 2: where the content lies, byte offsets in the file. */
+  /** Where the content lies, byte offsets in the file; of a varint its own bytes. */
   start: number
   end: number
 }
@@ -29,6 +31,8 @@ export class ProtoError extends Error {
 const WINDOW_BYTES = 65_536
 /** Names, paths and metadata values: anything longer is refused instead of loaded. */
 const MAX_TEXT_BYTES = 16 * 1024 * 1024
+/** Read of one file; about two seconds. Weights are single fields, so that real models have far fewer. */
+const MAX_FIELDS = 20_000_000
 
 export class ProtoFile {
   readonly sizeBytes: number
@@ -36,6 +40,7 @@ export class ProtoFile {
   readonly #window = Buffer.allocUnsafe(WINDOW_BYTES)
   #windowStart = 0
   #windowEnd = 0
+  #fieldsRead = 0
 
   constructor(fd: number, sizeBytes: number) {
     this.#fd = fd
@@ -50,37 +55,44 @@ export class ProtoFile {
       const number = Math.floor(tag.value / 8)
       const wire = tag.value % 8
       if (number < 1) throw new ProtoError(`field number ${number}`, at)
-      const field = this.#field(number, wire, tag.next, end)
+      this.#fieldsRead += 1
+      if (this.#fieldsRead > MAX_FIELDS) throw new ProtoError(`more than ${MAX_FIELDS} fields`, at)
+      const field = this.#field(number, wire, at, tag.next, end)
       yield field.field
       at = field.next
     }
   }
 
   text(field: ProtoField): string {
-    const length = field.end - field.start
     if (field.wire !== 2) throw new ProtoError('text expected', field.start)
+    return this.bytes(field).toString('utf8')
+  }
+
+  /** The content of a field as it stands in the file. */
+  bytes(field: ProtoField): Buffer {
+    const length = field.end - field.start
     if (length > MAX_TEXT_BYTES) throw new ProtoError(`text of ${length} bytes`, field.start)
     const bytes = Buffer.alloc(length)
     if (readSync(this.#fd, bytes, 0, length, field.start) !== length) throw new ProtoError('the file ends', field.start)
-    return bytes.toString('utf8')
+    return bytes
   }
 
-  #field(number: number, wire: number, at: number, end: number): { field: ProtoField; next: number } {
+  #field(number: number, wire: number, tagAt: number, at: number, end: number): { field: ProtoField; next: number } {
     if (wire === 0) {
       const { value, next } = this.#varint(at, end)
-      return { field: { number, wire, value, start: at, end: next }, next }
+      return { field: { number, at: tagAt, wire, value, start: at, end: next }, next }
     }
     if (wire === 1 || wire === 5) {
       const next = at + (wire === 1 ? 8 : 4)
       if (next > end) throw new ProtoError(`field ${number} needs bytes up to ${next}, it ends at ${end}`, at)
-      return { field: { number, wire, value: 0, start: at, end: next }, next }
+      return { field: { number, at: tagAt, wire, value: 0, start: at, end: next }, next }
     }
     if (wire !== 2) throw new ProtoError(`field ${number} has wire type ${wire}`, at)
     const { value: length, next: start } = this.#varint(at, end)
     if (length < 0 || start + length > end) {
       throw new ProtoError(`field ${number} needs bytes up to ${start + length}, it ends at ${end}`, at)
     }
-    return { field: { number, wire, value: 0, start, end: start + length }, next: start + length }
+    return { field: { number, at: tagAt, wire, value: 0, start, end: start + length }, next: start + length }
   }
 
   #varint(start: number, end: number): { value: number; next: number } {

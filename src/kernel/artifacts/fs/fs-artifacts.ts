@@ -9,7 +9,7 @@ import { processStartTime } from '../../runtime/process-identity.ts'
 import { syncPath } from '../../runtime/sync-tree.ts'
 import { hexOf, type Artifacts, type StoredArtifact, type TreeEntry } from '../artifacts.ts'
 import { ArtifactCorruptError, ArtifactNotFoundError } from '../errors.ts'
-import { decodeTree, encodeTree } from '../tree.ts'
+import { decodeTree, encodeTree, TREE_HEAD } from '../tree.ts'
 import { readTree, type FoundEntry } from './read-tree.ts'
 
 /**
@@ -70,13 +70,25 @@ class FsArtifacts implements Artifacts {
       const kept = await this.#keepEntry(dir, entry)
       if (kept !== null) entries.push(kept)
     })
+    return this.#putTree(
+      entries,
+      found.filter((entry) => entry.kind === 'other').map((entry) => entry.path),
+    )
+  }
+
+  async putFiles(files: readonly { path: string; from: string }[]) {
+    const entries: TreeEntry[] = []
+    await inParallel(files, async ({ path, from }) => {
+      entries.push({ type: 'file', path, executable: false, ...(await this.putFile(from)) })
+    })
+    decodeTree(encodeTree(entries), 'the files') // what could not be written out again is not kept
+    return this.#putTree(entries, [])
+  }
+
+  async #putTree(entries: TreeEntry[], leftOut: string[]) {
     const files = entries.filter((entry) => entry.type === 'file')
-    return {
-      ...(await this.putBytes(encodeTree(entries))),
-      files: files.length,
-      contentBytes: files.reduce((sum, file) => sum + file.sizeBytes, 0),
-      leftOut: found.filter((entry) => entry.kind === 'other').map((entry) => entry.path),
-    }
+    const contentBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0)
+    return { ...(await this.putBytes(encodeTree(entries))), files: files.length, contentBytes, leftOut }
   }
 
   async materialiseDir(digest: string, target: string): Promise<void> {
@@ -110,6 +122,16 @@ class FsArtifacts implements Artifacts {
 
   async readTree(digest: string) {
     return decodeTree(await this.readBytes(digest), digest)
+  }
+
+  async isTree(digest: string): Promise<boolean> {
+    const file = await this.#reading(digest, () => open(this.#pathOf(digest), 'r'))
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(TREE_HEAD.length), 0, TREE_HEAD.length, 0)
+      return buffer.subarray(0, bytesRead).toString('latin1') === TREE_HEAD
+    } finally {
+      await file.close()
+    }
   }
 
   async has(digest: string): Promise<boolean> {

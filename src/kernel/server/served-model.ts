@@ -1,0 +1,180 @@
+import { messageOf } from '../errors.ts'
+import type { RunnableModel } from '../model/runnable-model.ts'
+import type { Datatype, Signature } from '../model/signature.ts'
+import { signatureOf } from '../model/signature-of.ts'
+import { allocate, MAX_RANK } from '../model/tensor.ts'
+import type { Tensor } from '../model/tensor.ts'
+import { encodeInferRequest, parseInferResponse, type AnsweredTensor } from '../protocol/inference.ts'
+import { ServerAnswerError, ServerMetadataError } from './errors.ts'
+import type { ServerPlan } from './server-plan.ts'
+import { startServer } from './server-process.ts'
+import { v2Client, type V2Client } from './v2-client.ts'
+
+/** Of one run; a chunk of rows may well take long where nobody waits for it. */
+const RUN_TIMEOUT_MS = 300_000
+const METADATA_TIMEOUT_MS = 10_000
+const STOP_GRACE_MS = 5_000
+
+/**
+ * Starts a server in isolation (no client knows its port) and stands for the model that it serves: for evaluating it
+ * row by row as what will answer in production.
+ * @param features - names of the columns of a single `[N, K]` input
+ * @throws ServerStartError, ServerMetadataError
+ */
+export async function openServedModel(plan: ServerPlan, features: string[] | null): Promise<RunnableModel> {
+  const server = await startServer(plan)
+  const client = v2Client(server.httpPort)
+  const close = async () => {
+    client.close()
+    await server.stop(STOP_GRACE_MS)
+  }
+  try {
+    await server.ready()
+    const signature = await servedSignature(client, plan.modelName, features)
+    return { signature, run: (inputs, outputs) => run(client, plan.modelName, inputs, outputs), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/**
+ * What a server says that its model takes and gives.
+ * @throws ServerMetadataError
+ */
+export async function servedSignature(client: V2Client, model: string, features: string[] | null): Promise<Signature> {
+  const { status, body } = await client.get(`/v2/models/${encodeURIComponent(model)}`, METADATA_TIMEOUT_MS)
+  if (status !== 200) throw new ServerMetadataError(model, `it is answered with ${status}: ${shown(body)}`)
+  return signatureFromMetadata(parsed(body, model), model, features)
+}
+
+/** Pure. @throws ServerMetadataError */
+export function signatureFromMetadata(json: unknown, model: string, features: string[] | null): Signature {
+  const { inputs, outputs } = (json ?? {}) as { inputs?: unknown; outputs?: unknown }
+  const facts = { inputs: specs(inputs, 'inputs', model), outputs: specs(outputs, 'outputs', model) }
+  return signatureOf({ ...facts, metadata: {} }, features, `model '${model}'`)
+}
+
+const DATATYPES: ReadonlySet<unknown> = new Set<Datatype>([
+  'BOOL',
+  'UINT8',
+  'UINT16',
+  'UINT32',
+  'UINT64',
+  'INT8',
+  'INT16',
+  'INT32',
+  'INT64',
+  'FP16',
+  'FP32',
+  'FP64',
+  'BYTES',
+])
+
+function specs(list: unknown, what: string, model: string): { name: string; datatype: Datatype; shape: number[] }[] {
+  if (!Array.isArray(list) || list.length === 0) throw new ServerMetadataError(model, `it names no ${what}`)
+  return list.map((entry: unknown) => {
+    const { name, datatype, shape } = (entry ?? {}) as { name?: unknown; datatype?: unknown; shape?: unknown }
+    if (typeof name !== 'string' || name === '' || name === '__proto__')
+      throw new ServerMetadataError(model, `one of its ${what} has no name`)
+    if (!DATATYPES.has(datatype))
+      throw new ServerMetadataError(model, `the datatype of '${name}' is ${JSON.stringify(datatype)}`)
+    const isShape = Array.isArray(shape) && shape.length <= MAX_RANK && shape.every(isAxis)
+    if (!isShape) throw new ServerMetadataError(model, `the shape of '${name}' is ${JSON.stringify(shape)}`)
+    return { name, datatype: datatype as Datatype, shape: shape as number[] }
+  })
+}
+
+const isAxis = (size: unknown): boolean => Number.isSafeInteger(size) && (size as number) >= -1
+
+function parsed(body: Buffer, model: string): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'))
+  } catch (error) {
+    throw new ServerMetadataError(model, `it is no JSON (${messageOf(error)})`)
+  }
+}
+
+async function run(
+  client: V2Client,
+  model: string,
+  inputs: Record<string, Tensor>,
+  outputs?: readonly string[],
+): Promise<Record<string, Tensor>> {
+  refuseUnsendable(inputs, model)
+  const request = encodeInferRequest({ inputs, ...(outputs === undefined ? {} : { outputs: [...outputs] }) })
+  const { status, body } = await answerOf(client, model, Buffer.from(request))
+  if (status !== 200) throw new ServerAnswerError(model, `it answers with ${status}: ${shown(body)}`)
+  try {
+    const answered = parseInferResponse(body).outputs
+    return Object.fromEntries(Object.entries(answered).map(([name, tensor]) => [name, toTensor(tensor, name)]))
+  } catch (error) {
+    throw new ServerAnswerError(model, messageOf(error), error)
+  }
+}
+
+async function answerOf(client: V2Client, model: string, body: Buffer) {
+  try {
+    return await client.post(`/v2/models/${encodeURIComponent(model)}/infer`, body, null, RUN_TIMEOUT_MS)
+  } catch (error) {
+    throw new ServerAnswerError(model, messageOf(error), error)
+  }
+}
+
+/** JSON has no NaN, and no client of the gateway could send it as JSON either. */
+function refuseUnsendable(inputs: Record<string, Tensor>, model: string): void {
+  for (const [name, { datatype, data, shape }] of Object.entries(inputs)) {
+    if (datatype === 'FP16') throw new ServerAnswerError(model, `input '${name}' is FP16, which JSON can't carry`)
+    if (datatype !== 'FP32' && datatype !== 'FP64') continue
+    const at = (data as Float64Array).findIndex((value) => !Number.isFinite(value))
+    if (at < 0) continue
+    const row = Math.floor(at / (data.length / shape[0]!))
+    throw new ServerAnswerError(
+      model,
+      `input '${name}' is ${data[at]} in row ${row} of ${shape[0]}, which JSON can't carry: fill missing values in the holdout`,
+    )
+  }
+}
+
+/** Values as a typed array; null stands for NaN. @throws TypeError where a value is not of the type */
+function toTensor({ datatype, shape, data }: AnsweredTensor, name: string): Tensor {
+  if (!DATATYPES.has(datatype)) throw new TypeError(`output '${name}' has the datatype ${JSON.stringify(datatype)}`)
+  const values = allocate(datatype, data.length) as { [index: number]: unknown }
+  const convert = converterOf(datatype)
+  data.forEach((value, i) => {
+    const converted = convert(value)
+    if (converted === undefined)
+      throw new TypeError(`output '${name}' holds ${JSON.stringify(value)}, which is not ${datatype}`)
+    values[i] = converted
+  })
+  return { datatype, shape, data: values as unknown as Tensor['data'] }
+}
+
+type Answered = AnsweredTensor['data'][number]
+
+function converterOf(datatype: Datatype): (value: Answered) => unknown {
+  switch (datatype) {
+    case 'BYTES':
+      return (value) => (typeof value === 'string' ? value : undefined)
+    case 'BOOL':
+      return (value) => (typeof value === 'boolean' ? Number(value) : value === 0 || value === 1 ? value : undefined)
+    case 'INT64':
+    case 'UINT64':
+      return (value) =>
+        typeof value === 'bigint' ? value : Number.isInteger(value) ? BigInt(value as number) : undefined
+    case 'FP32':
+    case 'FP64':
+      return (value) => (value === null ? NaN : typeof value === 'number' ? value : Number(value as bigint))
+    case 'FP16':
+      return () => undefined // JSON can't carry it
+    case 'INT8':
+    case 'INT16':
+    case 'INT32':
+    case 'UINT8':
+    case 'UINT16':
+    case 'UINT32':
+      return (value) => (Number.isInteger(value) ? value : undefined)
+  }
+}
+
+const shown = (body: Buffer) => body.toString('utf8').slice(0, 300)

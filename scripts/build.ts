@@ -12,6 +12,8 @@ const entries = {
   'processes/control-plane': 'src/processes/control-plane.ts',
   'processes/gateway': 'src/processes/gateway.ts',
   'processes/model-server': 'src/processes/model-server.ts',
+  'processes/gather-module': 'src/processes/gather-module.ts',
+  'processes/model-run': 'src/processes/model-run.ts',
   'processes/job': 'src/processes/job.ts',
   'config/evaluate-config': 'src/config/evaluate-config.ts',
 }

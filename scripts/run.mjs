@@ -16,6 +16,7 @@ const tasks = {
   'test:fast': ['node_modules/vitest/vitest.mjs', 'run', '--project', 'fast'],
   'test:crash': ['tests/crash/run.ts'],
   'test:release': ['tests/release/run.ts'],
+  'test:fuzz': ['tests/fuzz/run.ts'],
   bench: ['bench/run.ts'],
   build: ['scripts/build.ts'],
 }

@@ -42,6 +42,8 @@ import { stateMachinesPage } from './docs/state-machines.ts'
  *   json            is JSON
  *   ts, yaml        a configuration, or fields of a model: `millrace validate` finds nothing
  *   … exit=2        is refused by it, in the words of the output that follows
+ *   ts apply        fields of the project: they are added to the one that is up, and applied
+ *   js              has no syntax error
  *   mermaid, text   is not checked
  */
 
@@ -102,9 +104,11 @@ describe('snippets', () => {
           return jsonProblem(block.text)
         case 'python':
           return syntaxProblem(block.text)
+        case 'js':
+          return scriptProblem(block.text)
         case 'ts':
         case 'yaml':
-          return config(block.language, block)
+          return block.words.includes('apply') ? apply(block.text) : config(block.language, block)
         case 'mermaid':
         case 'text':
           return null
@@ -145,6 +149,20 @@ describe('snippets', () => {
 
     async function syntaxProblem(code: string): Promise<string | null> {
       const { code: exit, output } = await project.python(`import ast\nast.parse(${JSON.stringify(code)})`)
+      return exit === 0 ? null : output
+    }
+
+    async function scriptProblem(code: string): Promise<string | null> {
+      const { code: exit, output } = await project.sh(
+        `cat > .snippet.mjs <<'EOF'\n${code}\nEOF\n'${process.execPath}' --check .snippet.mjs`,
+      )
+      return exit === 0 ? null : output
+    }
+
+    async function apply(fields: string): Promise<string | null> {
+      const { code: exit, output } = await project.sh(
+        `cat > .fields <<'EOF'\n${fields}\nEOF\nsed -i '/defineProject({/r .fields' millrace.config.ts\nmillrace apply`,
+      )
       return exit === 0 ? null : output
     }
 

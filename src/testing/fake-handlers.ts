@@ -1,4 +1,5 @@
 import { MillraceError } from '../kernel/errors.ts'
+import type { CallerView, PinView } from '../surface/api/caller-schemas.ts'
 import type { CanaryView } from '../surface/api/canary-schemas.ts'
 import type { Handlers } from '../surface/api/handlers.ts'
 import type { AlertView, MonitorView } from '../surface/api/monitoring-schemas.ts'
@@ -83,10 +84,20 @@ export function fakeControlPlane(): FakeControlPlane {
           name: 'flights',
           root: '/p',
           snapshotIgnore: [],
-          gateway: { host: '127.0.0.1', port: 7080 },
+          gateway: {
+            host: '127.0.0.1',
+            port: 7080,
+            anonymous: false,
+            tls: null,
+            grpcPort: null,
+            processes: 1,
+            accessLogPercent: 0,
+            limits: { connections: 8_192, requests: 4_096, headBytes: 16_384, pipelined: 16 },
+          },
           storage: { minFreeBytes: 0 },
           alerts: { webhooks: [] },
           models: [],
+          endpoints: [],
         },
       }),
       apply: (input) => {
@@ -224,6 +235,33 @@ export function fakeControlPlane(): FakeControlPlane {
         return { ...fakeEndpoint, state: 'disabled', why: `disabled by ${input.by}: ${input.why}` }
       },
       enable: (input) => (did('endpoints.enable', input), fakeEndpoint),
+      join: (input) => (did('endpoints.join', input), fakeEndpoint),
+    },
+    callers: {
+      list: ({ revoked }) => [fakeCaller, ...(revoked ? [{ ...fakeCaller, name: 'old-site', revoked: fakeRevocation }] : [])],
+      add: (input) => {
+        did('callers.add', input)
+        const { name, endpoints, commonNames, concurrency, key } = input
+        const made = { ...fakeCaller, name, endpoints, commonNames, concurrency, pins: [] }
+        return { ...made, key: key ? fakeKey : null, othersEndAtMs: null }
+      },
+      rotate: (input) => {
+        did('callers.rotate', input)
+        return { ...fakeCaller, name: input.name, key: fakeKey, othersEndAtMs: T0 + input.keepMs }
+      },
+      revoke: (input) => {
+        did('callers.revoke', input)
+        return { ...fakeCaller, name: input.name, revoked: { ...fakeRevocation, by: input.by, why: input.why } }
+      },
+      pin: (input) => {
+        did('callers.pin', input)
+        const { caller, endpoint, ref, forMs, why, by } = input
+        return { ...fakePin, caller, endpoint, version: version(ref).ref, why, by, expiresAtMs: T0 + forMs }
+      },
+      unpin: (input) => {
+        did('callers.unpin', input)
+        return { ...fakeCaller, name: input.caller, pins: [] }
+      },
     },
     predictionLog: {
       status: () => fakeStatus(clock()).reconciliation,
@@ -261,6 +299,9 @@ export function fakeControlPlane(): FakeControlPlane {
       hold: ({ by, why }) => (holds.push({ by, why, sinceMs: T0 }), clock()),
       release: ({ by }) => (holds.splice(0, holds.length, ...holds.filter((h) => h.by !== by)), clock()),
     },
+    metrics: {
+      get: ({ process = 'control-plane' }) => ({ process, text: '# TYPE millrace_runs_open gauge\n' }),
+    },
     serviceLevels: {
       get: () => fakeStatus(clock()).serviceLevels,
       budgets: ({ model: name }) => (name === undefined ? null : model(name), fakeBudgets),
@@ -273,6 +314,32 @@ export function fakeControlPlane(): FakeControlPlane {
     },
   }
   return fake
+}
+
+const fakeKey = `millrace_${'A'.repeat(43)}`
+const fakeRevocation = { atMs: T0, by: 'ann', why: 'the key was in a log' }
+const fakePin: PinView = {
+  caller: 'booking-site',
+  endpoint: 'late-flight',
+  version: 'late-flight@1',
+  by: 'ann',
+  why: null,
+  pinnedAtMs: T0,
+  expiresAtMs: T0 + 30 * 86_400_000,
+  endsSoon: false,
+}
+const fakeCaller: CallerView = {
+  name: 'booking-site',
+  endpoints: null,
+  commonNames: ['booking.example'],
+  concurrency: 50,
+  keys: [{ hint: 'millrace_AAAA…', createdAtMs: T0, endsAtMs: null }],
+  pins: [fakePin],
+  requests: 1_234,
+  lastUsedMs: T0,
+  createdBy: 'ann',
+  createdAtMs: T0,
+  revoked: null,
 }
 
 const stateOf: Record<FakeControlPlane['outcome'], Partial<VersionView>> = {
@@ -596,6 +663,7 @@ const fakeEndpoint: EndpointView = {
   ],
   requests: 1_204,
   failed: 0,
+  gather: null,
 }
 
 const fakeEvents: EventView[] = [

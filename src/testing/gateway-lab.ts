@@ -68,14 +68,15 @@ export function openLab(): Lab {
       const digest = `sha256:${createHash('sha256').update(readFileSync(artifactPath)).digest('hex')}`
       const token = `${name}-${Math.random()}`
       const identity = { replicaId: name, token, deploymentId: 'deployment-1', model: 'late-flight', version: '1' }
-      const sockets = { socketPath: lab.socket(name), controlSocket: lab.socket('control') }
+      const framesPath = lab.socket(`${name}-frames`)
+      const sockets = { socketPath: lab.socket(name), framesPath, controlSocket: lab.socket('control') }
       const recordPath = join(dir, 'run', `${name}.json`)
       const options = { ...identity, ...sockets, artifactPath, digest, features: null, maxBatchRows: 64, recordPath }
       writeFileSync(join(dir, `${name}.json`), JSON.stringify(options))
       const child = spawn(process.execPath, [modelServer, join(dir, `${name}.json`)], { stdio: 'ignore' })
       closers.push(() => child.kill('SIGKILL'))
       await control?.leased((lease) => lease.token === token && lease.state === 'ready')
-      return { replicaId: name, socketPath: sockets.socketPath, process: child }
+      return { replicaId: name, socketPath: sockets.socketPath, framesPath, process: child }
     },
     controlPlane: async () => (control = await fakeControlPlane(lab.socket('control'), closers)),
     onClose: (close) => void closers.push(close),

@@ -1,5 +1,7 @@
 import { Cancellation } from '../serving/front/cancellation.ts'
 import { DeploymentPools } from '../serving/gateway/deployment-pools.ts'
+import { Gathers } from '../serving/gateway/gather/gathers.ts'
+import { ModuleCombiners } from '../serving/gateway/gather/module-combiners.ts'
 import { Inference } from '../serving/gateway/inference.ts'
 import type { InferCall } from '../serving/front/data-plane.ts'
 import { mirrorLimits, Mirrors } from '../serving/gateway/mirrors.ts'
@@ -11,6 +13,7 @@ import { Traffic } from '../serving/gateway/traffic.ts'
 import type { Answer } from '../serving/front/answer.ts'
 import type { PredictionRecord } from '../kernel/contract/prediction.ts'
 import type { EndpointRoute, TrafficReport } from '../kernel/contract/routing.ts'
+import type { Signature } from '../kernel/model/signature.ts'
 import { fakeClock } from './fake-clock.ts'
 import { fakeLog, fakeReplicas, inferBody, snapshotOf } from './gateway-fakes.ts'
 
@@ -29,7 +32,12 @@ export function inferenceLab(endpoints: EndpointRoute[], limits: Partial<MirrorL
   const keeper = new PredictionKeeper({ log, clock, random, tell })
   const mirrorParts = { pools, keeper, traffic, clock, random, tell }
   const mirrors = new Mirrors({ ...mirrorParts, limits: { ...mirrorLimits, ...limits } })
-  const inference = new Inference({ table: () => table, pools, keeper, mirrors, traffic, clock, random })
+  const modules = new ModuleCombiners(tell)
+  const declare = (model: string, version: string, signature: Signature): void =>
+    void log.append({ kind: 'schema', model, version, signature }, 'relaxed')
+  const gatherParts = { pools, keeper, mirrors, traffic, clock, modules, declare, tell }
+  const gathers = new Gathers({ ...gatherParts, table: () => table })
+  const inference = new Inference({ table: () => table, pools, keeper, mirrors, gathers, traffic, clock, random })
   return {
     replicas,
     log,
@@ -38,6 +46,7 @@ export function inferenceLab(endpoints: EndpointRoute[], limits: Partial<MirrorL
     draws,
     pools,
     mirrors,
+    modules,
     infer: (overrides: Partial<InferCall> = {}): Promise<Answer | null> =>
       inference.infer({
         name: 'late-flights',

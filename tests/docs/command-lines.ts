@@ -80,7 +80,8 @@ function problemIn(words: string[], mayLackArguments: boolean): string | null {
   if (unknown.unknown.length > 0) return `there is no option ${unknown.unknown[0]}`
   const given = [...rest.operands, ...unknown.operands].length
   const wanted = command.registeredArguments
-  if (given > wanted.length) return `takes ${wanted.length} arguments, not ${given}`
+  const takesMany = wanted.at(-1)?.variadic === true
+  if (given > wanted.length && !takesMany) return `takes ${wanted.length} arguments, not ${given}`
   const required = wanted.filter((argument) => argument.required).length
   return given < required && !mayLackArguments ? `needs ${required} arguments, not ${given}` : null
 }

@@ -5,6 +5,7 @@ import { alertMachine } from '../../src/control/monitoring/alert.ts'
 import { attemptMachine, runMachine, stepMachine } from '../../src/control/pipeline/run.ts'
 import { versionMachine } from '../../src/control/registry/version.ts'
 import { freezeMachine } from '../../src/control/release/freeze.ts'
+import { gatherMemberMachine } from '../../src/control/release/gather.ts'
 import { retirementMachine } from '../../src/control/retirement/retirement.ts'
 import { deploymentMachine, releaseMachine, replicaMachine, trialMachine } from '../../src/control/release/release.ts'
 import type { StateMachine } from '../../src/kernel/state-machine.ts'
@@ -67,6 +68,14 @@ const NOUNS: Noun[] = [
     file: RELEASE,
     type: 'TrialStatus',
     about: 'A shadow, or one step of a canary: `trial-7`. Within it the shares are fixed, so that it can be compared.',
+  },
+  {
+    machine: gatherMemberMachine,
+    file: 'src/control/release/gather.ts',
+    type: 'GatherMemberStatus',
+    about:
+      'A version in an endpoint that asks several at once: `second-opinion/late-flight@3`. It begins by joining; among the ' +
+      'first members, or by a rollback, as a member.',
   },
   {
     machine: deploymentMachine,

@@ -5,6 +5,7 @@ import { bootstrap } from './figures/bootstrap.ts'
 import { canaries } from './figures/canaries.ts'
 import { drift } from './figures/drift.ts'
 import { freshClone } from './figures/fresh-clone.ts'
+import { httpParser } from './figures/http-parser.ts'
 import { ingest } from './figures/ingest.ts'
 import { quietDays } from './figures/quiet-days.ts'
 import { release } from './figures/release.ts'
@@ -32,6 +33,7 @@ const figures: Figure[] = [
   drift,
   start,
   serving,
+  httpParser,
   canaries,
   quietDays,
   freshClone,

@@ -19,6 +19,8 @@ const tasks = {
   'test:fuzz': ['tests/fuzz/run.ts'],
   bench: ['bench/run.ts'],
   build: ['scripts/build.ts'],
+  /** Nothing but the dependencies. */
+  install: null,
 }
 
 if (!(task in tasks)) {
@@ -26,6 +28,7 @@ if (!(task in tasks)) {
   process.exit(2)
 }
 install()
+if (tasks[task] === null) process.exit(0)
 const node = join(root, 'node_modules', 'node', 'bin', 'node')
 const pinned = existsSync(node) ? node : process.execPath
 const env = {

@@ -27,7 +27,7 @@ export interface Measured {
 
 export interface Measure {
   name: string
-  unit: 'ms' | 's' | 'MB' | 'rows/s' | 'requests/s' | 'requests' | 'ratio' | '%' | 'a month'
+  unit: 'µs' | 'ms' | 's' | 'MB' | 'rows/s' | 'requests/s' | 'requests' | 'ratio' | '%' | 'a month'
   /** In the order in which they were taken. */
   samples: number[]
   /** Null: reported, without a target. */

@@ -1,3 +1,4 @@
+import { callerSignature } from '../../kernel/model/signature.ts'
 import type { Signature, TensorSpec } from '../../kernel/model/signature.ts'
 
 /**
@@ -6,6 +7,13 @@ import type { Signature, TensorSpec } from '../../kernel/model/signature.ts'
  * Further outputs do no harm: callers read outputs by name. The size of axis 0, the batch, may only become dynamic.
  */
 export function incompatibilities(challenger: Signature, champion: Signature): string[] {
+  const asked = compareAll(callerSignature(challenger), callerSignature(champion))
+  // Who sends all inputs, as they were sent before tables gave some, is served without them.
+  const isServed = asked.length > 0 && compareAll(challenger, callerSignature(champion)).length === 0
+  return isServed ? [] : asked
+}
+
+function compareAll(challenger: Signature, champion: Signature): string[] {
   return [
     ...champion.inputs.flatMap((input) => compare('input', find(challenger.inputs, input), input)),
     ...challenger.inputs

@@ -1,3 +1,4 @@
+import { callerSignature } from '../model/signature.ts'
 import type { Datatype, Signature, TensorSpec } from '../model/signature.ts'
 import type { Combine } from './routing.ts'
 
@@ -32,9 +33,10 @@ export interface GatherSignature {
  * - `module`: anything, as the module says itself what it returns
  *
  * Pure. Both sides go by it: the control plane admits no misfit, and a gateway asks none.
- * @param members - in order; none: nothing goes in or out
+ * @param voices - in order; none: nothing goes in or out
  */
-export function gatherSignature(kind: Combine['kind'], members: readonly GatherVoice[]): GatherSignature {
+export function gatherSignature(kind: Combine['kind'], voices: readonly GatherVoice[]): GatherSignature {
+  const members = voices.map(({ name, signature }) => ({ name, signature: callerSignature(signature) }))
   const first = members[0]
   if (first === undefined) return { signature: { inputs: [], outputs: [] }, misfits: [] }
   const combined = combinedSpecs(kind, first.signature.outputs)

@@ -29,6 +29,13 @@ export interface PredictionRecord {
   responseJsonBytes?: number | null
   /** Members of a gather that did not answer in time, `model@version`. Absent: no gather, or all did. */
   absent?: string[]
+  /**
+   * What the model was fed, where that is more than the request says: a body of the same form with all of its inputs.
+   * Absent: the request is what it was fed.
+   */
+  fed?: Uint8Array
+  /** As requestJsonBytes. */
+  fedJsonBytes?: number | null
 }
 
 /** The truth about one prediction, sent later by a client. May come twice and out of order: the latest `atMs` counts. */

@@ -66,6 +66,8 @@ export interface SchemaColumns {
   outputs: TensorColumns[]
   /** 64-bit integers can exceed what a JavaScript number holds. */
   has64BitIntegers: boolean
+  /** A request has less than the model was fed. */
+  isEnriched: boolean
 }
 
 /** Probabilities of more classes than this are kept as a list: nobody reads a thousand columns by name. */
@@ -76,17 +78,18 @@ const CLASS_COLUMNS_MAX = 100
  * one list, and where that may be longer than LIST_VALUES_MAX `<tensor>_digest`, null unless it is. Names are the
  * signature's; of an output with several columns, which are class labels, `<output>_<class>`. A name that is taken
  * (compared without case, as SQL does) gets `input_` or `output_` before it, and if that is taken as well `_2`, `_3`, …
- * behind.
+ * behind. Keys by which tables were asked for more come behind the inputs.
  */
 export function columnsOf(signature: Signature): SchemaColumns {
   const taken = new Set([...META_COLUMNS.map((column) => column.name), ...LABEL_VIEW_COLUMNS])
-  const inputs = signature.inputs.map((spec) => tensorColumns(spec, 'input_', taken))
+  const fed = [...signature.inputs, ...(signature.enriched?.keys ?? [])]
+  const inputs = fed.map((spec) => tensorColumns(spec, 'input_', taken))
   const outputs = signature.outputs.map((spec) => tensorColumns(withOutputNames(spec), 'output_', taken))
   const spread = [...inputs, ...outputs].flatMap((tensor) => tensor.columns.map(({ name, type }) => ({ name, type })))
   const columns = [...META_COLUMNS, ...spread]
   const digest = createHash('sha256').update(JSON.stringify(columns)).digest('hex').slice(0, 12)
   const has64BitIntegers = [...inputs, ...outputs].some(({ datatype }) => datatype === 'INT64' || datatype === 'UINT64')
-  return { digest, columns, inputs, outputs, has64BitIntegers }
+  return { digest, columns, inputs, outputs, has64BitIntegers, isEnriched: signature.enriched !== undefined }
 }
 
 /**

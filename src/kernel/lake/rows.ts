@@ -28,7 +28,7 @@ export interface PredictionRows {
  */
 export function rowsOf(record: PredictionRecord, schema: SchemaColumns): PredictionRows {
   if (record.status === 200) {
-    const inputs = requestTensors(record, schema)
+    const inputs = answeredInputs(record, schema)
     const outputs = answerTensors(record, schema)
     if (inputs[0]?.shape[0] === 0) return { rows: 0, cells: noCells(schema) }
     const rows = batchRows(inputs)
@@ -43,6 +43,18 @@ export function rowsOf(record: PredictionRecord, schema: SchemaColumns): Predict
     if (!(error instanceof MalformedRecordError)) throw error
     return { rows: 1, cells: [...tensorCells(schema.inputs, [], 1), ...nothing] }
   }
+}
+
+/** A constant stands in for a model that would have been fed more than the request says: what it lacks is null. */
+function answeredInputs(record: PredictionRecord, schema: SchemaColumns): WireTensor[] {
+  const inputs = requestTensors(record, schema)
+  if (!schema.isEnriched || record.fed !== undefined || inputs.length === 0) return inputs
+  const rows = inputs[0]!.shape[0] ?? 0
+  const isCut = ({ name, data }: WireTensor) => {
+    const { elements } = schema.inputs.find(({ tensor }) => tensor === name) ?? { elements: null }
+    return elements !== null && data.length !== elements * rows
+  }
+  return inputs.map((input) => (isCut(input) ? { ...input, name: '' } : input))
 }
 
 /** Of an answered request that had no rows: legal, and a prediction all the same. */

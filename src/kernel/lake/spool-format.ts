@@ -17,6 +17,7 @@ import type { LogCounters } from './log-counters.ts'
  *                | text × 2 (trial, shadowOf; empty for none), left out where nothing follows and both are none
  *                | i32 × 2 (JSON bytes of request and response, −1: all JSON) | u32 n, n texts (absent): left out where
  *                  both are −1 and nobody is absent. So what has none of these is written as before they existed.
+ *                | i32 JSON bytes of fed | u32 n, n fed bytes: left out where the model was fed the request itself
  *   label    4 : f64 atMs | u32 row | text id | u8 type (0 number, 1 text, 2 boolean) | f64, text or u8
  *   footer   5 : u32 predictions | u32 labels
  *   text       = u32 length | UTF-8
@@ -28,7 +29,7 @@ export const MAX_BODY_BYTES = 256 * 1024 * 1024
 const KIND = { header: 1, schema: 2, prediction: 3, label: 4, footer: 5 } as const
 const KIND_NAMES = [undefined, 'header', 'schema', 'prediction', 'label', 'footer'] as const
 const ORIGINS: readonly Origin[] = ['live', 'shadow', 'preflight', 'fallback', 'ui']
-const FIXED_PREDICTION_BYTES = 1 + 8 + 8 + 2 + 1 + 9 * 4 + 3 * 4
+const FIXED_PREDICTION_BYTES = 1 + 8 + 8 + 2 + 1 + 9 * 4 + 3 * 4 + 2 * 4
 /** For the JSON bytes of a body that is all JSON. */
 const ALL_JSON = -1
 const FIXED_LABEL_BYTES = 1 + 8 + 4 + 4 + 1 + 8
@@ -60,7 +61,7 @@ export function frameBytesMax(record: PredictionRecord | LabelRecord): number {
     const { predictionId, endpoint, model, version, caller, trial, shadowOf } = record
     const units = predictionId.length + endpoint.length + model.length + version.length + caller.length
     const trialUnits = (trial?.length ?? 0) + (shadowOf?.length ?? 0)
-    const bodyBytes = record.request.length + record.response.length
+    const bodyBytes = record.request.length + record.response.length + (record.fed?.length ?? 0)
     const absentBytes = record.absent === undefined ? 0 : textsBytesMax(record.absent)
     return FRAME_HEAD_BYTES + FIXED_PREDICTION_BYTES + 3 * (units + trialUnits) + bodyBytes + absentBytes
   }
@@ -184,7 +185,8 @@ function writePrediction(target: Buffer, at: number, record: PredictionRecord): 
   const isPlain =
     (record.requestJsonBytes ?? ALL_JSON) === ALL_JSON &&
     (record.responseJsonBytes ?? ALL_JSON) === ALL_JSON &&
-    (record.absent === undefined || record.absent.length === 0)
+    (record.absent === undefined || record.absent.length === 0) &&
+    record.fed === undefined
   if (isPlain && record.trial === null && record.shadowOf === null) return end
   end = writeText(target, end, record.trial ?? '')
   end = writeText(target, end, record.shadowOf ?? '')
@@ -198,7 +200,9 @@ function writeForm(target: Buffer, at: number, record: PredictionRecord): number
   target.writeUInt32LE(absent.length, at + 8)
   let end = at + 12
   for (const member of absent) end = writeText(target, end, member)
-  return end
+  if (record.fed === undefined) return end
+  target.writeInt32LE(record.fedJsonBytes ?? ALL_JSON, end)
+  return writeBytes(target, end + 4, record.fed)
 }
 
 function writeLabel(target: Buffer, at: number, record: LabelRecord): number {
@@ -252,7 +256,7 @@ function readPrediction(reader: BodyReader): PredictionRecord {
   return reader.whole({ ...facts, atMs, latencyMs, status, trial, shadowOf, request, response, ...form })
 }
 
-type Form = Pick<PredictionRecord, 'requestJsonBytes' | 'responseJsonBytes' | 'absent'>
+type Form = Pick<PredictionRecord, 'requestJsonBytes' | 'responseJsonBytes' | 'absent' | 'fed' | 'fedJsonBytes'>
 
 function readForm(reader: BodyReader): Form {
   const form: Form = {}
@@ -262,6 +266,10 @@ function readForm(reader: BodyReader): Form {
   if (responseJsonBytes >= 0) form.responseJsonBytes = responseJsonBytes
   const members = reader.u32()
   for (let member = 0; member < members; member++) (form.absent ??= []).push(reader.text())
+  if (reader.atEnd) return form
+  const fedJsonBytes = reader.i32()
+  if (fedJsonBytes >= 0) form.fedJsonBytes = fedJsonBytes
+  form.fed = reader.bytes()
   return form
 }
 

@@ -20,8 +20,10 @@ export interface WireTensor {
   binaryBytes: number
 }
 
-/** @throws MalformedRecordError */
+/** What the model was fed. @throws MalformedRecordError */
 export function requestTensors(record: PredictionRecord, schema: SchemaColumns): WireTensor[] {
+  if (record.fed !== undefined)
+    return wireTensors('inputs', record.fed, record.fedJsonBytes ?? null, schema.has64BitIntegers)
   if (record.requestJsonBytes === 0) return [rawTensor(record.request, schema)]
   return wireTensors('inputs', record.request, record.requestJsonBytes ?? null, schema.has64BitIntegers)
 }

@@ -30,6 +30,21 @@ export interface TensorSpec {
 export interface Signature {
   inputs: TensorSpec[]
   outputs: TensorSpec[]
+  /** Where Millrace adds some of the inputs from tables: what callers send instead. Absent: they send the inputs. */
+  enriched?: EnrichedInputs
+}
+
+export interface EnrichedInputs {
+  /** What callers send: what no table gives, and the keys to find the rest by. */
+  asked: TensorSpec[]
+  /** Keys that are no columns of the model, one value a row; also those that a request gives once, as a parameter. */
+  keys: TensorSpec[]
+}
+
+/** The signature as callers have it. */
+export function callerSignature(signature: Signature): Signature {
+  const { enriched, outputs } = signature
+  return enriched === undefined ? signature : { inputs: enriched.asked, outputs }
 }
 
 /** What the model predicts; decides the metrics and how the outputs are read. */

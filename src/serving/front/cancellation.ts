@@ -1,3 +1,5 @@
+import type { RequestNote } from './request-note.ts'
+
 /**
  * Why a request is given up before its answer, and who must be told. A lighter AbortSignal: one listener, one reason,
  * no event objects, as it is made for every request.
@@ -6,6 +8,8 @@ export type CancelReason = 'deadline' | 'client-gone' | 'shutdown'
 
 export class Cancellation {
   reason: CancelReason | null = null
+  /** What is to be told of the request in the end; null, as nearly always: nothing beside its answer. */
+  note: Readonly<RequestNote> | null = null
   #listener: (() => void) | null = null
 
   cancel(reason: CancelReason): void {

@@ -176,7 +176,7 @@ function assemble(options: GatewayOptions, parts: GatewayParts) {
   const mirrors = new Mirrors({ pools, keeper, traffic, clock, random, tell, limits: limitsOfCopies })
   const declare: Declare = (model, version, signature) => declareSchema(log, tell, model, version, signature)
   const gathers = new Gathers({ table, pools, keeper, mirrors, traffic, clock, modules, declare, tell })
-  const inference = new Inference({ table, pools, keeper, mirrors, gathers, traffic, clock, random, limits: guardLimitsOf(parts), notes: telemetry.notes })
+  const inference = new Inference({ table, pools, keeper, mirrors, gathers, traffic, clock, random, limits: guardLimitsOf(parts) })
   const plane = new GatewayPlane({
     table,
     hasRoutes: () => routes.hasRoutes,

@@ -1,6 +1,7 @@
 import { errorAnswer, retryAnswer } from '../front/answer.ts'
 import type { Answer } from '../front/answer.ts'
 import type { InferCall } from '../front/data-plane.ts'
+import { note } from '../front/request-note.ts'
 import { clientTimeoutMs } from './client-deadline.ts'
 import { EndpointGuards } from './endpoint-guards.ts'
 import type { GuardLimits } from './endpoint-guards.ts'
@@ -17,7 +18,6 @@ import { keyOf } from './request-keys.ts'
 import { accountName, chooseDeployment, chooseOther, drawMember, pinOf, ruleOf, stickyKey } from './routing-table.ts'
 import type { ReadKey, RoutingTable, TableEndpoint } from './routing-table.ts'
 import type { EndpointRoute, RoutedDeployment } from '../../kernel/contract/routing.ts'
-import type { RequestNotes } from './telemetry/request-notes.ts'
 import type { UpstreamAnswer } from './upstream/upstream.ts'
 
 export interface InferenceParts extends RequestParts {
@@ -27,8 +27,6 @@ export interface InferenceParts extends RequestParts {
   /** Uniform in [0, 1): draws the member of a split. */
   random: () => number
   limits?: GuardLimits
-  /** Told of requests that were sent again. */
-  notes?: Pick<RequestNotes, 'note'>
 }
 
 /** No weight had a say: such a request takes part in no trial. */
@@ -90,7 +88,7 @@ export class Inference {
     } finally {
       clearTimeout(deadline)
       const { retries } = request.budget
-      if (retries > 0) this.#parts.notes?.note(call.cancellation, { retries })
+      if (retries > 0) note(call.cancellation, { retries })
       if (request.lasting === null) this.guards.leave(entry)
       else void request.lasting.finally(() => this.guards.leave(entry))
     }

@@ -33,6 +33,8 @@ export interface FramesPort {
 }
 
 export interface FramesPortLimits {
+  /** Two for each gateway process, and one for each probe; more are closed at once. */
+  connections: number
   /** Of one request. Gateways keep to the limit of each endpoint, which may be as large. */
   bodyBytes: number
   /** Of all requests that are here at once, but for a single one that is larger. More are refused with 503. */
@@ -46,6 +48,7 @@ export interface FramesPortLimits {
 }
 
 export const framesPortLimits: FramesPortLimits = {
+  connections: 1_024,
   bodyBytes: FRAME_BYTES_MAX,
   bodiesBytes: 512 * 1024 * 1024,
   requests: 4_096,
@@ -85,6 +88,7 @@ class Port implements FramesPort {
       const connection: Connection = new Connection(socket, this, () => this.#connections.delete(connection))
       this.#connections.add(connection)
     })
+    this.#server.maxConnections = this.limits.connections
   }
 
   async listen(path: string): Promise<void> {

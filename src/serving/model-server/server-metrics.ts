@@ -18,7 +18,6 @@ export const serverMetrics = {
   failure: counter('nv_inference_request_failure', { help: 'Inference requests that failed.', ...OF_VERSION }),
   rows: counter('nv_inference_count', { help: 'Rows that were computed; those of one batch count each.', ...OF_VERSION }),
   runs: counter('nv_inference_exec_count', { help: 'Runs of the model; a batch is one.', ...OF_VERSION }),
-  pending: gauge('nv_inference_pending_request_count', { help: 'Requests that wait for a run.', ...OF_VERSION }),
   duration: counter('nv_inference_request_duration_us', {
     help: 'Time that answered requests took, from their last byte to their answer, in microseconds.',
     ...OF_VERSION,
@@ -39,6 +38,7 @@ export const serverMetrics = {
     help: 'Of that, the time in which their answers were written, in microseconds.',
     ...OF_VERSION,
   }),
+  pending: gauge('nv_inference_pending_request_count', { help: 'Requests that wait for a run.', ...OF_VERSION }),
   ready: gauge('millrace_model_ready', {
     help: '1 where the version answers; 0 while it is loaded or unloaded, has failed, or its process is down.',
     ...OF_VERSION,

@@ -34,6 +34,10 @@ const apiServer = () =>
     internal: (_request, response) => void response.writeHead(200).end('internal'),
     token: 'mr_secret',
     identity: { id: 'control-plane', token: 't', pid: 7 },
+    metrics: {
+      text: (id) => Promise.resolve(`# of ${id ?? 'itself'}\n`),
+      targets: (address) => [{ targets: [address], labels: {} }],
+    },
     version: '0.1.0',
     onDefect: (error, procedure) => defects.push(`${procedure}: ${error.message}`),
   })
@@ -279,6 +283,18 @@ describe('over TCP', () => {
     const answer = await plain({ host: '127.0.0.1', port, path: '/api/v1/models', headers })
     expect(answer.status).toBe(401)
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'MR_API_UNAUTHORIZED' })
+  })
+
+  it('tells Prometheus its metrics, those of other processes, and which there are, to who has the token', async () => {
+    const headers = { authorization: 'Bearer mr_secret' }
+    const get = (path: string, more: object = { headers }) => plain({ host: '127.0.0.1', port, path, ...more })
+    expect((await get('/metrics', {})).status).toBe(401)
+    expect((await get('/metrics/targets', {})).status).toBe(401)
+    const own = await get('/metrics')
+    expect(own).toMatchObject({ status: 200, body: '# of itself\n' })
+    expect(own.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8')
+    expect((await get('/metrics?process=replica-9')).body).toBe('# of replica-9\n')
+    expect(JSON.parse((await get('/metrics/targets')).body)).toEqual([{ targets: [`127.0.0.1:${port}`], labels: {} }])
   })
 
   it('does not show /internal', async () => {

@@ -39,6 +39,23 @@ describe('draining', () => {
     expect(await drained).toEqual({ abandoned: 0 })
   })
 
+  it('answers what came while its process stood still', async () => {
+    const { port, front } = await open()
+    const [idle, fresh] = [new RawClient(port), new RawClient(port)]
+    idle.say(get('/'))
+    await idle.answers(1)
+    await until(() => front.connections === 2, 'both connections')
+    const drained = front.drain({ idleMs: 200, limitMs: 5_000 })
+    await sleep(20)
+    idle.say(get('/again'))
+    fresh.say(get('/first'))
+    const untilMs = performance.now() + 400
+    while (performance.now() < untilMs) continue
+    await Promise.all([idle.closed(), fresh.closed()])
+    expect([idle.statuses, fresh.statuses]).toEqual([[200, 200], [200]])
+    expect(await drained).toEqual({ abandoned: 0 })
+  })
+
   it('answers all that a client has asked before it closes', async () => {
     const late = lateHandler()
     const { port, front } = await open(late)

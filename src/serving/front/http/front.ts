@@ -42,6 +42,8 @@ const TICK_MS_MAX = 1_000
 const TICK_MS_MIN = 5
 /** So long cancelled requests may take to answer that they are. */
 const LAST_WORDS_MS = 100
+/** How often a drain looks whether it is done. */
+const SETTLING_MS = 10
 /** So long sockets that were destroyed may take to say so. */
 const CLOSE_MS = 1_000
 /** Clients beyond the limit of connections that hear so at once; more are cut off without a word. */
@@ -154,7 +156,7 @@ class Front implements HttpFront, ConnectionHost {
     if (lingerMs > 0) await sleep(lingerMs)
     const beganMs = performance.now()
     const closed = Promise.all(this.#listeners.map((listener) => listener.stop()))
-    await this.#settled(beganMs + Math.min(idleMs, limitMs))
+    await this.#quiet(Math.min(idleMs, limitMs), beganMs + limitMs)
     this.closesIdle = true
     for (const connection of this.#connections) if (connection.isIdle) connection.sayFarewell()
     await this.#settled(beganMs + limitMs)
@@ -166,9 +168,21 @@ class Front implements HttpFront, ConnectionHost {
     return { abandoned }
   }
 
+  /** Waits as long, not counting time in which this process stood still: what came meanwhile must be read first. */
+  async #quiet(idleMs: number, untilMs: number): Promise<void> {
+    let leftMs = idleMs
+    for (let nowMs = performance.now(); leftMs > 0 && nowMs < untilMs && !this.#isSettled();) {
+      await sleep(SETTLING_MS)
+      await nextTurn() // timers come before what was received
+      const thenMs = nowMs
+      nowMs = performance.now()
+      leftMs -= Math.min(nowMs - thenMs, 2 * SETTLING_MS)
+    }
+  }
+
   /** Waits until nothing is under way and no connection is open, or the time is over. */
   async #settled(untilMs: number): Promise<void> {
-    while (performance.now() < untilMs && !this.#isSettled()) await sleep(10)
+    while (performance.now() < untilMs && !this.#isSettled()) await sleep(SETTLING_MS)
   }
 
   #isSettled(): boolean {

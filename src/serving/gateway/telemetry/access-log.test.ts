@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest'
 import { errorAnswer, jsonAnswer } from '../../front/answer.ts'
 import { Cancellation } from '../../front/cancellation.ts'
 import type { DoneRequest } from '../../front/http/http-front.ts'
+import { note } from '../../front/request-note.ts'
 import type { AccessLines } from './access-lines.ts'
 import { AccessLog } from './access-log.ts'
 import type { AccessLine } from './access-log.ts'
-import { RequestNotes } from './request-notes.ts'
 import { Tracing } from './tracing.ts'
 
 const request = (overrides: Partial<DoneRequest> = {}): DoneRequest => ({
@@ -30,11 +30,9 @@ function logOf(percent: number, draws: number[] = []) {
     },
     close: () => Promise.resolve(),
   }
-  const notes = new RequestNotes()
   const clock = { ms: 0 }
   const log = new AccessLog({
     lines,
-    notes,
     percent,
     callerOf: ({ headers }) =>
       headers['authorization'] === undefined
@@ -44,7 +42,7 @@ function logOf(percent: number, draws: number[] = []) {
     nowMs: () => clock.ms,
     limits: { errorsPerSecond: 3 },
   })
-  return { log, lines, written, said, notes, clock, tracing: new Tracing(notes, log) }
+  return { log, lines, written, said, clock, tracing: new Tracing(log) }
 }
 
 const answered = jsonAnswer(200, {}, [
@@ -141,9 +139,9 @@ describe('which requests have a line', () => {
   })
 
   it('notes of a request how often it was sent again', () => {
-    const { log, written, notes } = logOf(0)
+    const { log, written } = logOf(0)
     const asked = request()
-    notes.note(asked.cancellation, { retries: 2 })
+    note(asked.cancellation, { retries: 2 })
     log.done(asked, errorAnswer(502, 'no'), 0, 1)
     expect(written[0]!.line.retries).toBe(2)
   })
@@ -177,10 +175,10 @@ describe('a trace at the gateway', () => {
   })
 
   it('costs nothing where there is none: the call goes on as it is', () => {
-    const { tracing, notes } = logOf(0)
+    const { tracing } = logOf(0)
     const asked = call({ accept: 'x' })
     expect(tracing.enter(asked)).toBe(asked)
-    expect(notes.of(asked.cancellation)).toBeNull()
+    expect(asked.cancellation.note).toBeNull()
   })
 
   it('comes back only to who asks for it', () => {

@@ -3,13 +3,11 @@ import type { DoneRequest } from '../../front/http/http-front.ts'
 import type { CallerOf } from '../../front/rest/extras.ts'
 import { parseTarget, pathOf } from '../../front/rest/target.ts'
 import type { AccessLines } from './access-lines.ts'
-import type { RequestNotes } from './request-notes.ts'
 import { routeOf } from './routes.ts'
 import type { Sampler } from './tracing.ts'
 
 export interface AccessLogParts {
   lines: AccessLines
-  notes: Pick<RequestNotes, 'of'>
   callerOf: CallerOf
   /** Of the requests, drawn; errors have a line in any case. */
   percent: number
@@ -77,10 +75,10 @@ export class AccessLog implements Sampler {
   }
 
   done(request: DoneRequest, answer: Answer, bytesIn: number, tookMs: number): void {
-    const { notes, lines } = this.#parts
+    const { lines } = this.#parts
     const isError = answer.status >= 500
     if (!this.isSampling && !isError) return
-    const note = notes.of(request.cancellation)
+    const { note } = request.cancellation
     const sampled = note?.isSampled ?? this.draws()
     if (!sampled && !(isError && this.#mayTell())) return
     const { caller, target } = { caller: this.#callerOf(request), target: request.target }

@@ -4,7 +4,6 @@ import type { AccessLines } from './access-lines.ts'
 import { AccessLog } from './access-log.ts'
 import type { AccessLogParts } from './access-log.ts'
 import { RequestDurations } from './request-durations.ts'
-import { RequestNotes } from './request-notes.ts'
 import { Tracing } from './tracing.ts'
 
 /**
@@ -13,7 +12,6 @@ import { Tracing } from './tracing.ts'
  *   request ─▶ tracing (its trace, whether it is drawn) ─▶ … ─▶ answer ─▶ durations, access log
  */
 export class Telemetry {
-  readonly notes = new RequestNotes()
   readonly durations = new RequestDurations()
   readonly tracing: Tracing
   readonly lines: AccessLines
@@ -21,10 +19,10 @@ export class Telemetry {
   grpc: Pick<GrpcFront, 'underWay'> | null = null
   readonly #access: AccessLog
 
-  constructor(parts: Omit<AccessLogParts, 'notes'>) {
+  constructor(parts: AccessLogParts) {
     this.lines = parts.lines
-    this.#access = new AccessLog({ ...parts, notes: this.notes })
-    this.tracing = new Tracing(this.notes, this.#access)
+    this.#access = new AccessLog(parts)
+    this.tracing = new Tracing(this.#access)
   }
 
   readonly onDone: OnDone = (request, answer, bytesIn, tookMs) => {

@@ -1,7 +1,7 @@
 import type { Answer } from '../../front/answer.ts'
 import type { InferCall } from '../../front/data-plane.ts'
+import { note } from '../../front/request-note.ts'
 import { hopOf, newTrace, RETURN_TRACE, textOf, traceHeaders } from '../../front/trace-context.ts'
-import type { RequestNotes } from './request-notes.ts'
 
 const NOT_DRAWN = { isSampled: false } as const
 
@@ -16,11 +16,9 @@ export interface Sampler {
  * Where none is sent, none is begun, but for requests that are drawn for the access log or ask for their trace.
  */
 export class Tracing {
-  readonly #notes: RequestNotes
   readonly #sampler: Sampler
 
-  constructor(notes: RequestNotes, sampler: Sampler) {
-    this.#notes = notes
+  constructor(sampler: Sampler) {
     this.#sampler = sampler
   }
 
@@ -30,11 +28,11 @@ export class Tracing {
     const parent = textOf(headers['traceparent'])
     const isSampled = this.#sampler.draws()
     if (parent === undefined && !isSampled && headers[RETURN_TRACE] === undefined) {
-      if (this.#sampler.isSampling) this.#notes.note(cancellation, NOT_DRAWN) // so that it is not drawn again
+      if (this.#sampler.isSampling) note(cancellation, NOT_DRAWN) // so that it is not drawn again
       return call
     }
     const trace = parent === undefined ? newTrace() : hopOf(parent, textOf(headers['tracestate']))
-    this.#notes.note(cancellation, { trace, isSampled })
+    note(cancellation, { trace, isSampled })
     return { ...call, headers: { ...headers, ...traceHeaders(trace) } }
   }
 

@@ -21,11 +21,9 @@ export async function controlMetricsText(source: ControlSource, loops: Pick<Loop
   return exposition([...(await controlFamilies(source, loops)), ...processFamilies(source.facts.version)])
 }
 
-/** Read from rows at each scrape. A model that has left the configuration is told of no more. */
+/** Read from rows at each scrape. Of a model that has left the configuration only what still runs is told. */
 export async function controlFamilies(source: ControlSource, loops: Pick<LoopTimes, 'all'>): Promise<MetricFamily[]> {
-  const project = source.context.project()
-  const names = [...(project?.project.models ?? []), ...(project?.paused ?? [])].map(({ name }) => name)
-  const known = new Set(names)
+  const known = new Set((source.context.project()?.project.models ?? []).map(({ name }) => name))
   return [
     ...(await runFamilies(source, known)),
     ...(await releaseFamilies(source, known)),

@@ -18,6 +18,7 @@ const tasks = {
   'test:release': ['tests/release/run.ts'],
   'test:fuzz': ['tests/fuzz/run.ts'],
   bench: ['bench/run.ts'],
+  'bench:serving': ['bench/serving.ts'],
   build: ['scripts/build.ts'],
   /** Nothing but the dependencies. */
   install: null,

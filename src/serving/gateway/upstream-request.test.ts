@@ -5,7 +5,8 @@ import { encodeInferRequestBody } from '../../kernel/protocol/inference.ts'
 import { upstreamRequest } from './upstream-request.ts'
 
 const route = { endpoint: 'e', model: 'm' } as EndpointRoute
-const deployment = (parts: Partial<RoutedDeployment> = {}) => ({ version: '7', ...parts }) as RoutedDeployment
+const deployment = (parts: Partial<RoutedDeployment> = {}) =>
+  ({ version: '7', signature: { inputs: [], outputs: [] }, ...parts }) as unknown as RoutedDeployment
 const call = {
   headers: { 'content-type': 'text/plain', traceparent: '00-1', cookie: 'c' },
   body: Buffer.alloc(0),

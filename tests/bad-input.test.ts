@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { newPredictionId } from '../src/kernel/contract/prediction-id.ts'
-import { customOperatorModel, linearModel, logisticModel, zipMapModel } from '../src/testing/onnx-builder.ts'
+import { customOperatorModel, linearModel, logisticModel } from '../src/testing/onnx-builder.ts'
 import type { RunView, VersionView } from '../src/surface/api/schemas.ts'
 import {
   install,
@@ -68,7 +68,6 @@ function project(): Record<string, string | Uint8Array> {
     'empty.onnx': '',
     'text.onnx': 'this is no model',
     'foreign.onnx': customOperatorModel(),
-    'zipmap.onnx': zipMapModel([1, 1]),
     'nan.onnx': logisticModel({ weights: [Number.NaN, 1] }),
     'wide.onnx': logisticModel({ weights: [1, 1, 1] }),
     'unbounded.onnx': linearModel({ weights: [100, 100] }),
@@ -116,7 +115,6 @@ const unservable = [
   ['empty.onnx', /empty|0 bytes/],
   ['text.onnx', /ONNX/],
   ['foreign.onnx', /com\.example/],
-  ['zipmap.onnx', /zipmap/i],
   ['nan.onnx', /Output 'probabilities' .*is NaN at row 0 of the holdout/],
   ['wide.onnx', /3 columns|3 .*features|features.*2/],
   ['unbounded.onnx', /no probability/],

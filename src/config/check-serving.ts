@@ -16,7 +16,12 @@ export function checkGateway(gateway: WrittenProject['gateway']): Finding[] {
 }
 
 export function checkServing(at: Path, { serving }: WrittenModel): Finding[] {
-  return [...checkReplicas(at, serving), ...checkRules(at, serving), ...checkLimits([...at, 'limits'], serving.limits)]
+  return [
+    ...checkReplicas(at, serving),
+    ...checkRules(at, serving),
+    ...checkLimits([...at, 'limits'], serving.limits),
+    ...checkEnrich([...at, 'enrich'], serving),
+  ]
 }
 
 function checkReplicas(at: Path, { replicas, timeout }: WrittenModel['serving']): Finding[] {
@@ -49,6 +54,55 @@ function checkRules(at: Path, { rules }: WrittenModel['serving']): Finding[] {
   return duplicates(conditions).map((i) =>
     finding([...at, 'rules', i], 'can never decide: an earlier rule has the same condition', 'remove one of them.'),
   )
+}
+
+function checkEnrich(at: Path, { enrich, server }: WrittenModel['serving']): Finding[] {
+  if (enrich.length === 0) return []
+  const found: Finding[] = []
+  if (server !== undefined)
+    found.push(
+      finding(
+        at,
+        'is for models that Millrace serves itself',
+        'read the table in your server: it lies beside the model.',
+      ),
+    )
+  const columns = enrich.flatMap((table) => table.columns)
+  for (const i of duplicates(columns)) {
+    const table = enrich.findLastIndex((one) => one.columns.includes(columns[i]!))
+    found.push(finding([...at, table, 'columns'], `gives '${columns[i]}' a second time`, 'name each column once.'))
+  }
+  enrich.forEach((table, i) => found.push(...checkTable([...at, i], table, columns)))
+  return found
+}
+
+type WrittenTable = WrittenModel['serving']['enrich'][number]
+
+function checkTable(
+  at: Path,
+  { table, key, columns, missing, stale, staleness }: WrittenTable,
+  given: string[],
+): Finding[] {
+  const found: Finding[] = []
+  const name = typeof key === 'string' ? key : key.parameter
+  if (table === 'model.onnx') found.push(finding([...at, 'table'], 'is the model', 'name the Parquet file beside it.'))
+  if (given.includes(name))
+    found.push(
+      finding([...at, 'key'], `is '${name}', which a table gives`, 'let callers send it: leave it out of columns.'),
+    )
+  if (stale === 'use' && staleness === undefined)
+    found.push(finding([...at, 'stale'], 'has no meaning without a limit', 'add staleness: "2d", or remove it.'))
+  if (typeof missing === 'object') {
+    const without = columns.filter((column) => !Object.hasOwn(missing, column))
+    const unknown = Object.keys(missing).filter((column) => !columns.includes(column))
+    if (without.length > 0)
+      found.push(finding([...at, 'missing'], `has no value for ${without.join(', ')}`, 'give one for each column.'))
+    if (unknown.length > 0)
+      found.push(
+        finding([...at, 'missing'], `has a value for ${unknown.join(', ')}, which it does not give`, 'remove it.'),
+      )
+  }
+  return found
 }
 
 function checkLimits(at: Path, { concurrency, perCaller }: WrittenModel['serving']['limits']): Finding[] {

@@ -338,6 +338,29 @@ export interface ServingInput {
   limits?: EndpointLimitsInput
   /** A command of your own serves the model instead of Millrace's server: any that speaks the Open Inference Protocol v2. */
   server?: ServerInput
+  /**
+   * Tables that a step writes beside the model: each comes with its version, and gives columns of the model to requests
+   * that have only the key.
+   */
+  enrich?: EnrichInput[]
+}
+
+/** @example { table: 'customers.parquet', key: 'customer', columns: ['visits', 'spent'], staleness: '2d' } */
+export interface EnrichInput {
+  /** The Parquet file, inside of MILLRACE_MODEL_DIR: one row per key, at most 1,000,000 and 256 MiB. */
+  table: string
+  /** The column by which rows are found: callers send it, as an input or, for all rows of a request, as a parameter. */
+  key: string | { parameter: string }
+  /** Columns of the model that the table gives. Callers don't send them. */
+  columns: string[]
+  /** The table is stale when the run that made it is longer ago. Default: never. */
+  staleness?: Duration
+  /**
+   * What an unknown key gets: an error (default), `'default'` for NaN, 0, false or empty text, or a value for each column.
+   */
+  missing?: 'error' | 'default' | Record<string, number | string | boolean>
+  /** What a stale table does to a request: an error (default), or it is used all the same. */
+  stale?: 'error' | 'use'
 }
 
 /** @example { command: 'mlserver start "$MILLRACE_MODEL_DIR"' } */

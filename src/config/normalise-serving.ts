@@ -1,4 +1,5 @@
 import type { EndpointLimits, RouteKey } from '../kernel/contract/routing.ts'
+import type { DeclaredTable } from '../kernel/features/feature-source.ts'
 import { toFallback } from './normalise-loop.ts'
 import type {
   CombineConfig,
@@ -47,7 +48,13 @@ export function toServing(written: WrittenServing): Omit<ServingConfig, 'server'
       version: String(rule.version),
     })),
     limits: toLimits(written.limits),
+    enrich: written.enrich.map(toTable),
   }
+}
+
+function toTable({ table, key, columns, staleness, missing, stale }: WrittenServing['enrich'][number]): DeclaredTable {
+  const found = typeof key === 'string' ? { column: key } : key
+  return { table, key: found, columns, stalenessMs: staleness ?? null, missing, stale }
 }
 
 function toReplicas({ replicas, timeout }: WrittenServing): ReplicasConfig {

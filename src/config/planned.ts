@@ -21,8 +21,7 @@ const fields = new Set([
   'rebuild', // release
   'packaging',
   'image',
-  'prepare',
-  'enrich', // serving
+  'prepare', // serving
   'redact',
   'redaction',
   'retention', // prediction log

@@ -1,5 +1,6 @@
 import type { LogMode } from '../kernel/contract/prediction.ts'
 import type { EndpointLimits, RouteKey } from '../kernel/contract/routing.ts'
+import type { DeclaredTable } from '../kernel/features/feature-source.ts'
 import type { Task } from '../kernel/model/signature.ts'
 
 /**
@@ -391,6 +392,8 @@ export interface ServingConfig {
   limits: EndpointLimits
   /** What serves instead of Millrace's own server; null: that one. */
   server: ServerConfig | null
+  /** Tables that come with each version and give some of the model's columns to requests. */
+  enrich: DeclaredTable[]
 }
 
 /** Any command that speaks the Open Inference Protocol v2 over HTTP on the port that it is given. */

@@ -109,6 +109,7 @@ describe('defaults', () => {
         rules: [],
         limits: { concurrency: null, perCaller: null },
         server: null,
+        enrich: [],
       },
       log: { mode: 'relaxed', samplePercent: 100 },
       monitors: {

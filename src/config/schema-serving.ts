@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { TABLE_COLUMNS_MAX, TABLES_MAX } from '../kernel/features/feature-source.ts'
 import { duration, integer, name, number, oneOf, size, text } from './schema-fields.ts'
 
 /** Fields of serving beyond one model server: replicas that follow the load, routes, gathers, limits, the gateway. */
@@ -66,6 +67,49 @@ export const log = z.strictObject({
   mode: oneOf('relaxed', 'durable', 'off').prefault('relaxed'),
   sample: number(0, 100, 10).prefault(100),
 })
+
+// Features from tables
+
+const tableRule = 'must be the path of a Parquet file inside of MILLRACE_MODEL_DIR'
+const tablePath = z
+  .string({ error: tableRule })
+  .refine(
+    (path) => /^[^/\\~\0][^\\\0]*$/.test(path) && path.split('/').every((part) => !['', '.', '..'].includes(part)),
+    {
+      error: tableRule,
+    },
+  )
+  .meta({ examples: ['customers.parquet'] })
+const columnName = text('the name of a column', 'customer')
+const tableKey = z
+  .union([columnName, z.strictObject({ parameter })], {
+    error: `must be the name of a column, or { parameter: "customer" }`,
+  })
+  .meta({ examples: ['customer'] })
+
+const missing = z.union(
+  [oneOf('error', 'default'), z.record(z.string(), z.union([z.number(), z.string(), z.boolean()]))],
+  { error: `must be 'error', 'default', or a value for each column, such as { visits: 0 }` },
+)
+
+export const enrich = z
+  .array(
+    z.strictObject({
+      table: tablePath,
+      key: tableKey,
+      columns: z
+        .array(text('the name of a column', 'visits'), { error: 'must be a list of column names' })
+        .min(1, 'must name a column at least')
+        .max(TABLE_COLUMNS_MAX, `must name at most ${TABLE_COLUMNS_MAX} columns`),
+      staleness: duration('1s', '3650d', '2d').optional(),
+      missing: missing.prefault('error'),
+      stale: oneOf('error', 'use').prefault('error'),
+    }),
+    {
+      error: 'must be a list of tables such as [{ table: "customers.parquet", key: "customer", columns: ["visits"] }]',
+    },
+  )
+  .max(TABLES_MAX, `must have at most ${TABLES_MAX} tables`)
 
 // Endpoints that ask several models
 

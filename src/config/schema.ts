@@ -13,7 +13,17 @@ import {
   variables,
 } from './schema-fields.ts'
 import { alerts, fallback, monitors, release, retirement, serviceLevels, stability, triggers } from './schema-loop.ts'
-import { endpointLimits, gatewayLimits, gatherEndpoint, log, replicas, rules, sticky, tls } from './schema-serving.ts'
+import {
+  endpointLimits,
+  enrich,
+  gatewayLimits,
+  gatherEndpoint,
+  log,
+  replicas,
+  rules,
+  sticky,
+  tls,
+} from './schema-serving.ts'
 
 /**
  * The fields a user may write, with their defaults and the bounds of each by itself; those that close the loop are in
@@ -152,6 +162,7 @@ const serving = z.strictObject({
   rules: rules.prefault([]),
   limits: endpointLimits.prefault({}),
   server: server.optional(),
+  enrich: enrich.prefault([]),
 })
 
 const model = z.strictObject({

@@ -58,6 +58,53 @@ describe("a server of the user's own", () => {
   })
 })
 
+describe('tables of features', () => {
+  const table = { table: 'customers.parquet', key: 'customer', columns: ['visits'] }
+
+  it('never get stale, and refuse unknown keys, unless it is said', () => {
+    expect(servingOf({}).enrich).toEqual([])
+    expect(servingOf({ enrich: [table] }).enrich).toEqual([
+      { ...table, key: { column: 'customer' }, stalenessMs: null, missing: 'error', stale: 'error' },
+    ])
+    const said = { key: { parameter: 'id' }, staleness: '2d', missing: { visits: 0 }, stale: 'use' }
+    expect(servingOf({ enrich: [{ ...table, ...said }] }).enrich).toEqual([
+      { ...table, key: { parameter: 'id' }, stalenessMs: 172_800_000, missing: { visits: 0 }, stale: 'use' },
+    ])
+  })
+
+  const cases: [string, object, RegExp][] = [
+    ['no columns', { enrich: [{ ...table, columns: [] }] }, /enrich\.0\.columns: must name a column/],
+    ['a path that leads elsewhere', { enrich: [{ ...table, table: '../t.parquet' }] }, /table: must be the path of a/],
+    ['an absolute path', { enrich: [{ ...table, table: '/t.parquet' }] }, /table: must be the path of a Parquet file/],
+    ['the model', { enrich: [{ ...table, table: 'model.onnx' }] }, /enrich\.0\.table: is the model/],
+    [
+      'a key that is given',
+      { enrich: [{ ...table, key: 'visits' }] },
+      /enrich\.0\.key: is 'visits', which a table gives/,
+    ],
+    [
+      'a column twice',
+      { enrich: [table, { ...table, table: 'b.parquet' }] },
+      /enrich\.1\.columns: gives 'visits' a second/,
+    ],
+    ['no limit to be beyond', { enrich: [{ ...table, stale: 'use' }] }, /enrich\.0\.stale: has no meaning without/],
+    ['no value for a column', { enrich: [{ ...table, missing: {} }] }, /enrich\.0\.missing: has no value for visits/],
+    [
+      'a value for another column',
+      { enrich: [{ ...table, missing: { visits: 0, age: 1 } }] },
+      /enrich\.0\.missing: has a value for age, which it does not give/,
+    ],
+    [
+      'a server of its own',
+      { server: { command: 's' }, enrich: [table] },
+      /^models\.m\.serving\.enrich: is for models that Millrace serves itself/,
+    ],
+  ]
+  it.each(cases)('are refused with %s', (_, serving, expected) => {
+    expect(servingRefusals(serving)).toEqual([expect.stringMatching(expected)])
+  })
+})
+
 describe('replicas', () => {
   it('are so many, or as many as the load needs', () => {
     expect(servingOf({ replicas: 3 }).replicas).toMatchObject({ min: 3, max: 3 })

@@ -29,7 +29,7 @@ import { ServiceLevelController } from '../control/service-level/service-level-c
 import { trafficBuffer } from '../control/service-level/traffic-buffer.ts'
 import { TriggerController } from '../control/trigger/trigger-controller.ts'
 import { openFsArtifacts } from '../kernel/artifacts/fs/fs-artifacts.ts'
-import type { ServerPlan } from '../kernel/server/server-plan.ts'
+import type { ModelToMeasure } from '../control/registry/server-place.ts'
 import { controlLoop, type ControlLoop } from '../kernel/control-loop.ts'
 import { watchFreeSpace, type FreeSpace } from '../kernel/disk-space.ts'
 import { messageOf, MillraceError } from '../kernel/errors.ts'
@@ -166,9 +166,9 @@ async function main(options: ControlPlaneOptions): Promise<void> {
       onOutput: (text) => text.trim() !== '' && log.debug({ kind, text }, 'a job wrote'),
     })
   const lakeDir = join(dataDir, 'lake')
-  const inspect = (modelPath: string, features: string[] | null, server?: ServerPlan) => {
-    const timeoutMs = INSPECT_MS + (server?.readyTimeoutMs ?? 0)
-    return job<{ signature: Signature }>('inspect', { modelPath, features, server }, { timeoutMs })
+  const inspect = (place: ModelToMeasure, features: string[] | null) => {
+    const timeoutMs = INSPECT_MS + (place.server?.readyTimeoutMs ?? 0)
+    return job<{ signature: Signature }>('inspect', { ...place, features }, { timeoutMs })
   }
   const observations = new Observations(() => clock.monotonicMs())
   const publisher = await RoutePublisher.open(store)

@@ -2,6 +2,7 @@ import { appendFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import { modelFiles } from '../control/registry/model-files.ts'
 import { layOutServer } from '../control/registry/server-place.ts'
+import { placedTables } from '../control/registry/version-tables.ts'
 import type { Version } from '../control/registry/version.ts'
 import type { ReplicaRuntime } from '../control/release/deployment-controller.ts'
 import type { Artifacts } from '../kernel/artifacts/artifacts.ts'
@@ -94,11 +95,13 @@ async function placeOf(
   id: string,
   version: Version,
   logPath: string,
-): Promise<Pick<ReplicaOptions, 'artifactPath' | 'digest' | 'externalDigests' | 'server'>> {
-  const { server, codeDigest } = version.lineage
+): Promise<Pick<ReplicaOptions, 'artifactPath' | 'digest' | 'externalDigests' | 'tables' | 'server'>> {
+  const { server, codeDigest, tables, asOfMs } = version.lineage
   if (server === undefined) {
-    const { path, digest, externalDigests } = await modelFiles({ artifacts, dataDir }, version.modelDigest)
-    return { artifactPath: path, digest, externalDigests }
+    const files = await modelFiles({ artifacts, dataDir }, version.modelDigest)
+    const placed = placedTables(files, tables, asOfMs ?? version.createdCalendarMs)
+    const { path, digest, externalDigests } = files
+    return { artifactPath: path, digest, externalDigests, ...(placed.length > 0 && { tables: placed }) }
   }
   mkdirSync(join(dataDir, 'logs'), { recursive: true, mode: 0o700 })
   const onLog = (text: string) => appendFileSync(logPath, `${text}\n`)

@@ -1,6 +1,9 @@
 import { basename, dirname } from 'node:path'
+import { systemClock } from '../kernel/clock.ts'
+import type { Clock } from '../kernel/clock.ts'
 import { messageOf } from '../kernel/errors.ts'
 import { openLog } from '../kernel/log.ts'
+import { openClock } from '../kernel/rehearsal-clock.ts'
 import { ownIdentity } from '../kernel/runtime/process-identity.ts'
 import { readProcessRecord, removeProcessRecord, writeProcessRecord } from '../kernel/runtime/process-record.ts'
 import { startCustomReplica } from '../serving/model-server/custom-replica.ts'
@@ -20,7 +23,7 @@ async function main(): Promise<number> {
     const { server } = options
     const replica =
       server === undefined
-        ? await startReplica(options, { tell, serverVersion: version })
+        ? await startReplica(options, { tell, serverVersion: version, clock: await calendarFor(options) })
         : await startCustomReplica({ ...options, server }, { tell })
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => replica.drain(signal))
     const { abandoned, failed } = await replica.over
@@ -32,6 +35,11 @@ async function main(): Promise<number> {
   } finally {
     record.remove()
   }
+}
+
+/** Only the age of tables is counted by the calendar, which a rehearsal moves. */
+async function calendarFor({ tables = [], recordPath }: ReplicaOptions): Promise<Clock> {
+  return tables.length === 0 ? systemClock : await openClock(dirname(dirname(recordPath)))
 }
 
 /** Whoever starts a replica writes its record; should that one have died in between, the replica does it itself. */

@@ -87,7 +87,8 @@ function checkHistogram({ name, samples }: ReadMetric): void {
 export function valueOf(metrics: Map<string, ReadMetric>, name: string, labels: Record<string, string> = {}): number {
   const all = [...metrics.values()].flatMap(({ samples }) => samples).filter((sample) => sample.name === name)
   const found = all.filter((sample) => Object.entries(labels).every(([label, value]) => sample.labels[label] === value))
-  if (found.length !== 1) throw new Error(`${found.length} of ${all.length} samples of ${name} have ${JSON.stringify(labels)}`)
+  if (found.length !== 1)
+    throw new Error(`${found.length} of ${all.length} samples of ${name} have ${JSON.stringify(labels)}`)
   return found[0]!.value
 }
 

@@ -238,7 +238,10 @@ export function fakeControlPlane(): FakeControlPlane {
       join: (input) => (did('endpoints.join', input), fakeEndpoint),
     },
     callers: {
-      list: ({ revoked }) => [fakeCaller, ...(revoked ? [{ ...fakeCaller, name: 'old-site', revoked: fakeRevocation }] : [])],
+      list: ({ revoked }) => [
+        fakeCaller,
+        ...(revoked ? [{ ...fakeCaller, name: 'old-site', revoked: fakeRevocation }] : []),
+      ],
       add: (input) => {
         did('callers.add', input)
         const { name, endpoints, commonNames, concurrency, key } = input

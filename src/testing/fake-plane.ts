@@ -37,6 +37,7 @@ export function fakePlane(models: ModelFacts[] = [factsOf('m')], overrides: Part
     readiness: () => ({ ready: true }),
     modelNames: () => models.map(({ name }) => name),
     describe: find,
+    bodyLimitBytes: (name, version) => plane.describe(name, version).bodyLimitBytes,
     modelReadiness: (name, version) => (find(name, version), { ready: true }),
     infer: (call) => {
       plane.calls.push(call)

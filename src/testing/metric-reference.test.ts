@@ -6,11 +6,7 @@ import { serverMetrics } from '../serving/model-server/server-metrics.ts'
 import { controlMetrics } from '../surface/api/metrics/control-metrics.ts'
 
 const pages: [title: string, intro: string, metrics: MetricDefinition[]][] = [
-  [
-    'Gateway',
-    'A `deployment` is a version as it is served, with replicas of its own.',
-    Object.values(gatewayMetrics),
-  ],
+  ['Gateway', 'A `deployment` is a version as it is served, with replicas of its own.', Object.values(gatewayMetrics)],
   [
     'Model server',
     'A replica, or `millrace serve`. The names that begin with `nv_` are those of Triton Inference Server, so that ' +
@@ -18,7 +14,11 @@ const pages: [title: string, intro: string, metrics: MetricDefinition[]][] = [
       "Prometheus': no `_total`, and microseconds.",
     Object.values(serverMetrics),
   ],
-  ['Control plane', 'Of a model that has left the configuration only what still runs is told.', Object.values(controlMetrics)],
+  [
+    'Control plane',
+    'Of a model that has left the configuration only what still runs is told.',
+    Object.values(controlMetrics),
+  ],
   ['Every process', 'Told by each of them beside its own.', Object.values(processMetrics)],
 ]
 

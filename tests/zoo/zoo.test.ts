@@ -6,7 +6,7 @@ import { keepModelFile, modelFiles, registrationOf } from '../../src/control/reg
 import type { Artifacts } from '../../src/kernel/artifacts/artifacts.ts'
 import { openFsArtifacts } from '../../src/kernel/artifacts/fs/fs-artifacts.ts'
 import { openModel } from '../../src/kernel/model/onnx-model.ts'
-import { serveFile } from '../../src/serving/model-server/serve-file.ts'
+import { serveFile } from '../../src/testing/serve-file.ts'
 import { runPythonFile, zooPython } from '../../src/testing/zoo-python.ts'
 
 /*

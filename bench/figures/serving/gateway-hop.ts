@@ -30,7 +30,9 @@ export const gatewayHop: Figure = {
           const { port, pid } = hop.running
           const driven = await driveMeasured({ ...order, port }, [pid, upstream.pid])
           seen.add(hop.name, driven)
-          note(`${hop.name}: ${Math.round(driven.requestsPerSecond)} requests/s, ${driven.processorUs[0]!.toFixed(1)} µs`)
+          note(
+            `${hop.name}: ${Math.round(driven.requestsPerSecond)} requests/s, ${driven.processorUs[0]!.toFixed(1)} µs`,
+          )
         }
       }
       return report(seen, nginx?.version ?? null, model.body.length)

@@ -28,7 +28,9 @@ export const logCost: Figure = {
           const path = `/v2/models/log-${mode}/infer`
           const driven = await driveMeasured({ ...order, path }, [gateway.pid])
           seen.add(mode, driven)
-          note(`log ${mode}: ${Math.round(driven.requestsPerSecond)} requests/s, ${driven.processorUs[0]!.toFixed(1)} µs`)
+          note(
+            `log ${mode}: ${Math.round(driven.requestsPerSecond)} requests/s, ${driven.processorUs[0]!.toFixed(1)} µs`,
+          )
         }
       }
       return report(seen)

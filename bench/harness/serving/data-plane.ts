@@ -70,9 +70,7 @@ export class DataPlane {
   }
 
   /** The small model unless another one is given. */
-  async modelServer(
-    how: How & { model?: ServedModel; maxBatchRows?: number },
-  ): Promise<RunningServer> {
+  async modelServer(how: How & { model?: ServedModel; maxBatchRows?: number }): Promise<RunningServer> {
     const { model = writeSmallModel(this.dir), maxBatchRows = 64 } = how
     const replicaId = `server-${(this.#names += 1)}`
     const token = randomBytes(8).toString('hex')

@@ -37,7 +37,7 @@ const http = createServer({ noDelay: true }, (socket) => {
     for (;;) {
       const headEnd = all.indexOf(HEAD_END, at)
       if (headEnd < 0) break
-      const length = Number(/content-length: *(\d+)/i.exec(all.latin1Slice(at, headEnd))?.[1] ?? 0)
+      const length = Number(/content-length: *(\d+)/i.exec(all.toString('latin1', at, headEnd))?.[1] ?? 0)
       const end = headEnd + 4 + length
       if (end > all.length) break
       compute()

@@ -6,11 +6,13 @@ import { pipeline } from 'node:stream/promises'
 import type { DataSource, GateConfig } from '../../config/project.ts'
 import { systemClock } from '../../kernel/clock.ts'
 import { reasonOf } from '../../kernel/errors.ts'
+import type { PlacedTable } from '../../kernel/features/feature-source.ts'
+import { readFeatureTables } from '../../kernel/features/read-tables.ts'
 import { openDuckDB } from '../../kernel/lake/duckdb.ts'
 import type { DuckDBConnection } from '../../kernel/lake/duckdb.ts'
 import { createLakeViews } from '../../kernel/lake/views.ts'
 import type { RunnableModel } from '../../kernel/model/runnable-model.ts'
-import type { ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
+import type { EnrichedInputs, ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
 import { openRunnable } from '../../kernel/server/open-runnable.ts'
 import type { ServerPlan } from '../../kernel/server/server-plan.ts'
 import { numericProfile } from './baseline-profile.ts'
@@ -43,6 +45,8 @@ export interface EvaluateJobInput {
   modelPath: string
   /** The server that it is asked through; absent: its ONNX file is run here. */
   server?: ServerPlan
+  /** Tables that come with it: each is read whole, and must fit it. */
+  tables?: PlacedTable[]
   /** Columns of a single `[N, K]` input; null: the file's own, else the holdout's in order. */
   features: string[] | null
   /** `name` or `name[index]`; null: guessed. */
@@ -79,6 +83,8 @@ export interface ChampionInput {
   /** Columns of its single `[N, K]` input, from its signature. */
   features: string[] | null
   scoreOutput: ScoreOutput | null
+  /** What its callers send, where tables give some of its inputs. */
+  enriched?: EnrichedInputs
 }
 
 export interface EvaluateJobOutput extends EvaluationFigures {
@@ -97,7 +103,8 @@ const DUCKDB = { threads: 1, memoryLimitMb: 1024 }
 
 /**
  * @throws SourceError, SourceColumnError, SourceValueError, LabelError for the data; ModelNotServableError,
- * ModelRunError, ScoreOutputError, ScoreValueError for a model: each names the rows, columns or outputs in question
+ * ModelRunError, ScoreOutputError, ScoreValueError for a model: each names the rows, columns or outputs in question;
+ * FeatureTableError for a table that comes with it
  */
 export async function runEvaluateJob(input: EvaluateJobInput, report: ReportProgress): Promise<EvaluateJobOutput> {
   const paths = [input.holdoutPath, input.lossesPath, input.goldenPath, input.profilePath]
@@ -128,6 +135,7 @@ async function evaluate(
 
   report(0.7, `comparing on ${holdout.rows} rows with ${input.gate.resamples} resamples`)
   const { figures, losses } = measure({ ...input, ...scored, labels, clusters })
+  const signature = await withTables(figures.signature, input.tables ?? [])
   const stability = measureStability(input, scored, labels.values)
   const compareMs = lap()
 
@@ -141,12 +149,18 @@ async function evaluate(
   report(1, 'done')
   return {
     ...figures,
+    signature,
     stability,
     holdoutDigest,
     goldenRows: goldenFile.rows.length,
     goldenWhy: goldenFile.why,
     durations: { materialiseMs, scoreMs, compareMs, keepMs, totalMs: materialiseMs + scoreMs + compareMs + keepMs },
   }
+}
+
+/** Rows of the holdout have every column: tables are proven here, and joined by whoever serves. */
+async function withTables(signature: Signature, tables: readonly PlacedTable[]): Promise<Signature> {
+  return tables.length === 0 ? signature : (await readFeatureTables(tables, signature)).signature
 }
 
 async function prepareHoldout(connection: DuckDBConnection, input: EvaluateJobInput): Promise<Holdout> {
@@ -198,7 +212,8 @@ async function scoreOpened(
   })
   return {
     model: scoredModel(model, scores!),
-    champion: champion && rival ? { ...scoredModel(rival, rivalScores!), version: champion.version } : null,
+    champion:
+      champion && rival ? { ...scoredModel(rival, rivalScores!, champion.enriched), version: champion.version } : null,
     sample,
     aside: aside.results(),
     leftOut: before.leftOut,
@@ -252,8 +267,13 @@ function measureStability(input: EvaluateJobInput, scored: Scored, labels: Float
   )
 }
 
-function scoredModel({ signature, scoreOutput }: ModelRunner, scores: Float64Array): ScoredModel {
-  return { signature, scoreOutput: scoreOutput!, scores }
+function scoredModel(
+  { signature, scoreOutput }: ModelRunner,
+  scores: Float64Array,
+  enriched?: EnrichedInputs,
+): ScoredModel {
+  const asked = enriched === undefined ? signature : { ...signature, enriched }
+  return { signature: asked, scoreOutput: scoreOutput!, scores }
 }
 
 async function openRunner(

@@ -4,12 +4,11 @@ import type { Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
 import { MillraceError, reasonOf } from '../../kernel/errors.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
-import type { ServerPlan } from '../../kernel/server/server-plan.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { appendEvent, compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
 import { mayBeReleased, versionMachine, type Version, type VersionEvent } from '../registry/version.ts'
-import { modelToMeasure } from '../registry/server-place.ts'
+import { modelToMeasure, type ModelToMeasure } from '../registry/server-place.ts'
 import { setSignature } from '../registry/version-requests.ts'
 import {
   championOf,
@@ -32,7 +31,7 @@ import type { GateResult } from './gate.ts'
 export interface EvaluationRuntime {
   evaluate(input: EvaluateJobInput): Promise<EvaluateJobOutput>
   /** Opens a model without scoring it, through its server where it has one. @throws ModelNotServableError, ServerStartError */
-  inspect(modelPath: string, features: string[] | null, server?: ServerPlan): Promise<{ signature: Signature }>
+  inspect(place: ModelToMeasure, features: string[] | null): Promise<{ signature: Signature }>
 }
 
 /** A job that dies under it (killed, out of memory) is tried so often by one control plane. */
@@ -141,8 +140,8 @@ export class EvaluationController {
     const { store } = this.#context
     const dir = await this.#scratch()
     try {
-      const { modelPath, server } = await modelToMeasure(this.#context, version, dir)
-      const { signature } = await this.#runtime.inspect(modelPath, model.features, server)
+      const place = await modelToMeasure(this.#context, version, dir)
+      const { signature } = await this.#runtime.inspect(place, model.features)
       await store.transaction((tx) => setSignature(tx, version.id, { signature, scoreOutput: null }))
     } catch (error) {
       await store.transaction((tx) => this.#moveVersion(tx, version, 'err', reasonOf(error)))
@@ -241,6 +240,7 @@ export class EvaluationController {
       version: version.id,
       features: version.signature === null ? model.features : featuresOf(version.signature),
       scoreOutput: version.scoreOutput,
+      enriched: version.signature?.enriched,
     }
   }
 

@@ -35,6 +35,18 @@ describe('incompatibilities', () => {
     theirs.outputs[0]!.shape = [-1]
     expect(incompatibilities(ours, theirs)).toEqual([])
   })
+
+  it('is about what callers send where tables give the rest; whoever sends all of it is served too', () => {
+    const key: TensorSpec = { name: 'id', datatype: 'BYTES', shape: [-1], columns: ['id'] }
+    const x: TensorSpec = { name: 'x', datatype: 'FP32', shape: [-1, 1], columns: ['a'] }
+    const enriched: Signature = { ...signature(), enriched: { asked: [x, key], keys: [key] } }
+    expect(incompatibilities(enriched, enriched)).toEqual([])
+    expect(incompatibilities(enriched, signature())).toEqual([])
+    expect(incompatibilities(signature(), enriched)).toEqual([
+      `input 'x' has shape [-1, 2], had [-1, 1]`,
+      `input 'id' is gone`,
+    ])
+  })
 })
 
 function signature(input: Partial<TensorSpec> = {}): Signature {

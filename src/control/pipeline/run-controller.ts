@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { completeProject } from '../../config/older-project.ts'
-import type { Project } from '../../config/project.ts'
+import type { ModelConfig, Project } from '../../config/project.ts'
 import { MillraceError, reasonOf, unreachable } from '../../kernel/errors.ts'
 import type { ControlContext } from '../control-context.ts'
 import { registrationOf } from '../registry/model-files.ts'
@@ -234,8 +234,9 @@ export class RunController {
   /** @returns the output, or why it can't be used. @throws where only the store of artifacts is in trouble */
   async #takeOutput({ run }: RunView, attempt: Attempt): Promise<StepOutput | string> {
     const wholeFolder = (await this.#serverOf(run)) !== null
+    const tables = (await this.#modelOf(run))?.serving.enrich.map(({ table }) => table) ?? []
     try {
-      return await collectOutput(attempt.dir, this.#context.artifacts, { wholeFolder })
+      return await collectOutput(attempt.dir, this.#context.artifacts, { wholeFolder, tables })
     } catch (error) {
       if (error instanceof MillraceError && error.kind !== 'invalid') throw error
       return `its output can't be kept: ${reasonOf(error)}`
@@ -302,8 +303,14 @@ export class RunController {
   /** The command that is to serve what the run makes; null: Millrace's own server. */
   async #serverOf(run: Run): Promise<VersionServer | null> {
     const project = await this.#projectOf(run)
-    const model = project.models.find(({ name }) => name === run.model)
-    return model === undefined ? null : serverOf(project, model)
+    const model = await this.#modelOf(run)
+    return model === null ? null : serverOf(project, model)
+  }
+
+  /** As it was declared when the run began. */
+  async #modelOf(run: Run): Promise<ModelConfig | null> {
+    const project = await this.#projectOf(run)
+    return project.models.find(({ name }) => name === run.model) ?? null
   }
 
   async #projectOf(run: Run): Promise<Project> {
@@ -328,6 +335,7 @@ export class RunController {
       sizeBytes,
       registration,
       server: await this.#serverOf(run),
+      tables: (await this.#modelOf(run))?.serving.enrich,
       reportedMetrics: await reportedMetrics(trained.outputDigest, artifacts),
     })
     this.#context.wake('version')

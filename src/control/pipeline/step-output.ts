@@ -21,15 +21,16 @@ const FAILURE_MAX_BYTES = 2_000
 /**
  * Takes what a step left behind into the artifact store. Repeating it gives the same digests.
  * @param options.wholeFolder - the model is served by a command of the user's own, which reads all that lies there
+ * @param options.tables - paths of tables beside the model, which are kept with it
  */
 export async function collectOutput(
   attemptDir: string,
   artifacts: Artifacts,
-  options: { wholeFolder: boolean },
+  options: { wholeFolder: boolean; tables: readonly string[] },
 ): Promise<StepOutput> {
   const outputDir = join(attemptDir, 'output')
   const hasOutput = (await filesIn(outputDir)).length > 0
-  const model = await keptModel(attemptDir, artifacts, options.wholeFolder)
+  const model = await keptModel(attemptDir, artifacts, options)
   const { metrics, warnings } = await readMetrics(join(outputDir, 'metrics.json'))
   return {
     outputDigest: hasOutput ? (await artifacts.putDir(outputDir, { ignore: [] })).digest : null,
@@ -40,11 +41,15 @@ export async function collectOutput(
   }
 }
 
-async function keptModel(attemptDir: string, artifacts: Artifacts, wholeFolder: boolean): Promise<KeptModel | null> {
+async function keptModel(
+  attemptDir: string,
+  artifacts: Artifacts,
+  { wholeFolder, tables }: { wholeFolder: boolean; tables: readonly string[] },
+): Promise<KeptModel | null> {
   const dir = join(attemptDir, 'model')
   if (wholeFolder) return (await filesIn(dir)).length === 0 ? null : keepModelFolder(artifacts, dir)
   const found = await fileOrNull(join(dir, MODEL_FILE))
-  return found === null ? null : keepModelFile(artifacts, found.path, join(attemptDir, 'servable.onnx'))
+  return found === null ? null : keepModelFile(artifacts, found.path, join(attemptDir, 'servable.onnx'), tables)
 }
 
 /** The reason that a step gave for people, in the file `failure` of its output directory. */

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import { openFsArtifacts } from '../../kernel/artifacts/fs/fs-artifacts.ts'
 import { openModel } from '../../kernel/model/onnx-model.ts'
 import * as onnx from '../../testing/onnx-builder.ts'
 import { forgetModelFiles, keepModelFile, keepModelFolder, modelFiles, registrationOf } from './model-files.ts'
+import { placedTables } from './version-tables.ts'
 
 let dataDir: string
 let artifacts: Artifacts
@@ -120,6 +121,35 @@ describe('a model with its weights in other files', () => {
     const { path } = await modelFiles({ artifacts, dataDir }, digest)
     await expect(openModel(path)).rejects.toMatchObject({ code: 'MR_MODEL_EXTERNAL_DATA' })
   })
+})
+
+describe('a model with a table of features', () => {
+  it('is kept with it, and laid out with it beside the model', async () => {
+    const path = exported(onnx.linearModel({ weights: [1, 2] }))
+    writeFileSync(join(dirname(path), 'customers.parquet'), 'rows')
+    const { digest } = await keepModelFile(artifacts, path, scratch(), ['customers.parquet'])
+    const files = await modelFiles({ artifacts, dataDir }, digest)
+    expect(readFileSync(join(dirname(files.path), 'customers.parquet'), 'utf8')).toBe('rows')
+    const [table] = placedTables(files, [declared], 5)
+    const place = { path: join(dirname(files.path), 'customers.parquet'), digest: digestOf(Buffer.from('rows')) }
+    expect(table).toEqual({ ...declared, ...place, asOfMs: 5 })
+  })
+
+  it('is refused where the table is not there', async () => {
+    await expect(keepModelFile(artifacts, exported(zeros), scratch(), ['none.parquet'])).rejects.toThrow(
+      "The feature table 'none.parquet' can't be used: it is not beside the model.",
+    )
+  })
+
+  const zeros = onnx.linearModel({ weights: [0] })
+  const declared = {
+    table: 'customers.parquet',
+    key: { column: 'id' },
+    columns: ['a'],
+    stalenessMs: null,
+    missing: 'error' as const,
+    stale: 'error' as const,
+  }
 })
 
 describe('a folder that a server of its own reads', () => {

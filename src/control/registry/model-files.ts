@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { rm, stat } from 'node:fs/promises'
 import { join, normalize } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { hexOf, type Artifacts, type Tree } from '../../kernel/artifacts/artifacts.ts'
+import { FeatureTableError } from '../../kernel/features/errors.ts'
+import { TABLE_BYTES_MAX } from '../../kernel/features/feature-source.ts'
 import { ModelNotServableError } from '../../kernel/model/errors.ts'
 import { inspectOnnx, type OnnxFacts } from '../../kernel/model/onnx-model.ts'
 import { servingNotes } from '../../kernel/model/serving-notes.ts'
@@ -13,7 +15,7 @@ import { ORIGINAL_PROPERTY, rewriteZipMaps } from '../../kernel/model/zip-map.ts
  * A version's model is kept in one of three forms, told apart by what its digest leads to:
  *
  *   a file                      one ONNX file
- *   a folder with model.onnx    the same with its weights in further files
+ *   a folder with model.onnx    the same with its weights in further files, or with tables that give it inputs
  *   any other folder            what a server of the user's own reads
  */
 export const MODEL_FILE = 'model.onnx'
@@ -26,15 +28,22 @@ export interface KeptModel {
 }
 
 /**
- * Takes an ONNX file into the store, with the files that hold its weights, ZipMap rewritten. One that can't be read is
+ * Takes an ONNX file into the store, with the files that hold its weights, and tables of features, ZipMap rewritten. One that can't be read is
  * kept as it is: opening it, which comes next, says what is wrong with it. Repeating it gives the same digest.
  * @param scratch - a path that may be written to and removed
+ * @param tables - paths beside the model
+ * @throws FeatureTableError where a table is not there or too large
  */
-export async function keepModelFile(artifacts: Artifacts, path: string, scratch: string): Promise<KeptModel> {
+export async function keepModelFile(
+  artifacts: Artifacts,
+  path: string,
+  scratch: string,
+  tables: readonly string[] = [],
+): Promise<KeptModel> {
   await rm(scratch, { force: true })
   try {
     const rewritten = (await rewriteZipMaps(path, scratch)) !== null
-    const files = await weightFiles(path)
+    const files = [...(await weightFiles(path)), ...(await tableFiles(path, tables))]
     const from = rewritten ? scratch : path
     if (files.length === 0) {
       const { digest, sizeBytes } = await artifacts.putFile(from)
@@ -51,6 +60,26 @@ export async function keepModelFile(artifacts: Artifacts, path: string, scratch:
 export async function keepModelFolder(artifacts: Artifacts, dir: string): Promise<KeptModel> {
   const { digest, contentBytes, leftOut } = await artifacts.putDir(dir, { ignore: ['__pycache__'] })
   return { digest, sizeBytes: contentBytes, notes: leftOut.map((name) => `${name} has no content to keep`) }
+}
+
+async function tableFiles(path: string, tables: readonly string[]): Promise<{ path: string; from: string }[]> {
+  const files = [...new Set(tables)].map((table) => ({ path: table, from: join(path, '..', table) }))
+  for (const { path: table, from } of files) {
+    const found = await stat(from).catch(() => null)
+    if (found === null || !found.isFile())
+      throw new FeatureTableError(
+        table,
+        'it is not beside the model',
+        'Have the step that writes the model write it there.',
+      )
+    if (found.size > TABLE_BYTES_MAX)
+      throw new FeatureTableError(
+        table,
+        `it has ${found.size} bytes, of ${TABLE_BYTES_MAX} at most`,
+        'Leave out rows or columns.',
+      )
+  }
+  return files
 }
 
 async function weightFiles(path: string): Promise<{ path: string; from: string }[]> {

@@ -1,10 +1,12 @@
 import { copyFile, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
+import type { PlacedTable } from '../../kernel/features/feature-source.ts'
 import { ensureEnvironment } from '../../kernel/runtime/environments.ts'
 import type { ServerPlan } from '../../kernel/server/server-plan.ts'
 import { checkOutCode } from '../pipeline/code-snapshot.ts'
 import { MODEL_FILE, modelFiles } from './model-files.ts'
+import { placedTables } from './version-tables.ts'
 import type { Lineage, Version } from './version.ts'
 import type { VersionServer } from './version-server.ts'
 
@@ -57,6 +59,8 @@ export interface ModelToMeasure {
   /** Of a server's version the folder of its files. */
   modelPath: string
   server?: ServerPlan
+  /** Tables that come with it, to be proven with it. */
+  tables?: PlacedTable[]
 }
 
 /**
@@ -65,11 +69,18 @@ export interface ModelToMeasure {
  */
 export async function modelToMeasure(
   context: { artifacts: Artifacts; dataDir: string; log: { info(facts: object, text: string): void } },
-  version: Pick<Version, 'id' | 'modelDigest' | 'number'> & { lineage: Pick<Lineage, 'codeDigest' | 'server'> },
+  version: Pick<Version, 'id' | 'modelDigest' | 'number'> & {
+    lineage: Pick<Lineage, 'codeDigest' | 'server' | 'tables'>
+  },
   dir: string,
 ): Promise<ModelToMeasure> {
-  const { server, codeDigest } = version.lineage
-  if (server === undefined) return { modelPath: (await modelFiles(context, version.modelDigest)).path }
+  const { server, codeDigest, tables } = version.lineage
+  if (server === undefined) {
+    const files = await modelFiles(context, version.modelDigest)
+    // While it is measured nothing is asked of the tables: their age does not count.
+    const placed = tables === undefined ? {} : { tables: placedTables(files, tables, 0) }
+    return { modelPath: files.path, ...placed }
+  }
   const onLog = (text: string) => context.log.info({ version: version.id }, text)
   const plan = await layOutServer(context, { ...version, codeDigest, server }, join(dir, `v${version.number}`), onLog)
   return { modelPath: plan.modelDir, server: plan }

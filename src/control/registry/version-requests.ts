@@ -21,6 +21,7 @@ export async function createVersionOfRun(
     reportedMetrics: unknown
     registration?: Lineage['registration']
     server?: Lineage['server'] | null
+    tables?: Lineage['tables']
   },
 ): Promise<string> {
   const { run, trained } = made
@@ -46,6 +47,7 @@ export interface ImportedModel {
   cause: string
   registration?: Lineage['registration']
   server?: Lineage['server'] | null
+  tables?: Lineage['tables']
 }
 
 export async function createImportedVersion(
@@ -221,10 +223,15 @@ export async function setAlias(
 function registered(made: {
   registration?: Lineage['registration']
   server?: Lineage['server'] | null
-}): Pick<Lineage, 'registration' | 'server'> {
-  const { registration, server } = made
+  tables?: Lineage['tables']
+}): Pick<Lineage, 'registration' | 'server' | 'tables'> {
+  const { registration, server, tables = [] } = made
   const isPlain = registration === undefined || (registration.original === null && registration.notes.length === 0)
-  return { ...(isPlain ? {} : { registration }), ...(server ? { server } : {}) }
+  return {
+    ...(isPlain ? {} : { registration }),
+    ...(server ? { server } : {}),
+    ...(tables.length === 0 ? {} : { tables }),
+  }
 }
 
 function lineageOf(run: Run, attempts: Attempt[]): Lineage {

@@ -1,3 +1,4 @@
+import type { DeclaredTable } from '../../kernel/features/feature-source.ts'
 import type { ScoreOutput, Signature } from '../../kernel/model/signature.ts'
 import { stateMachine } from '../../kernel/state-machine.ts'
 import type { VersionServer } from './version-server.ts'
@@ -75,6 +76,8 @@ export interface Lineage {
   registration?: { original: string | null; notes: string[] }
   /** What serves it, where that is not Millrace's own server: as declared when it was made. */
   server?: VersionServer
+  /** Tables that came with it and give some of its inputs, as declared when it was made. */
+  tables?: DeclaredTable[]
 }
 
 /** Whether a version may take traffic: a person's word counts over the verdict. */

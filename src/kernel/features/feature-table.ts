@@ -51,9 +51,12 @@ export class FeatureTableBuilder {
       this.#rowByKey.set(key, this.#rows + i)
     })
     this.#columns.forEach((column, at) => {
+      const { datatype, data } = column
       const values = columns[at]!
-      for (let i = 0; i < values.length; i++)
-        this.#put(column, this.#rows + i, values[i], () => `key ${shown(keyText(keys[i])!)}`)
+      for (let i = 0; i < values.length; i++) {
+        if (!putValue(datatype, data, this.#rows + i, values[i]))
+          throw this.#badValue(column, `key ${shown(keyText(keys[i])!)}`, values[i])
+      }
     })
     this.#rows += keys.length
   }
@@ -79,19 +82,17 @@ export class FeatureTableBuilder {
     const value = missing === 'default' ? missingValue(column.datatype) : missing[column.name]
     if (value === undefined)
       throw this.#unfit(`'missing' has no value for '${column.name}'`, 'Give one for each of its columns.')
-    this.#put(column, this.#rows, value, () => `'missing'`)
+    if (!putValue(column.datatype, column.data, this.#rows, value)) throw this.#badValue(column, `'missing'`, value)
   }
 
-  #put(
-    { name, datatype, data }: { name: string; datatype: Datatype; data: TensorData },
-    row: number,
+  #badValue(
+    { name, datatype }: { name: string; datatype: Datatype },
+    where: string,
     value: unknown,
-    where: () => string,
-  ) {
-    if (putValue(datatype, data, row, value)) return
+  ): FeatureTableError {
     const what = value === null || value === undefined ? 'is missing' : `is ${shown(value)}`
-    throw this.#unfit(
-      `column '${name}' of ${where()} ${what}, and the model takes ${datatype}`,
+    return this.#unfit(
+      `column '${name}' of ${where} ${what}, and the model takes ${datatype}`,
       `Fill or cast the column to ${datatype} in the step that writes the table.`,
     )
   }

@@ -33,6 +33,27 @@ describe('the rows of a prediction', () => {
     })
   })
 
+  it('have what the model was fed, and the keys by which it was found', () => {
+    const key = { name: 'id', datatype: 'BYTES' as const, shape: [-1], columns: ['id'] }
+    const asked = [{ name: 'x', datatype: 'FP32' as const, shape: [-1, 1], columns: ['a'] }, key]
+    const signature: Signature = {
+      inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 2], columns: ['a', 'b'] }],
+      outputs: [],
+      enriched: { asked, keys: [key] },
+    }
+    const x = { datatype: 'FP32' as const, shape: [1, 2], data: Float32Array.of(1, 2) }
+    const id = { datatype: 'BYTES' as const, shape: [1], data: ['c7'] }
+    const fed = encodeInferRequestBody({ inputs: { x, id } }, { binaryInputs: 'all' })
+    const sent = { inputs: { x: { ...x, shape: [1, 1], data: Float32Array.of(1) }, id } }
+    const request = Buffer.from(encodeInferRequest(sent))
+    const record = prediction({ request, response: body('outputs', []) })
+    const schema = columnsOf(signature)
+    const cells = rowsOf({ ...record, fed: fed.body, fedJsonBytes: fed.jsonBytes }, schema).cells
+    expect(cells).toEqual([[1], [2], ['c7']])
+    // A constant that stood in for the model knows no more than the request.
+    expect(rowsOf(record, schema).cells).toEqual([[null], [null], ['c7']])
+  })
+
   it('spread a table by its columns and keep anything else as a list, nested or flat', () => {
     const signature: Signature = {
       inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 2], columns: ['a', 'b'] }],

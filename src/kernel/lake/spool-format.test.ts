@@ -35,13 +35,14 @@ const anyForm: fc.Arbitrary<Partial<PredictionRecord>> = fc.record(
     requestJsonBytes: fc.nat(2 ** 31 - 1),
     responseJsonBytes: fc.nat(300),
     absent: fc.array(text, { minLength: 1, maxLength: 3 }),
+    fed: fc.uint8Array({ maxLength: 300 }),
   },
   { requiredKeys: [] },
 )
 
 const anyPrediction: fc.Arbitrary<PredictionRecord> = fc
   .tuple(anyPlainPrediction, anyForm)
-  .map(([plainOne, form]) => ({ ...plainOne, ...form }))
+  .map(([plainOne, form]) => ({ ...plainOne, ...form, ...(form.fed && { fedJsonBytes: form.fed.length }) }))
 
 const anyLabel: fc.Arbitrary<LabelRecord> = fc.record({
   kind: fc.constant('label' as const),
@@ -61,7 +62,8 @@ const anyRecord: fc.Arbitrary<SegmentRecord> = fc.oneof(
 
 function plain(record: SegmentRecord): unknown {
   if (record.kind !== 'prediction') return record
-  return { ...record, request: Buffer.from(record.request), response: Buffer.from(record.response) }
+  const bodies = { request: Buffer.from(record.request), response: Buffer.from(record.response) }
+  return { ...record, ...bodies, ...(record.fed && { fed: Buffer.from(record.fed) }) }
 }
 
 function decodeAll(bytes: Buffer): { records: SegmentRecord[]; end: number } {

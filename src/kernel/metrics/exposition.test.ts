@@ -5,7 +5,10 @@ import { exposition } from './exposition.ts'
 import { counter, gauge, histogram, single } from './metric.ts'
 import { processFamilies, processMetrics } from './process-metrics.ts'
 
-const requests = counter('millrace_requests_total', { help: 'A "help"\nwith \\ and more.', labels: ['endpoint', 'version'] })
+const requests = counter('millrace_requests_total', {
+  help: 'A "help"\nwith \\ and more.',
+  labels: ['endpoint', 'version'],
+})
 const lag = gauge('millrace_lag_seconds', { help: 'A lag.' })
 const took = histogram('millrace_took_seconds', { help: 'A time.', labels: ['route'] })
 
@@ -40,7 +43,9 @@ describe('the text that Prometheus reads', () => {
 
   it('leaves out labels that are empty, and knows numbers that are none', () => {
     const of = (version: string, value: number) => ({ labels: ['e', version], value })
-    expect(exposition([{ definition: requests, samples: [of('', Infinity), of('1', -Infinity), of('2', Number.NaN)] }])).toContain(
+    expect(
+      exposition([{ definition: requests, samples: [of('', Infinity), of('1', -Infinity), of('2', Number.NaN)] }]),
+    ).toContain(
       'millrace_requests_total{endpoint="e"} +Inf\n' +
         'millrace_requests_total{endpoint="e",version="1"} -Inf\n' +
         'millrace_requests_total{endpoint="e",version="2"} NaN\n',
@@ -77,7 +82,11 @@ describe('the reader of the tests', () => {
     ['the same sample twice', '# HELP a x\n# TYPE a gauge\na 1\na 2\n', /was there before/],
     ['the same metric twice', '# HELP a x\n# TYPE a gauge\n# HELP a x\n', /was there before/],
     ['labels that are none', '# HELP a x\n# TYPE a gauge\na{b=c} 1\n', /no labels/],
-    ['a histogram without its end', '# HELP a x\n# TYPE a histogram\na_bucket{le="1"} 1\na_sum 1\na_count 1\n', /no histogram/],
+    [
+      'a histogram without its end',
+      '# HELP a x\n# TYPE a histogram\na_bucket{le="1"} 1\na_sum 1\na_count 1\n',
+      /no histogram/,
+    ],
     ['a text without an end', '# HELP a x', /has no end/],
   ])('refuses %s', (_what, text, why) => {
     expect(() => readExposition(text)).toThrow(why)

@@ -11,7 +11,9 @@ export const processMetrics = {
   memory: gauge('process_resident_memory_bytes', { help: 'Memory of the process that is in RAM.' }),
   files: gauge('process_open_fds', { help: 'Open files, sockets among them. Not on macOS.' }),
   heap: gauge('nodejs_heap_used_bytes', { help: 'Memory that JavaScript objects take.' }),
-  external: gauge('nodejs_external_memory_bytes', { help: 'Memory outside the heap that objects hold, buffers among it.' }),
+  external: gauge('nodejs_external_memory_bytes', {
+    help: 'Memory outside the heap that objects hold, buffers among it.',
+  }),
   busy: counter('nodejs_eventloop_active_seconds_total', {
     help: 'Time in which the event loop had work. Its rate is its utilisation: at 1 nothing more fits.',
   }),

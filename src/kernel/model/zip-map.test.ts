@@ -109,6 +109,16 @@ describe('a model that ends in ZipMap', () => {
     expect(rewritten?.outputs).toEqual([{ name: 'zipped', classes }])
   })
 
+  it('is left to be refused where a label is a number without an end', async () => {
+    const bytes = Buffer.from(model({ labels: { texts: ['x'.repeat(200)] } }))
+    const at = bytes.indexOf('xxx')
+    bytes[at - 3] = 8 * 8 + 2 // integers, packed
+    bytes.fill(0x80, at, at + 200)
+    const path = target()
+    expect(await rewriteZipMaps(file(bytes), path)).toBeNull()
+    expect(existsSync(path)).toBe(false)
+  })
+
   it('has all of its ZipMaps taken out where there are several', async () => {
     const nodes = [zip('p', 'again', { texts: ['l', 'r'] })]
     const path = target()

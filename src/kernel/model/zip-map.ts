@@ -135,22 +135,28 @@ function zipMapOf(file: ProtoFile, { inputs, outputs, attributes }: Node): Omit<
   const classes: string[] = []
   for (const attribute of attributes) {
     for (const part of file.fields(attribute.start, attribute.end)) {
-      if (part.number === 8) classes.push(...integersIn(file.bytes(part)))
+      if (part.number === 8) for (const integer of integersIn(file.bytes(part), part.start)) classes.push(integer)
       else if (part.number === 9) classes.push(file.text(part))
     }
   }
   return { input: inputs[0] ?? '', output: outputs[0] ?? '', classes }
 }
 
+/** Seven bits a byte. */
+const VARINT_BITS_MAX = 70n
+
 /** One varint, or several where they are packed: labels may be any 64-bit integer. */
-function integersIn(bytes: Uint8Array): string[] {
+function integersIn(bytes: Uint8Array, at: number): string[] {
   const out: string[] = []
   let value = 0n
   let shift = 0n
   for (const byte of bytes) {
     value |= BigInt(byte & 0x7f) << shift
     shift += 7n
-    if (byte >= 0x80) continue
+    if (byte >= 0x80) {
+      if (shift >= VARINT_BITS_MAX) throw new ProtoError('a number of more than 10 bytes', at)
+      continue
+    }
     out.push(String(BigInt.asIntN(64, value)))
     value = 0n
     shift = 0n

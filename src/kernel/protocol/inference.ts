@@ -1,4 +1,4 @@
-/** The Open Inference Protocol v2, and KServe v1 and MLflow in its terms: what every room uses of them. */
+/** The Open Inference Protocol v2, and KServe v1 and MLflow in its terms: what everything else uses of them. */
 export { encodeInferRequest, encodeInferRequestBody, encodeRequestOfBytes } from './encode-infer-request.ts'
 export type { InputBytes, RequestForm, RequestToEncode } from './encode-infer-request.ts'
 export { jsonBytesOf } from './encoded-body.ts'

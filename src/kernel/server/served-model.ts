@@ -4,7 +4,7 @@ import type { Datatype, Signature } from '../model/signature.ts'
 import { signatureOf } from '../model/signature-of.ts'
 import { allocate, MAX_RANK } from '../model/tensor.ts'
 import type { Tensor } from '../model/tensor.ts'
-import { encodeInferRequest, parseInferResponse, type AnsweredTensor } from '../protocol/inference.ts'
+import { encodeInferRequest, isDatatype, parseInferResponse, type AnsweredTensor } from '../protocol/inference.ts'
 import { ServerAnswerError, ServerMetadataError } from './errors.ts'
 import type { ServerPlan } from './server-plan.ts'
 import { startServer } from './server-process.ts'
@@ -55,33 +55,17 @@ export function signatureFromMetadata(json: unknown, model: string, features: st
   return signatureOf({ ...facts, metadata: {} }, features, `model '${model}'`)
 }
 
-const DATATYPES: ReadonlySet<unknown> = new Set<Datatype>([
-  'BOOL',
-  'UINT8',
-  'UINT16',
-  'UINT32',
-  'UINT64',
-  'INT8',
-  'INT16',
-  'INT32',
-  'INT64',
-  'FP16',
-  'FP32',
-  'FP64',
-  'BYTES',
-])
-
 function specs(list: unknown, what: string, model: string): { name: string; datatype: Datatype; shape: number[] }[] {
   if (!Array.isArray(list) || list.length === 0) throw new ServerMetadataError(model, `it names no ${what}`)
   return list.map((entry: unknown) => {
     const { name, datatype, shape } = (entry ?? {}) as { name?: unknown; datatype?: unknown; shape?: unknown }
     if (typeof name !== 'string' || name === '' || name === '__proto__')
       throw new ServerMetadataError(model, `one of its ${what} has no name`)
-    if (!DATATYPES.has(datatype))
+    if (!isDatatype(datatype))
       throw new ServerMetadataError(model, `the datatype of '${name}' is ${JSON.stringify(datatype)}`)
     const isShape = Array.isArray(shape) && shape.length <= MAX_RANK && shape.every(isAxis)
     if (!isShape) throw new ServerMetadataError(model, `the shape of '${name}' is ${JSON.stringify(shape)}`)
-    return { name, datatype: datatype as Datatype, shape: shape as number[] }
+    return { name, datatype, shape: shape as number[] }
   })
 }
 
@@ -138,7 +122,7 @@ function refuseUnsendable(inputs: Record<string, Tensor>, model: string): void {
 
 /** Values as a typed array; null stands for NaN. @throws TypeError where a value is not of the type */
 function toTensor({ datatype, shape, data }: AnsweredTensor, name: string): Tensor {
-  if (!DATATYPES.has(datatype)) throw new TypeError(`output '${name}' has the datatype ${JSON.stringify(datatype)}`)
+  if (!isDatatype(datatype)) throw new TypeError(`output '${name}' has the datatype ${JSON.stringify(datatype)}`)
   const values = allocate(datatype, data.length) as { [index: number]: unknown }
   const convert = converterOf(datatype)
   data.forEach((value, i) => {

@@ -9,6 +9,7 @@ import {
   readAnswer,
   readHeaders,
   readRequest,
+  RepeatedText,
   requestHeadBytes,
   TEXT_BYTES_MAX,
   writeAnswerHead,
@@ -237,5 +238,30 @@ describe('requests and answers', () => {
     }
     expect(() => readAnswer(answer.subarray(0, 7))).toThrow(FrameError)
     expect(() => readHeaders('name\nvalue')).toThrow(FrameError)
+  })
+})
+
+describe('a text that comes again', () => {
+  const texts = [
+    '',
+    'small',
+    'small',
+    'smalL',
+    'a longer one',
+    'ä',
+    'ä',
+    'x'.repeat(3_000),
+    'x'.repeat(3_000),
+    'small',
+    '',
+  ]
+
+  it('is read as it stands, whatever came before it', () => {
+    const repeated = new RepeatedText()
+    for (const text of texts) {
+      const payload = Buffer.from(`[${text}]`)
+      expect(repeated.read(payload, 1, payload.length - 1)).toBe(text)
+      payload.fill(0) // the memory of a socket is used again
+    }
   })
 })

@@ -27,28 +27,59 @@ export interface AnswerFrame {
 const ALL_JSON = -1
 export const TEXT_BYTES_MAX = 0xff_ff
 
-/** @throws FrameError */
-export function readRequest(payload: Buffer): RequestFrame {
-  const { model, version, headers, body, jsonBytes } = texts3(payload, 8)
-  return { jsonBytes, timeoutMs: payload.readUInt32LE(4), model, version, headers, body }
+/**
+ * A text that is mostly the one before: its bytes are compared instead of read, and the same string is given again.
+ * One for each place of each connection.
+ */
+export class RepeatedText {
+  #bytes: Buffer = NO_BYTES
+  #text = ''
+
+  read(payload: Buffer, from: number, to: number): string {
+    if (this.#isSame(payload, from, to)) return this.#text
+    const text = payload.toString('utf8', from, to)
+    if (to - from > REPEATED_BYTES_MAX) return text
+    this.#bytes = Buffer.from(payload.subarray(from, to))
+    this.#text = text
+    return text
+  }
+
+  #isSame(payload: Buffer, from: number, to: number): boolean {
+    const bytes = this.#bytes
+    if (to - from !== bytes.length) return false
+    for (let i = 0; i < bytes.length; i += 1) if (payload[from + i] !== bytes[i]) return false
+    return true
+  }
 }
 
-function texts3(payload: Buffer, from: number): Omit<RequestFrame, 'timeoutMs'> {
-  const modelEnd = textEnd(payload, from)
+const NO_BYTES = Buffer.alloc(0)
+const REPEATED_BYTES_MAX = 1_024
+
+/** The texts of the requests of one connection. */
+export class RequestTexts {
+  readonly model = new RepeatedText()
+  readonly version = new RepeatedText()
+  readonly headers = new RepeatedText()
+}
+
+/** @throws FrameError */
+export function readRequest(payload: Buffer, texts = new RequestTexts()): RequestFrame {
+  const modelEnd = textEnd(payload, 8)
   const versionEnd = textEnd(payload, modelEnd)
   const headersEnd = textEnd(payload, versionEnd)
   const body = payload.subarray(headersEnd)
   return {
-    model: payload.toString('utf8', from + 2, modelEnd),
-    version: payload.toString('utf8', modelEnd + 2, versionEnd),
-    headers: payload.toString('utf8', versionEnd + 2, headersEnd),
-    body,
     jsonBytes: readJsonBytes(payload, body.length),
+    timeoutMs: payload.readUInt32LE(4),
+    model: texts.model.read(payload, 10, modelEnd),
+    version: texts.version.read(payload, modelEnd + 2, versionEnd),
+    headers: texts.headers.read(payload, versionEnd + 2, headersEnd),
+    body,
   }
 }
 
 /** @throws FrameError */
-export function readAnswer(payload: Buffer): AnswerFrame {
+export function readAnswer(payload: Buffer, headers = new RepeatedText()): AnswerFrame {
   const headersEnd = textEnd(payload, 6)
   const status = payload.readUInt16LE(4)
   if (status < 200 || status > 599) throw new FrameError(`it answers with status ${status}`)
@@ -56,7 +87,7 @@ export function readAnswer(payload: Buffer): AnswerFrame {
   return {
     jsonBytes: readJsonBytes(payload, body.length),
     status,
-    headers: payload.toString('utf8', 8, headersEnd),
+    headers: headers.read(payload, 8, headersEnd),
     body,
   }
 }

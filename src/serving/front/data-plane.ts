@@ -25,6 +25,11 @@ export interface DataPlane {
    * @throws ProtocolError 404 unknown model or version, 503 known, and nothing of it can be described
    */
   describe(model: string, version: string | null): ModelFacts
+  /**
+   * Of one request, unpacked: asked for every one, before its body is read.
+   * @throws ProtocolError 404, 503 as `describe`
+   */
+  bodyLimitBytes(model: string, version: string | null): number
   /** @throws ProtocolError 404 */
   modelReadiness(model: string, version: string | null): Readiness
   /**
@@ -56,7 +61,7 @@ export interface ModelFacts {
   signature: Signature
   /** Rows that are computed together at most; 0: requests are never stacked. */
   maxBatchRows: number
-  /** Of one request, unpacked. */
+  /** As `bodyLimitBytes` above. */
   bodyLimitBytes: number
 }
 

@@ -19,5 +19,9 @@ export function metricsRoute(text: () => string, refusal?: (head: RequestHead) =
 }
 
 export function metricsAnswer(text: string): Answer {
-  return { status: 200, headers: ['Content-Type', EXPOSITION_TYPE, 'Cache-Control', 'no-store'], body: Buffer.from(text) }
+  return {
+    status: 200,
+    headers: ['Content-Type', EXPOSITION_TYPE, 'Cache-Control', 'no-store'],
+    body: Buffer.from(text),
+  }
 }

@@ -1,4 +1,3 @@
-import type { Cancellation } from './cancellation.ts'
 import type { TraceContext } from './trace-context.ts'
 
 /**
@@ -18,7 +17,7 @@ export interface RequestNote {
  * Kept by the request's cancellation, the one thing that is the request's from its front to its replica. A WeakMap
  * would keep the two apart, and costs 15 µs a request (measured), more than all else that a gateway does for one.
  */
-export function note(request: Cancellation, facts: Partial<RequestNote>): void {
+export function note(request: { note: Readonly<RequestNote> | null }, facts: Partial<RequestNote>): void {
   const { trace = null, retries = 0, isSampled = false } = request.note ?? {}
   request.note = { trace, retries, isSampled, ...facts }
 }

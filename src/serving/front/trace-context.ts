@@ -64,8 +64,17 @@ function isSampled(flags: string): boolean {
 
 /** All zeros would be no id; that happens once in 2^64. */
 function randomHex(bytes: number): string {
-  return randomFillSync(Buffer.alloc(bytes)).toString('hex')
+  if (taken + bytes > random.length) {
+    randomFillSync(random)
+    taken = 0
+  }
+  taken += bytes
+  return random.toString('hex', taken - bytes, taken)
 }
+
+/** Drawn for many ids at once, which costs a tenth. */
+const random = Buffer.alloc(4_096)
+let taken = random.length
 
 /** A client that sends it, with whatever value, gets the context of who answers back as `traceresponse`. */
 export const RETURN_TRACE = 'millrace-return-trace'

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { RoutedCaller, RoutingSnapshot } from '../../kernel/contract/routing.ts'
 import { deploymentOf, routeOf, snapshotOf } from '../../testing/gateway-fakes.ts'
 import { header, textOf } from '../../testing/inference-lab.ts'
-import { concurrencyOf, identify, identifyForLabels } from './callers.ts'
+import { concurrencyOf, identify, identifyForLabels, identifyForMetrics } from './callers.ts'
 import { buildTable } from './routing-table.ts'
 
 const digest = (key: string) => createHash('sha256').update(key).digest('hex')
@@ -118,6 +118,19 @@ describe('who sends no key', () => {
       401,
       'Bearer',
       `{"error":"Labels from another machine need a key: send 'Authorization: Bearer <key>'."}`,
+    ])
+  })
+
+  it('may read metrics on this machine only, whatever the project says, or known and free to call every endpoint', () => {
+    const open = tableOf({ anonymous: true })
+    expect(identifyForMetrics(open, here, {})).toEqual(named('anonymous'))
+    expect(identifyForMetrics(open, elsewhere, bearer('key-new'))).toEqual(named('clinic'))
+    expect(refusal(identifyForMetrics(open, elsewhere, {}))[0]).toBe(401)
+    expect(refusal(identifyForMetrics(open, here, bearer('key-stolen')))[0]).toBe(401)
+    expect(refusal(identifyForMetrics(open, elsewhere, bearer('key-billing')))).toEqual([
+      403,
+      undefined,
+      `{"error":"Caller 'billing' may not read metrics: it may not call every endpoint."}`,
     ])
   })
 })

@@ -1,9 +1,10 @@
 import type { EndpointRoute } from '../../kernel/contract/routing.ts'
+import { parseCallerRequest } from '../../kernel/features/caller-request.ts'
 import type { Signature, TensorSpec } from '../../kernel/model/signature.ts'
 import { allocate, elementCount, FLOAT32_LIMIT, INTEGER_BOUNDS } from '../../kernel/model/tensor.ts'
 import type { Tensor } from '../../kernel/model/tensor.ts'
-import { encodeInferAnswer, parseInferRequest, ProtocolError } from '../../kernel/protocol/inference.ts'
-import type { EncodedBody } from '../../kernel/protocol/inference.ts'
+import { encodeInferAnswer, ProtocolError } from '../../kernel/protocol/inference.ts'
+import type { EncodedBody, InferRequest } from '../../kernel/protocol/inference.ts'
 import { mainDeployment } from './routing-table.ts'
 import type { TableEndpoint } from './routing-table.ts'
 
@@ -52,9 +53,9 @@ export function constantAnswer(
   return { kind: 'answer', ...encodeInferAnswer(response, request.binaryOutputs) }
 }
 
-function parse(asked: EncodedBody, signature: Signature): ReturnType<typeof parseInferRequest> | string {
+function parse(asked: EncodedBody, signature: Signature): InferRequest | string {
   try {
-    return parseInferRequest(asked.body, signature, asked)
+    return parseCallerRequest(asked.body, signature, asked).request
   } catch (error) {
     if (error instanceof ProtocolError) return error.message
     throw error

@@ -53,7 +53,7 @@ async function fallBackToConstant(
 async function fallBackToVersion(entry: TableEndpoint, request: OneRequest, refusal: Answer): Promise<FellBack> {
   const { route, fallback: deployment } = entry
   if (deployment === null) return noFallback(refusal, 'its version is not deployed')
-  if (request.failed.has(deployment.deploymentId)) return noFallback(refusal, 'it is the version that failed')
+  if (request.failed.includes(deployment.deploymentId)) return noFallback(refusal, 'it is the version that failed')
   if (request.isFinal) return noFallback(refusal, 'the request may have been computed, and must not be twice')
   request.budget.beginAnew(ATTEMPTS_MIN)
   const outcome = await request.ask(route, deployment)

@@ -106,7 +106,9 @@ describe('the endpoints of a gateway', () => {
     expect(gathered(2).modelReadiness('late-flights', null)).toMatchObject({ ready: false })
     const version = 'm@deployment-1,m@deployment-3'
     expect(gathered(1).describe('late-flights', null).version).toBe(version)
-    const versions = gathered(1).statistics('late-flights', null).map((each) => each.version)
+    const versions = gathered(1)
+      .statistics('late-flights', null)
+      .map((each) => each.version)
     expect(versions).toEqual([version, '1', '3'])
   })
 })

@@ -59,6 +59,10 @@ export class GatewayPlane implements DataPlane {
     return modelFacts(this.#parts.table(), model, version)
   }
 
+  bodyLimitBytes(model: string, version: string | null): number {
+    return knownModel(this.#parts.table(), model, version).entry.route.bodyLimitBytes
+  }
+
   modelReadiness(model: string, version: string | null): Readiness {
     return modelReadiness(this.#parts.table(), model, version, this.#parts.answers)
   }
@@ -70,7 +74,7 @@ export class GatewayPlane implements DataPlane {
     const call = tracing?.enter(asked) ?? asked
     const answer = await inference.infer(call)
     if (answer === null) return null
-    const given = { ...answer, jsonBytes: answer.jsonBytes ?? null }
+    const given = isWithForm(answer) ? answer : { ...answer, jsonBytes: null }
     return tracing?.leave(call, given) ?? given
   }
 
@@ -105,6 +109,11 @@ export class GatewayPlane implements DataPlane {
       }
     })
   }
+}
+
+/** Answers of the gateway's own are JSON, and don't say so. */
+function isWithForm(answer: Answer & Partial<Pick<InferAnswer, 'jsonBytes'>>): answer is InferAnswer {
+  return answer.jsonBytes !== undefined
 }
 
 /** A gather's requests are counted under all of its members together, and under each. */

@@ -97,51 +97,51 @@ export const drainLimits: DrainLimits = { idleMs: 500, limitMs: 15_000 }
  * @throws GatewayPortTakenError, GatewayListenError
  */
 export async function openGateway(options: GatewayOptions, parts: GatewayParts): Promise<Gateway> {
-  const rooms = assemble(options, parts)
-  await rooms.routes.load()
+  const assembled = assemble(options, parts)
+  await assembled.routes.load()
   const { host, shared, tls } = options
-  const port = await rooms.dataPort.listen({ host, port: options.port, shared, tls })
-  const grpc = await listenForGrpc(options, rooms, parts.tell)
-  await rooms.adminPort.listen()
-  rooms.reporter.start()
-  rooms.link.start()
-  const drainAll = (limits = drainLimits): Promise<void> => drain(rooms, grpc?.front ?? null, parts.log, limits)
+  const port = await assembled.dataPort.listen({ host, port: options.port, shared, tls })
+  const grpc = await listenForGrpc(options, assembled, parts.tell)
+  await assembled.adminPort.listen()
+  assembled.reporter.start()
+  assembled.link.start()
+  const drainAll = (limits = drainLimits): Promise<void> => drain(assembled, grpc?.front ?? null, parts.log, limits)
   return { port, grpcPort: grpc?.port ?? null, drain: drainAll }
 }
 
 /** The library is loaded only where it is used: it costs 20 MB. */
 async function listenForGrpc(
   { host, grpcPort = null, tls }: GatewayOptions,
-  rooms: Rooms,
+  assembled: Assembled,
   tell: Tell,
 ): Promise<{ front: GrpcFront; port: number } | null> {
   if (grpcPort === null) return null
   const { openGrpcFront } = await import('../front/grpc/grpc-front.ts')
-  const { plane, callerOf, telemetry } = rooms
+  const { plane, callerOf, telemetry } = assembled
   const front = openGrpcFront({ plane, callerOf, tell, onDone: telemetry.onDone })
   telemetry.grpc = front
   return { front, port: await front.listen({ host, port: grpcPort, tls }) }
 }
 
-type Rooms = ReturnType<typeof assemble>
+type Assembled = ReturnType<typeof assemble>
 
 /** In this order: no new request, no new routes, nothing more to log, so the last report says how it ended. */
 async function drain(
-  rooms: Rooms,
+  assembled: Assembled,
   grpc: GrpcFront | null,
   log: PredictionLog,
   limits: DrainLimits,
 ): Promise<void> {
-  await Promise.all([rooms.dataPort.drain(limits.idleMs, limits.limitMs), grpc?.drain(limits)])
-  await rooms.mirrors.close()
-  rooms.modules.close()
-  rooms.link.stop()
-  await rooms.routes.settled()
+  await Promise.all([assembled.dataPort.drain(limits.idleMs, limits.limitMs), grpc?.drain(limits)])
+  await assembled.mirrors.close()
+  assembled.modules.close()
+  assembled.link.stop()
+  await assembled.routes.settled()
   await log.close()
-  await rooms.reporter.stop()
-  rooms.pools.close()
-  await rooms.adminPort.close()
-  await rooms.telemetry.close()
+  await assembled.reporter.stop()
+  assembled.pools.close()
+  await assembled.adminPort.close()
+  await assembled.telemetry.close()
 }
 
 function assemble(options: GatewayOptions, parts: GatewayParts) {
@@ -176,7 +176,17 @@ function assemble(options: GatewayOptions, parts: GatewayParts) {
   const mirrors = new Mirrors({ pools, keeper, traffic, clock, random, tell, limits: limitsOfCopies })
   const declare: Declare = (model, version, signature) => declareSchema(log, tell, model, version, signature)
   const gathers = new Gathers({ table, pools, keeper, mirrors, traffic, clock, modules, declare, tell })
-  const inference = new Inference({ table, pools, keeper, mirrors, gathers, traffic, clock, random, limits: guardLimitsOf(parts) })
+  const inference = new Inference({
+    table,
+    pools,
+    keeper,
+    mirrors,
+    gathers,
+    traffic,
+    clock,
+    random,
+    limits: guardLimitsOf(parts),
+  })
   const plane = new GatewayPlane({
     table,
     hasRoutes: () => routes.hasRoutes,
@@ -283,7 +293,8 @@ function declareSchemas(table: RoutingTable, log: PredictionLog, tell: Tell): vo
     }
     const entry = table.byName.get(endpoint)
     // What a module returns is known once it has.
-    if (entry?.gather && entry.gather.route.combine.kind !== 'module') declare(model, entry.gather.version, entry.gather.signature)
+    if (entry?.gather && entry.gather.route.combine.kind !== 'module')
+      declare(model, entry.gather.version, entry.gather.signature)
     const signature = entry === undefined ? null : fallbackSignature(entry)
     // A constant is no version's prediction.
     if (fallback.kind === 'constant' && signature !== null) declare(model, '', signature)

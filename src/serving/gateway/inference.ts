@@ -3,8 +3,10 @@ import type { Answer } from '../front/answer.ts'
 import type { InferCall } from '../front/data-plane.ts'
 import { note } from '../front/request-note.ts'
 import { clientTimeoutMs } from './client-deadline.ts'
+import { Deadlines } from './deadlines.ts'
+import type { Deadline } from './deadlines.ts'
 import { EndpointGuards } from './endpoint-guards.ts'
-import type { GuardLimits } from './endpoint-guards.ts'
+import type { Entry, GuardLimits } from './endpoint-guards.ts'
 import { fallBack } from './fallback.ts'
 import type { FellBack } from './fallback.ts'
 import type { ForwardOutcome } from './forward.ts'
@@ -13,7 +15,8 @@ import type { TableGather } from './gather/gather-table.ts'
 import { answersOrWakes, findModel } from './metadata.ts'
 import type { Mirrors } from './mirrors.ts'
 import { failureAnswer, isLeftUnanswered, noVersion, OneRequest, passOn } from './one-request.ts'
-import type { Account, RequestParts } from './one-request.ts'
+import type { Account, Given, RequestParts } from './one-request.ts'
+import type { Kept } from './prediction-keeper.ts'
 import { keyOf } from './request-keys.ts'
 import { accountName, chooseDeployment, chooseOther, drawMember, pinOf, ruleOf, stickyKey } from './routing-table.ts'
 import type { ReadKey, RoutingTable, TableEndpoint } from './routing-table.ts'
@@ -28,6 +31,9 @@ export interface InferenceParts extends RequestParts {
   random: () => number
   limits?: GuardLimits
 }
+
+/** As a rule at once: a promise costs as much as a look-up, and each request would have several. */
+type Concluded = Answer | null | Promise<Answer | null>
 
 /** No weight had a say: such a request takes part in no trial. */
 const UNDRAWN = { kind: 'chosen', trial: null, key: null } as const
@@ -64,6 +70,7 @@ type Routing =
 export class Inference {
   readonly guards: EndpointGuards
   readonly #parts: InferenceParts
+  readonly #deadlines = new Deadlines()
 
   constructor(parts: InferenceParts) {
     this.#parts = parts
@@ -71,27 +78,16 @@ export class Inference {
   }
 
   /** @returns null when the client left before its answer */
-  async infer(call: InferCall): Promise<Answer | null> {
+  infer(call: InferCall): Promise<Answer | null> {
     const table = this.#parts.table()
     const found = findModel(table, call.name, call.version)
-    if (found.kind === 'answer') return found.answer
+    if (found.kind === 'answer') return Promise.resolve(found.answer)
     const { route } = found.entry
     this.#parts.traffic.countCaller(call.caller)
     const entered = this.guards.enter(table, route, call)
-    if (entered.kind === 'refuse') return this.#refuse(route, entered.answer)
-    const { entry } = entered
+    if (entered.kind === 'refuse') return Promise.resolve(this.#refuse(route, entered.answer))
     const timeoutMs = Math.min(route.timeoutMs, clientTimeoutMs(call) ?? Infinity)
-    const deadline = setTimeout(() => call.cancellation.cancel('deadline'), timeoutMs)
-    const request = new OneRequest(call, this.#parts, timeoutMs)
-    try {
-      return await this.#follow(request)
-    } finally {
-      clearTimeout(deadline)
-      const { retries } = request.budget
-      if (retries > 0) note(call.cancellation, { retries })
-      if (request.lasting === null) this.guards.leave(entry)
-      else void request.lasting.finally(() => this.guards.leave(entry))
-    }
+    return this.#follow(new OneRequest(call, this.#parts, timeoutMs), entered.entry)
   }
 
   /** Refused before anybody was drawn: on no version's account. */
@@ -104,18 +100,35 @@ export class Inference {
   }
 
   /** A deployment that goes away under the request is no failure: the routes of that moment say who answers instead. */
-  async #follow(request: OneRequest): Promise<Answer | null> {
-    let choice: Routing = this.#choose(request.call)
-    for (let routing = 1; ; routing++) {
-      if (choice.kind === 'answer') return choice.answer
-      if (choice.kind === 'gather') return await this.#parts.gathers.answer(choice.entry, choice.gather, request)
-      if (choice.kind === 'disabled') return await answerDisabled(choice.entry, request)
-      if (choice.kind === 'nobody') return await answerNobody(choice.entry, request)
-      const outcome = await request.ask(choice.entry.route, choice.deployment)
-      const next: Choice | null = routing < ROUTINGS_MAX ? this.#chooseAnother(choice, request.call, outcome) : null
-      if (next === null) return await this.#conclude(choice, request, outcome)
-      choice = next
+  async #follow(request: OneRequest, entered: Entry): Promise<Answer | null> {
+    const { call } = request
+    const deadline = this.#deadlines.set(call.cancellation, request.timeoutMs)
+    try {
+      let choice: Routing = this.#choose(call)
+      for (let routing = 1; ; routing++) {
+        if (choice.kind === 'answer') return choice.answer
+        if (choice.kind === 'gather') return await this.#parts.gathers.answer(choice.entry, choice.gather, request)
+        if (choice.kind === 'disabled') return await answerDisabled(choice.entry, request)
+        if (choice.kind === 'nobody') return await answerNobody(choice.entry, request)
+        const outcome = await request.ask(choice.entry.route, choice.deployment)
+        const next: Choice | null = routing < ROUTINGS_MAX ? this.#chooseAnother(choice, call, outcome) : null
+        if (next === null) {
+          const answer = this.#conclude(choice, request, outcome)
+          return answer instanceof Promise ? await answer : answer
+        }
+        choice = next
+      }
+    } finally {
+      const { retries } = request.budget
+      if (retries > 0) note(call.cancellation, { retries })
+      if (request.lasting === null) this.#end(entered, deadline)
+      else void request.lasting.finally(() => this.#end(entered, deadline))
     }
+  }
+
+  #end(entered: Entry, deadline: Deadline): void {
+    this.#deadlines.clear(deadline)
+    this.guards.leave(entered)
   }
 
   /** In this order: the version that the client names, its pin, a gather, the first rule that fits, the weights. */
@@ -125,7 +138,7 @@ export class Inference {
     if (found.kind === 'answer') return found
     const { entry } = found
     if (entry.route.disabled !== null) return { kind: 'disabled', entry }
-    const pinned = found.pinned ?? pinOf(entry, call.caller, clock.epochMs())
+    const pinned = found.pinned ?? (entry.pins.size === 0 ? null : pinOf(entry, call.caller, clock.epochMs()))
     if (pinned !== null) return { ...UNDRAWN, entry, deployment: pinned, drawn: pinned, pinned: true }
     if (entry.gather !== null) return { kind: 'gather', entry, gather: entry.gather }
     if (entry.rules.length === 0 && (entry.route.sticky ?? null) === null) return this.#draw(entry, null, true)
@@ -168,22 +181,26 @@ export class Inference {
     return chooseOther(next.entry, deploymentId, random(), (id) => pools.answers(id), next.key)
   }
 
-  async #conclude(choice: Choice, request: OneRequest, outcome: ForwardOutcome): Promise<Answer | null> {
-    if (outcome.kind === 'answer') return await this.#answer(choice, request, outcome.answer)
+  #conclude(choice: Choice, request: OneRequest, outcome: ForwardOutcome): Concluded {
+    if (outcome.kind === 'answer') return this.#answer(choice, request, outcome.answer)
     const failed = failureAnswer(choice.entry.route, outcome, request.timeoutMs)
     if (failed === null || choice.pinned || !isLeftUnanswered(outcome)) {
       const isOurs = outcome.kind === 'cancelled' && outcome.reason === 'shutdown'
       countLive(choice, request, failed?.status ?? null, isOurs)
       return failed
     }
-    // A client that named a version wants that one: only others get what stands in for it.
+    return this.#fallBack(choice, request, failed)
+  }
+
+  /** A client that named a version wants that one: only others get what stands in for it. */
+  async #fallBack(choice: Choice, request: OneRequest, failed: Answer): Promise<Answer | null> {
     const entry = this.#currentEntry(request.call) ?? choice.entry
     const { answer, rescued } = endOf(await fallBack(entry, request, failed))
     request.count({ ...accountOf(choice), status: failed.status, rescued })
     return answer
   }
 
-  async #answer(choice: Choice, request: OneRequest, answered: UpstreamAnswer): Promise<Answer | null> {
+  #answer(choice: Choice, request: OneRequest, answered: UpstreamAnswer): Concluded {
     const { entry, deployment } = choice
     const passed = passOn(entry.route, deployment, answered)
     if (answered.status >= 300) {
@@ -192,11 +209,31 @@ export class Inference {
     }
     const trial = isOnItsAccount(choice) ? choice.trial : null
     const facts = { ...accountName(entry.route, deployment), origin: 'live', trial } as const
-    const { answer, kept } = await request.give(entry.route, answered, passed, facts)
+    const given = request.give(entry.route, answered, passed, facts)
+    return given instanceof Promise
+      ? given.then((later) => this.#given(choice, request, answered, later))
+      : this.#given(choice, request, answered, given)
+  }
+
+  #given(choice: Choice, request: OneRequest, answered: UpstreamAnswer, { answer, kept }: Given): Concluded {
     const isGiven = kept.verdict.kind === 'give'
     countLive(choice, request, answer?.status ?? null, !isGiven)
-    const isCopied = entry.mirrors.length > 0 && !choice.pinned && isOnItsAccount(choice)
-    if (answer === null || !isGiven || !isCopied || !(await kept.logged)) return answer
+    const isCopied = choice.entry.mirrors.length > 0 && !choice.pinned && isOnItsAccount(choice)
+    if (answer === null || !isGiven || !isCopied) return answer
+    return this.#copied(choice, request, answered, answer, kept)
+  }
+
+  /** The answer, with copies for shadows to follow where it was logged. */
+  async #copied(
+    choice: Choice,
+    request: OneRequest,
+    answered: UpstreamAnswer,
+    answer: Answer,
+    kept: Kept,
+  ): Promise<Answer> {
+    if (!(await kept.logged)) return answer
+    const { entry } = choice
+    const trial = isOnItsAccount(choice) ? choice.trial : null
     const { caller, headers, body, jsonBytes } = request.call
     const live = { entry, trial, predictionId: kept.predictionId, caller, headers, body, jsonBytes }
     return { ...answer, afterSent: () => this.#parts.mirrors.offer({ ...live, answerBytes: answered.body.length }) }
@@ -240,7 +277,8 @@ function countLive(choice: Choice, request: OneRequest, status: number | null, i
 /** In a trial on the account of the version that was drawn, else on that of the one that was asked last. */
 function accountOf({ entry, deployment, drawn, trial }: Choice): Account & { trial: string | null } {
   const { endpoint } = entry.route
-  return { endpoint, ...accountName(entry.route, trial === null ? deployment : drawn), trial }
+  const { model, version } = accountName(entry.route, trial === null ? deployment : drawn)
+  return { endpoint, model, version, trial }
 }
 
 /** Of a trial: whether the version that was drawn is the one that was asked. Without a trial it always is. */

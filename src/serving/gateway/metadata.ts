@@ -1,4 +1,5 @@
 import type { RoutedDeployment } from '../../kernel/contract/routing.ts'
+import { callerSignature } from '../../kernel/model/signature.ts'
 import { ProtocolError } from '../../kernel/protocol/inference.ts'
 import { errorAnswer } from '../front/answer.ts'
 import type { Answer } from '../front/answer.ts'
@@ -71,7 +72,7 @@ export function modelFacts(table: RoutingTable, name: string, version: string | 
     versions: [...entry.byVersion.keys()],
     // Triton's names are of backends; a server of the user's own has none of them.
     platform: 'foreignModel' in shown ? 'custom' : 'onnxruntime_onnx',
-    signature: shown.signature,
+    signature: callerSignature(shown.signature),
     maxBatchRows: 0,
     bodyLimitBytes: entry.route.bodyLimitBytes,
   }

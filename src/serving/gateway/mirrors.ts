@@ -3,6 +3,7 @@ import { messageOf } from '../../kernel/errors.ts'
 import { Cancellation } from '../front/cancellation.ts'
 import type { InferCall } from '../front/data-plane.ts'
 import type { DeploymentPools } from './deployment-pools.ts'
+import { fedOf, withFed } from './fed-answer.ts'
 import { forward, newForwardBudget } from './forward.ts'
 import type { ForwardOutcome } from './forward.ts'
 import type { PredictionKeeper } from './prediction-keeper.ts'
@@ -160,9 +161,11 @@ export class Mirrors {
     const pool = pools.enter(deployment.deploymentId)
     try {
       const answerLimitBytes = ANSWER_BYTES + ANSWER_TIMES * copy.answerBytes
-      const request = { ...upstreamRequest(route, deployment, copy), answerLimitBytes }
+      const sent = upstreamRequest(route, deployment, copy)
+      // What a table adds comes back with the answer, and may be much more.
+      const request = deployment.signature.enriched === undefined ? { ...sent, answerLimitBytes } : sent
       const budget = newForwardBudget({ clock, deadlineMs: startedMs + route.timeoutMs })
-      const outcome = await forward(pool.replicas, request, cancellation, budget)
+      const outcome = withFed(deployment, await forward(pool.replicas, request, cancellation, budget))
       this.#conclude(copy, outcome, clock.monotonicMs() - startedMs)
     } finally {
       clearTimeout(deadline)
@@ -185,6 +188,7 @@ export class Mirrors {
       response: answer.body,
       requestJsonBytes: jsonBytes,
       responseJsonBytes: answer.jsonBytes,
+      ...fedOf(answer),
     }
     keeper.keepCopy(copy.entry.route, { ...facts, ...bodies })
   }

@@ -4,6 +4,7 @@ import { errorAnswer, retryAnswer } from '../front/answer.ts'
 import type { Answer } from '../front/answer.ts'
 import type { InferAnswer, InferCall } from '../front/data-plane.ts'
 import type { DeploymentPools } from './deployment-pools.ts'
+import { fedOf, withFed } from './fed-answer.ts'
 import { forward } from './forward.ts'
 import type { ForwardOutcome } from './forward.ts'
 import { ForwardBudget } from './forward-budget.ts'
@@ -34,8 +35,8 @@ export class OneRequest {
   readonly budget: ForwardBudget
   /** What the client and the endpoint give it, whichever is less. */
   readonly timeoutMs: number
-  /** Deployments that could not answer it. */
-  readonly failed = new Set<string>()
+  /** Deployments that could not answer it: none as a rule, a few at most. */
+  readonly failed: string[] = []
   /** It may have been computed by one that must not compute it twice: nobody else may be asked. */
   isFinal = false
   /** What goes on once the answer has begun: the request takes its place among the others for as long. Null: nothing. */
@@ -59,9 +60,9 @@ export class OneRequest {
     const pool = pools.enter(deployment.deploymentId)
     try {
       const sent = upstreamRequest(route, deployment, this.call)
-      const outcome = await forward(pool.replicas, sent, cancellation, this.budget)
+      const outcome = withFed(deployment, await forward(pool.replicas, sent, cancellation, this.budget))
       if (isLeftUnanswered(outcome)) {
-        this.failed.add(deployment.deploymentId)
+        this.failed.push(deployment.deploymentId)
         if (outcome.isFinal === true) this.isFinal = true
       }
       return outcome
@@ -74,19 +75,35 @@ export class OneRequest {
    * An answered prediction gets an id and goes into the log; errors of the model server pass through as they are.
    * @param passed - gets the id
    */
-  async give(
+  give(
     route: EndpointRoute,
-    { status, body, jsonBytes }: UpstreamAnswer,
+    { status, body, jsonBytes, fed }: UpstreamAnswer,
     passed: Answer,
     facts: Pick<Prediction, 'version' | 'origin' | 'trial' | 'model' | 'absent' | 'predictionId'>,
-  ): Promise<Given> {
+  ): Given | Promise<Given> {
     const { caller, cancellation, body: request, jsonBytes: requestJsonBytes } = this.call
-    const bodies = { request, response: body, requestJsonBytes, responseJsonBytes: jsonBytes }
-    const prediction = { ...facts, shadowOf: null, caller, latencyMs: this.#ageMs(), status, ...bodies }
-    const kept = await this.#parts.keeper.keep(route, prediction, cancellation)
+    const prediction: Prediction = {
+      ...facts,
+      shadowOf: null,
+      caller,
+      latencyMs: this.#ageMs(),
+      status,
+      request,
+      response: body,
+      requestJsonBytes,
+      responseJsonBytes: jsonBytes,
+    }
+    if (fed !== undefined) Object.assign(prediction, fedOf({ fed }))
+    const kept = this.#parts.keeper.keep(route, prediction, cancellation)
+    return kept instanceof Promise // as a rule it is not: only what is logged durably waits
+      ? kept.then((later) => this.#given(route, passed, later))
+      : this.#given(route, passed, kept)
+  }
+
+  #given(route: EndpointRoute, passed: Answer, kept: Kept): Given {
     if (kept.verdict.kind === 'refuse') return { kept, answer: kept.verdict.answer }
     if (kept.verdict.kind === 'given-up') {
-      const reason = cancellation.reason ?? 'deadline'
+      const reason = this.call.cancellation.reason ?? 'deadline'
       return { kept, answer: failureAnswer(route, { kind: 'cancelled', reason }, this.timeoutMs) }
     }
     passed.headers.push('millrace-prediction-id', kept.predictionId)
@@ -99,8 +116,9 @@ export class OneRequest {
     const isNamed = named !== null && (named === served.version || named === `${served.model}@${served.version}`)
     const isPin = (served.origin ?? 'live') === 'live' && isNamed
     const pinnedBy = isPin ? this.call.caller : null
-    const defaults = { origin: 'live' as const, trial: null, rescued: false }
-    traffic.count({ ...defaults, ...served, pinnedBy, latencyMs: this.#ageMs() }, clock.epochMs())
+    const { endpoint, model, version, status, origin = 'live', trial = null, rescued = false } = served
+    const latencyMs = this.#ageMs()
+    traffic.count({ endpoint, model, version, origin, trial, status, rescued, pinnedBy, latencyMs }, clock.epochMs())
   }
 
   /** Who names a version needs it, also while something else answers. */
@@ -129,7 +147,11 @@ export function isLeftUnanswered(
 const RETURNED = ['content-type', 'inference-header-content-length', 'content-encoding'] as const
 
 /** @param deployment - null: no version answered */
-export function passOn(route: EndpointRoute, deployment: RoutedDeployment | null, answered: UpstreamAnswer): InferAnswer {
+export function passOn(
+  route: EndpointRoute,
+  deployment: RoutedDeployment | null,
+  answered: UpstreamAnswer,
+): InferAnswer {
   const headers = ['millrace-endpoint', headerText(route.endpoint)]
   if (deployment !== null) headers.push('millrace-model-version', headerText(deployment.version))
   for (const name of RETURNED) {

@@ -39,6 +39,27 @@ describe('traffic', () => {
     expect(traffic.batch().traffic[0]).toMatchObject({ requests: 5, failed: 2, interrupted: 1 })
   })
 
+  it('names the first answer of a version also behind a mistake of the client', () => {
+    const traffic = new Traffic()
+    for (const status of [400, 400, 200, 200]) traffic.count(served({ status }), status)
+    expect(traffic.batch().traffic[0]).toMatchObject({ requests: 4, firstAnswerAtMs: 200 })
+  })
+
+  it('keeps one row for each model, version, origin and trial of an endpoint', () => {
+    const traffic = new Traffic()
+    const others: Partial<Served>[] = [
+      {},
+      { endpoint: 'f' },
+      { model: 'n' },
+      { version: '2' },
+      { origin: 'fallback' },
+      { trial: 't' },
+    ]
+    for (let time = 0; time < 3; time++) for (const each of others) traffic.count(served(each), 1)
+    const { traffic: rows } = traffic.batch()
+    expect(rows.map(({ requests }) => requests)).toEqual(others.map(() => 3))
+  })
+
   it('names the first answer of a version once, over all batches', () => {
     const traffic = new Traffic()
     traffic.count(served({ status: 503 }), 1)

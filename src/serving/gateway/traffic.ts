@@ -51,8 +51,10 @@ export class Traffic {
   /** The same since the start, for clients that ask. */
   readonly totals = new ServedTotals()
   readonly #lifetime = new LifetimeTraffic()
-  readonly #rows = new Map<string, TrafficReport>()
+  readonly #rows = new AccountRows()
   readonly #answered = new Set<string>()
+  /** Rows whose version is known to be among these, so that no key is made for every request. */
+  readonly #noted = new Set<TrafficReport>()
   /** As many as the snapshots name: a caller that is not in one is anonymous. */
   readonly #callers = new Map<string, number>()
   #onItsWay: TrafficBatch | null = null
@@ -102,9 +104,11 @@ export class Traffic {
   batch(): TrafficBatch {
     if (this.#onItsWay === null) {
       const callers = Array.from(this.#callers, ([caller, requests]) => ({ caller, requests }))
-      this.#onItsWay = { seq: ++this.#seq, traffic: [...this.#rows.values()], callers }
-      this.#lifetime.add(this.#rows.values())
+      const traffic = this.#rows.all()
+      this.#onItsWay = { seq: ++this.#seq, traffic, callers }
+      this.#lifetime.add(traffic)
       this.#rows.clear()
+      this.#noted.clear()
       this.#callers.clear()
     }
     return this.#onItsWay
@@ -112,7 +116,7 @@ export class Traffic {
 
   /** All that was counted since the start, over all trials. */
   sinceStart(): AccountTotal[] {
-    return this.#lifetime.with(this.#rows.values())
+    return this.#lifetime.with(this.#rows.all())
   }
 
   /** Of versions and endpoints that the routes no longer know nobody asks again. */
@@ -125,21 +129,52 @@ export class Traffic {
   }
 
   #row(account: Account): TrafficReport | null {
-    const { endpoint, model, version, origin, trial } = account
-    const key = `${endpoint}\0${model}\0${version}\0${origin}\0${trial ?? ''}`
-    const known = this.#rows.get(key)
+    const known = this.#rows.find(account)
     if (known !== undefined) return known
     if (this.#rows.size >= ROWS_MAX) return null
     const row = emptyRow(account)
-    this.#rows.set(key, row)
+    this.#rows.add(row)
     return row
   }
 
   #noteFirst(row: TrafficReport, epochMs: number): void {
+    if (this.#noted.has(row)) return
+    this.#noted.add(row)
     const key = `${row.endpoint}\0${row.model}\0${row.version}`
     if (this.#answered.has(key)) return
     this.#answered.add(key)
     row.firstAnswerAtMs = epochMs
+  }
+}
+
+/** By endpoint, each with the few accounts that it has: a key of all five would be a new text for every request. */
+class AccountRows {
+  readonly #byEndpoint = new Map<string, TrafficReport[]>()
+  size = 0
+
+  find({ endpoint, model, version, origin, trial }: Account): TrafficReport | undefined {
+    const rows = this.#byEndpoint.get(endpoint)
+    if (rows === undefined) return undefined
+    for (const row of rows) {
+      if (row.version === version && row.origin === origin && row.trial === trial && row.model === model) return row
+    }
+    return undefined
+  }
+
+  add(row: TrafficReport): void {
+    const rows = this.#byEndpoint.get(row.endpoint)
+    if (rows === undefined) this.#byEndpoint.set(row.endpoint, [row])
+    else rows.push(row)
+    this.size += 1
+  }
+
+  all(): TrafficReport[] {
+    return [...this.#byEndpoint.values()].flat()
+  }
+
+  clear(): void {
+    this.#byEndpoint.clear()
+    this.size = 0
   }
 }
 

@@ -11,7 +11,7 @@ import type { DataPlane, InferAnswer, InferCall } from '../front/data-plane.ts'
 import { ListenError } from '../front/http/errors.ts'
 import { FrameError } from '../frames/errors.ts'
 import { FrameReader } from '../frames/frame-reader.ts'
-import { headersText, readHeaders, readRequest } from '../frames/frames.ts'
+import { headersText, readHeaders, readRequest, RequestTexts } from '../frames/frames.ts'
 import type { RequestFrame } from '../frames/frames.ts'
 import { Outbox } from '../frames/outbox.ts'
 
@@ -138,6 +138,7 @@ class Connection {
   readonly #outbox: Outbox
   readonly #reader: FrameReader
   readonly #calls = new Map<number, FramedCall>()
+  readonly #texts = new RequestTexts()
   readonly #encoded = new EncodedHeaders()
   readonly #headers = new DecodedHeaders()
   #preface: Buffer = Buffer.alloc(0)
@@ -237,7 +238,7 @@ class Connection {
   }
 
   #frame(id: number, kind: number, payload: Buffer): void {
-    if (kind === FRAME_KIND.request) void this.#serve(id, this.#calls.get(id)!, readRequest(payload))
+    if (kind === FRAME_KIND.request) void this.#serve(id, this.#calls.get(id)!, readRequest(payload, this.#texts))
     else if (kind === FRAME_KIND.cancel) this.#calls.get(id)?.cancellation.cancel('client-gone')
     else this.#outbox.probed(id, this.#port.plane.readiness().ready)
   }

@@ -14,7 +14,7 @@ import { createHttpFront } from './http.ts'
 import type { HttpLimits } from './http.ts'
 import { createModelServer } from './model-server.ts'
 import { ServerPlane } from './server-plane.ts'
-import { serveFile } from './serve-file.ts'
+import { serveFile } from '../../testing/serve-file.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-http-'))
 const running: { close(): Promise<void> }[] = []

@@ -43,7 +43,7 @@ export const httpLimits: HttpLimits = {
   ...httpFrontLimits,
   connections: 4_096,
   lingerMs: 250,
-  quietMs: 250,
+  quietMs: 1_000,
   drainMs: 20_000,
 }
 

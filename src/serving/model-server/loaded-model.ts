@@ -4,6 +4,9 @@ import { dirname, join, normalize } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../kernel/clock.ts'
+import type { Enricher } from '../../kernel/features/enricher.ts'
+import type { PlacedTable } from '../../kernel/features/feature-source.ts'
+import { openEnricher } from '../../kernel/features/open-enricher.ts'
 import { ModelNotServableError, ModelRunError } from '../../kernel/model/errors.ts'
 import type { OnnxModel } from '../../kernel/model/onnx-model.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
@@ -30,6 +33,8 @@ export interface LoadOrder {
   externalDigests?: Record<string, string>
   /** Columns of a single `[N, K]` input. */
   features: string[] | null
+  /** Tables that give some of its inputs. */
+  tables?: readonly PlacedTable[]
   /** An infer request of the protocol that the model must answer before it counts as ready. */
   warmUpRequest?: object | null
 }
@@ -51,7 +56,10 @@ export interface LoadedModel {
   readonly model: string
   readonly version: string
   readonly digest: string | null
+  /** With what callers send, where tables give some of the inputs. */
   readonly signature: Signature
+  /** Null: requests have every input. */
+  readonly enricher: Enricher | null
   /** Whether requests are computed together, and why (not). */
   readonly stacking: { stackable: boolean; why: string }
   /** Whether it runs in a process of its own, and why (not). */
@@ -81,7 +89,7 @@ export interface LoadedModel {
 
 /**
  * Verify, load, warm up: ready when this returns.
- * @throws DigestMismatchError, ModelNotServableError, WarmUpError, RunProcessError
+ * @throws DigestMismatchError, ModelNotServableError, FeatureTableError, WarmUpError, RunProcessError
  */
 export async function loadModel(
   order: LoadOrder,
@@ -110,8 +118,11 @@ export async function loadModel(
   })
   try {
     if (digest !== null) await verifyExternal(order, opened.model)
+    const { tables = [] } = order
+    const { signature } = opened.model
+    const enricher = tables.length === 0 ? null : await openEnricher(tables, signature, settings.clock)
     const warm = await warm_(order, opened.model)
-    return new BatchedModel(order, opened, warm, settings)
+    return new BatchedModel(order, opened, warm, enricher, settings)
   } catch (error) {
     await opened.model.close()
     throw error
@@ -176,6 +187,7 @@ class BatchedModel implements LoadedModel {
   readonly version: string
   readonly digest: string | null
   readonly signature: Signature
+  readonly enricher: Enricher | null
   readonly stacking: { stackable: boolean; why: string }
   readonly maxBatchRows: number
   readonly totals = new InferenceTotals()
@@ -187,14 +199,15 @@ class BatchedModel implements LoadedModel {
   readonly #batcher: Batcher
   #worksUntilMs = 0
 
-  constructor(order: LoadOrder, opened: OpenedModel, warm: WarmUp, settings: LoadSettings) {
+  constructor(order: LoadOrder, opened: OpenedModel, warm: WarmUp, enricher: Enricher | null, settings: LoadSettings) {
     const { model } = opened
     const { limits, clock } = settings
     const blocking = opened.isolated === null
     this.model = order.model
     this.version = order.version
     this.digest = order.digest
-    this.signature = model.signature
+    this.signature = enricher?.signature ?? model.signature
+    this.enricher = enricher
     this.stacking = { stackable: warm.stackable, why: warm.why }
     this.maxBatchRows = warm.stackable ? limits.maxBatchRows : 0
     this.jsonHeaders = headersOf('application/json', order.version)

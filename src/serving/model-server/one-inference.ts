@@ -1,5 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts'
-import { encodeInferAnswer, parseInferRequest } from '../../kernel/protocol/inference.ts'
+import { FED_HEADER, FEED_HEADER, fedHeader } from '../../kernel/contract/fed.ts'
+import type { Enricher } from '../../kernel/features/enricher.ts'
+import { encodeInferAnswer, encodeInferRequestBody, parseInferRequest } from '../../kernel/protocol/inference.ts'
 import type { InferRequest } from '../../kernel/protocol/inference.ts'
 import type { InferAnswer, InferCall } from '../front/data-plane.ts'
 import { hopOf, newTrace, RETURN_TRACE, textOf, traceText } from '../front/trace-context.ts'
@@ -19,6 +21,8 @@ export class OneInference implements Waiter {
   readonly #failed: (error: unknown) => void
   readonly #arrivedMs: number
   #request: InferRequest | null = null
+  /** What the model is fed, where whoever asks wants to know it. */
+  #fed: Tensors | null = null
   #work: Work | null = null
   #isOver = false
 
@@ -39,7 +43,9 @@ export class OneInference implements Waiter {
 
   begin(): void {
     try {
-      this.#request = parseInferRequest(this.#call.body, this.#loaded.signature, this.#call)
+      const { enricher } = this.#loaded
+      if (enricher === null) this.#request = parseInferRequest(this.#call.body, this.#loaded.signature, this.#call)
+      else this.#request = this.#enriched(enricher)
       this.#work = this.#workOf(this.#request)
     } catch (error) {
       return this.reject(error)
@@ -66,6 +72,12 @@ export class OneInference implements Waiter {
     this.#failed(error)
   }
 
+  #enriched(enricher: Enricher): InferRequest {
+    const { request, fed } = enricher.read(this.#call.body, this.#call)
+    if (this.#call.headers[FEED_HEADER] !== undefined) this.#fed = fed
+    return request
+  }
+
   #workOf({ inputs, rows, outputs, timeoutMicros }: InferRequest): Work {
     const { cancellation, timeoutMs } = this.#call
     const saidMs = timeoutMicros === null ? null : timeoutMicros / 1_000
@@ -83,9 +95,17 @@ export class OneInference implements Waiter {
     const encodedMs = this.#clock.monotonicMs()
     totals.countSuccess({ arrivedMs: this.#arrivedMs, queuedMs, startedMs, endedMs, encodingMs, encodedMs })
     const headers = jsonBytes === null ? jsonHeaders : binaryHeaders
+    if (this.#fed !== null) return answerWithFed({ status: 200, headers, body, jsonBytes }, this.#fed)
     if (this.#call.headers[RETURN_TRACE] === undefined) return { status: 200, headers, body, jsonBytes }
     return { status: 200, headers: [...headers, 'traceresponse', traceOf(this.#call)], body, jsonBytes }
   }
+}
+
+/** For a gateway: see kernel/contract/fed.ts. */
+function answerWithFed(answer: InferAnswer, fed: Tensors): InferAnswer {
+  const made = encodeInferRequestBody({ inputs: fed }, { binaryInputs: 'all' })
+  const headers = [...answer.headers, FED_HEADER, fedHeader(made)]
+  return { ...answer, headers, body: Buffer.concat([answer.body, made.body]) }
 }
 
 /** The context of this server's own hop, for a client that asks for it: there is nobody further to hand it on to. */

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { PlacedTable } from '../../kernel/features/feature-source.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { ServerPlan } from '../../kernel/server/server-plan.ts'
 import { ReplicaOptionsError } from './errors.ts'
@@ -21,6 +22,8 @@ export interface ReplicaOptions {
   externalDigests?: Record<string, string>
   /** Columns of a single `[N, K]` input, where the file doesn't name them. */
   features: string[] | null
+  /** Tables that come with it and give some of its inputs. */
+  tables?: PlacedTable[]
   /** The command that serves it, where that is not this process; then `artifactPath` is a folder. */
   server?: ServerPlan
   /** An infer request that must be answered before the replica counts as ready. */

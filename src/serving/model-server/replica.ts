@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Clock } from '../../kernel/clock.ts'
 import type { Lease } from '../../kernel/contract/routing.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { metricsRoute } from '../front/metrics-route.ts'
@@ -43,6 +44,8 @@ export interface ReplicaParts {
   tell: Tell
   serverVersion: string
   httpLimits?: Partial<HttpLimits>
+  /** Its calendar says how old a table is. */
+  clock?: Clock
   failedStaysMs?: number
 }
 
@@ -74,9 +77,14 @@ class RunningReplica implements Replica {
   constructor(options: ReplicaOptions, parts: ReplicaParts) {
     this.#options = options
     this.#parts = parts
-    const { tell } = parts
+    const { tell, clock } = parts
     const server = { name: 'millrace', version: parts.serverVersion }
-    this.#models = createModelServer({ limits: { maxBatchRows: options.maxBatchRows }, isolate: options.isolate, tell })
+    this.#models = createModelServer({
+      limits: { maxBatchRows: options.maxBatchRows },
+      isolate: options.isolate,
+      clock,
+      tell,
+    })
     this.#plane = new ServerPlane({ models: this.#models, server })
     this.#frames = createFramesPort({
       plane: this.#plane,
@@ -126,7 +134,7 @@ class RunningReplica implements Replica {
 
   /** Never rejects: what goes wrong is the state `failed`. */
   async #load(): Promise<void> {
-    const { model, version, artifactPath: path, digest, externalDigests, features, warmUpRequest } = this.#options
+    const { model, version, artifactPath: path, digest, externalDigests, tables, features } = this.#options
     const startMs = performance.now()
     try {
       const loaded = await this.#models.load({
@@ -136,7 +144,8 @@ class RunningReplica implements Replica {
         digest,
         externalDigests,
         features: features ?? null,
-        warmUpRequest,
+        tables,
+        warmUpRequest: this.#options.warmUpRequest,
       })
       this.#loadedDigest = this.#options.versionDigest ?? digest
       this.#parts.tell('info', 'ready', {

@@ -97,7 +97,7 @@ describe('a model in a process of its own', () => {
     expect(model.downWhy).toBe('it died of SIGKILL')
     await expect(model.run({ x: floats([1]) })).rejects.toMatchObject({
       status: 503,
-      message: "The model's process is down: it died of SIGKILL",
+      message: "The model's process is down, and is started again: it died of SIGKILL",
     })
     await until(() => model.downWhy === null)
     expect((await model.run({ x: floats([1]) })).y!.shape).toEqual([1, 1])

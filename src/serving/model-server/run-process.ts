@@ -118,7 +118,8 @@ class RunProcess implements IsolatedModel {
   }
 
   async run(inputs: Record<string, Tensor>, outputs?: readonly string[]): Promise<Record<string, Tensor>> {
-    if (this.downWhy !== null) throw new ProtocolError(503, `The model's process is down: ${this.downWhy}`)
+    if (this.downWhy !== null)
+      throw new ProtocolError(503, `The model's process is down, and is started again: ${this.downWhy}`)
     let answer: FromChild
     try {
       answer = await this.#ask({ kind: 'run', inputs, outputs: outputs ?? null }, this.#limits.runMs)

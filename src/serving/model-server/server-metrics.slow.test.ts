@@ -40,13 +40,15 @@ describe('a model server', () => {
     expect([of('nv_inference_request_success'), of('nv_inference_request_failure')]).toEqual([2, 1])
     expect([of('nv_inference_count'), of('nv_inference_exec_count')]).toEqual([5, 2])
     expect(of('nv_inference_pending_request_count')).toBe(0)
-    const parts = ['queue', 'compute_input', 'compute_infer', 'compute_output'].map((part) => of(`nv_inference_${part}_duration_us`))
+    const parts = ['queue', 'compute_input', 'compute_infer', 'compute_output'].map((part) =>
+      of(`nv_inference_${part}_duration_us`),
+    )
     const whole = of('nv_inference_request_duration_us')
     expect(whole).toBeGreaterThan(0)
     expect(parts.reduce((a, b) => a + b)).toBeLessThanOrEqual(whole + parts.length)
     expect([of('nv_inference_request_success', 'risk'), of('millrace_model_ready', 'risk')]).toEqual([0, 1])
     expect(valueOf(metrics, 'millrace_server_requests_in_flight')).toBe(1) // this one
-    if (hasPromtool) expect(promtoolFindings(text)).toEqual([])
+    expect(hasPromtool ? promtoolFindings(text) : []).toEqual([])
   })
 
   it('tells the same on its unix socket, and no more of a model that is unloaded', async () => {

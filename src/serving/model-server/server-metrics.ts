@@ -16,7 +16,10 @@ const OF_VERSION = { labels: ['model', 'version'] } as const
 export const serverMetrics = {
   success: counter('nv_inference_request_success', { help: 'Inference requests that were answered.', ...OF_VERSION }),
   failure: counter('nv_inference_request_failure', { help: 'Inference requests that failed.', ...OF_VERSION }),
-  rows: counter('nv_inference_count', { help: 'Rows that were computed; those of one batch count each.', ...OF_VERSION }),
+  rows: counter('nv_inference_count', {
+    help: 'Rows that were computed; those of one batch count each.',
+    ...OF_VERSION,
+  }),
   runs: counter('nv_inference_exec_count', { help: 'Runs of the model; a batch is one.', ...OF_VERSION }),
   duration: counter('nv_inference_request_duration_us', {
     help: 'Time that answered requests took, from their last byte to their answer, in microseconds.',
@@ -68,7 +71,12 @@ export function serverFamilies({ plane, models, underWay, connections }: ServerS
   const loaded = states.flatMap((state) => (state.kind === 'ready' ? [state.loaded] : []))
   return [
     ...inferenceFamilies(plane.statistics(null, null)),
-    each(serverMetrics.pending, loaded, ({ model, version }) => [model, version], ({ queued }) => queued),
+    each(
+      serverMetrics.pending,
+      loaded,
+      ({ model, version }) => [model, version],
+      ({ queued }) => queued,
+    ),
     each(serverMetrics.ready, states, ({ order }) => [order.model, order.version], isAnswering),
     single(serverMetrics.inFlight, underWay()),
     single(serverMetrics.connections, connections()),

@@ -1,5 +1,6 @@
 import { systemClock } from '../../kernel/clock.ts'
 import type { Clock } from '../../kernel/clock.ts'
+import { callerSignature } from '../../kernel/model/signature.ts'
 import { ProtocolError } from '../../kernel/protocol/inference.ts'
 import type {
   DataPlane,
@@ -80,10 +81,15 @@ export class ServerPlane implements DataPlane {
       version: loaded.version,
       versions: this.#models.versionsOf(model),
       platform: 'onnxruntime_onnx',
-      signature: loaded.signature,
+      signature: callerSignature(loaded.signature),
       maxBatchRows: loaded.maxBatchRows,
       bodyLimitBytes: this.#bodyLimitBytes,
     }
+  }
+
+  bodyLimitBytes(model: string, version: string | null): number {
+    this.#models.find(model, version) // 404, 503
+    return this.#bodyLimitBytes
   }
 
   modelReadiness(model: string, version: string | null): Readiness {

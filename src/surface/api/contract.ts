@@ -356,7 +356,9 @@ const serviceLevels = {
 
 const metrics = {
   get: get('/metrics', 'monitoring', 'The metrics of one process: the control plane, a gateway or a replica')
-    .input(z.object({ process: z.string().optional().describe('e.g. `gateway`, `replica-9`; default: `control-plane`') }))
+    .input(
+      z.object({ process: z.string().optional().describe('e.g. `gateway`, `replica-9`; default: `control-plane`') }),
+    )
     .output(metricsSchema),
 }
 

@@ -4,7 +4,7 @@ import { z } from 'zod'
 export const metricsSchema = z
   .object({
     process: z.string().describe('Whose they are'),
-    text: z.string().describe("As Prometheus reads them, text format 0.0.4"),
+    text: z.string().describe('As Prometheus reads them, text format 0.0.4'),
   })
   .describe('The metrics of one process, as they are now')
 

@@ -97,7 +97,14 @@ const tensorSpec = z.object({
   columns: z.array(z.string()).nullable().describe('Names of the columns along the last axis; null: not a table'),
 })
 export const signatureSchema = z
-  .object({ inputs: z.array(tensorSpec), outputs: z.array(tensorSpec) })
+  .object({
+    inputs: z.array(tensorSpec),
+    outputs: z.array(tensorSpec),
+    enriched: z
+      .object({ asked: z.array(tensorSpec), keys: z.array(tensorSpec) })
+      .optional()
+      .describe('Where tables give some of the inputs: what callers send instead'),
+  })
   .describe('What goes into the model and what comes out')
 
 export const verdictSchema = z.enum(['passed', 'failed', 'inconclusive', 'error'])
@@ -156,6 +163,19 @@ export const lineageSchema = z
       .optional()
       .describe('Where the ONNX file was changed to be servable: the digest of the file as written, and what changed'),
     server: z.object({ command: z.string() }).optional().describe("What serves it instead of Millrace's own server"),
+    tables: z
+      .array(
+        z.object({
+          table: z.string(),
+          key: z.union([z.object({ column: z.string() }), z.object({ parameter: z.string() })]),
+          columns: z.array(z.string()),
+          stalenessMs: z.number().nullable(),
+          missing: z.union([z.string(), z.record(z.string(), z.union([z.number(), z.string(), z.boolean()]))]),
+          stale: z.string(),
+        }),
+      )
+      .optional()
+      .describe('Tables that came with it and give some of its inputs to requests'),
   })
   .describe('Everything that the version was made from')
 

@@ -317,6 +317,21 @@ describe('deciding', () => {
     ])
   })
 
+  it('shows who answers an endpoint, and lets a version try again to join one', async () => {
+    const shown = await millrace(['endpoints', 'late-flight'])
+    expect(shown.stdout).toMatch(/late-flight +serving +one version +late-flight@2 +100% +2\/2/)
+    const unknown = await millrace(['endpoints', 'none'])
+    expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining("There is no endpoint 'none'") })
+    expect((await millrace(['join', 'late-flight', 'late-flight@2', '--why', 'mended'])).code).toBe(0)
+    expect((await millrace(['join', 'late-flight', 'late-flight@2'])).code).toBe(2)
+    expect(fake.calls).toEqual([
+      {
+        procedure: 'endpoints.join',
+        input: { endpoint: 'late-flight', ref: 'late-flight@2', why: 'mended', by: 'ann' },
+      },
+    ])
+  })
+
   it('retires, revives and keeps, and shows what holds a version', async () => {
     const list = await millrace(['retirement', '--explain'])
     expect(list.stdout).toContain('late-flight@1 is held: alias previous (what a rollback goes to)')

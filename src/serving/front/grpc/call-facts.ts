@@ -1,6 +1,6 @@
 import type { Metadata, ServerDuplexStream, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js'
+import { isLoopbackAddress } from '../../../kernel/loopback.ts'
 import type { RequestHead } from '../http/http-front.ts'
-import { isLoopback } from '../http/peer.ts'
 import type { Answer } from '../answer.ts'
 
 export type AnyCall =
@@ -17,7 +17,7 @@ export function headOf(call: AnyCall): RequestHead {
     method: 'POST',
     target: '/inference.GRPCInferenceService',
     headers: textHeaders(call.metadata),
-    peer: { address, isLocal: isLoopback(address), isSocket: false, commonName },
+    peer: { address, isLocal: isLoopbackAddress(address), isSocket: false, commonName },
   }
 }
 
@@ -26,9 +26,11 @@ function addressOf(peer: string): string {
   return peer.slice(0, peer.lastIndexOf(':')).replace(/^\[|\]$/g, '')
 }
 
+/** Without `accept`: there is one form of answer, and no stream of events. */
 function textHeaders(metadata: Metadata): Record<string, string> {
   const headers: Record<string, string> = {}
-  for (const [name, value] of Object.entries(metadata.getMap())) if (typeof value === 'string') headers[name] = value
+  for (const [name, value] of Object.entries(metadata.getMap()))
+    if (typeof value === 'string' && name !== 'accept') headers[name] = value
   return headers
 }
 

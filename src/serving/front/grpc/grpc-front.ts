@@ -8,6 +8,7 @@ import { ListenError } from '../http/errors.ts'
 import type { OnDone, Tell, TlsFiles } from '../http/http-front.ts'
 import type { CallerOf } from '../rest/extras.ts'
 import { healthService } from './health.ts'
+import { MessageBudget } from './message-budget.ts'
 import { protobufSchema } from './schema.ts'
 import { inferenceService, UnderWay } from './service.ts'
 import { tlsCredentials } from './tls-credentials.ts'
@@ -29,6 +30,10 @@ export interface GrpcFront {
 export interface GrpcLimits {
   /** Of one message, unpacked. Well over the 4 MiB of gRPC's default, which tensors soon exceed. */
   receiveBytes: number
+  /** Of all messages that are here at once; more are refused with UNAVAILABLE. */
+  heldBytes: number
+  /** From the first byte of a message to its last. */
+  receiveMs: number
   /** Calls answered at once, over all connections; more are refused with UNAVAILABLE. */
   calls: number
   /** Calls at once on one connection. */
@@ -41,6 +46,8 @@ export interface GrpcLimits {
 
 export const grpcLimits: GrpcLimits = {
   receiveBytes: 256 * 1024 * 1024,
+  heldBytes: 512 * 1024 * 1024,
+  receiveMs: 30_000,
   calls: 4_096,
   streams: 1_024,
   perStream: 32,
@@ -83,6 +90,7 @@ class Front implements GrpcFront {
       'grpc.max_send_message_length': -1,
       'grpc.max_concurrent_streams': all.streams,
       'grpc.max_connection_idle_ms': all.idleMs,
+      interceptors: [new MessageBudget(all).interceptor],
     })
     const definitions = fromJSON(protobufSchema, READ_AS)
     const isDraining = (): boolean => this.#draining

@@ -1,13 +1,15 @@
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { credentials, loadPackageDefinition, Metadata, status } from '@grpc/grpc-js'
-import type { ChannelCredentials, ClientDuplexStream, ServiceError } from '@grpc/grpc-js'
+import type { ChannelCredentials, ChannelOptions, ClientDuplexStream, ServiceError } from '@grpc/grpc-js'
 import { fromJSON } from '@grpc/proto-loader'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { factsOf, fakePlane } from '../../../testing/fake-plane.ts'
+import { factsOf, fakePlane, inferAnswerOf } from '../../../testing/fake-plane.ts'
 import { hasCommand } from '../../../testing/has-command.ts'
 import * as onnx from '../../../testing/onnx-builder.ts'
 import { openServingLab } from '../../../testing/serving-lab.ts'
@@ -46,12 +48,14 @@ afterEach(async () => {
 })
 
 const packages = loadPackageDefinition(fromJSON(protobufSchema, { keepCase: true, longs: String, defaults: true })) as {
-  inference?: { GRPCInferenceService: new (address: string, how: ChannelCredentials) => Client }
+  inference?: {
+    GRPCInferenceService: new (address: string, how: ChannelCredentials, options?: ChannelOptions) => Client
+  }
   grpc?: { health: { v1: { Health: new (address: string, how: ChannelCredentials) => Client } } }
 }
 
-function clientOf(port: number, how = credentials.createInsecure()): Client {
-  const client = new packages.inference!.GRPCInferenceService(`127.0.0.1:${port}`, how)
+function clientOf(port: number, how = credentials.createInsecure(), options: ChannelOptions = {}): Client {
+  const client = new packages.inference!.GRPCInferenceService(`127.0.0.1:${port}`, how, options)
   open.push(client)
   return client
 }
@@ -316,6 +320,79 @@ describe('a gRPC front', () => {
     expect((await ask(client, 'ServerLive', {})).message).toEqual({ live: true })
   })
 
+  it('holds no more of all messages at once than it may, packed ones least of all', async () => {
+    const waiting: (() => void)[] = []
+    const plane = fakePlane([factsOf('vector', { bodyLimitBytes: 10_000_000 })], {
+      infer: () => new Promise((resolve) => waiting.push(() => resolve(inferAnswerOf('vector', [1])))),
+    })
+    const { port } = await front({ plane, limits: { receiveBytes: 1_000_000, heldBytes: 2_000_000 } })
+    const large = { ...rawVector(1), raw_input_contents: [Buffer.alloc(900_000)] }
+    const packing = { 'grpc.default_compression_algorithm': 2 }
+    for (const [client, fit] of [
+      [clientOf(port), 2],
+      [clientOf(port, credentials.createInsecure(), packing), 2],
+    ] as const) {
+      const answers = Array.from({ length: 6 }, () => ask(client, 'ModelInfer', large))
+      const codes = Promise.all(answers.map((answer) => answer.then(() => 0).catch(({ code }: ServiceError) => code)))
+      const untilMs = performance.now() + 5_000
+      while (waiting.length < fit && performance.now() < untilMs) await sleep(10)
+      await sleep(300)
+      const taken = waiting.length
+      for (const answer of waiting.splice(0)) answer()
+      const got = await codes
+      expect(got.filter((code) => code === 0)).toHaveLength(taken)
+      expect(taken).toBeGreaterThanOrEqual(fit)
+      expect(taken).toBeLessThanOrEqual(fit + 2)
+      expect(got.filter((code) => code === status.UNAVAILABLE)).toHaveLength(6 - taken)
+    }
+    const again = ask(clientOf(port), 'ModelInfer', large)
+    while (waiting.length === 0) await sleep(10)
+    waiting[0]!()
+    expect((await again).message).toMatchObject({ model_name: 'vector' })
+  })
+
+  it('gives up a message that does not end, and what it held', async () => {
+    const { port } = await front({ limits: { heldBytes: 10_000, receiveMs: 200 } })
+    const session = connect(`http://127.0.0.1:${port}`)
+    open.push({ close: () => session.destroy() })
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/inference.GRPCInferenceService/ModelInfer',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    })
+    const answered = once(stream, 'response') as Promise<[Record<string, unknown>]>
+    stream.write(Buffer.concat([Buffer.from([0, 0, 0, 0x26, 0]), Buffer.alloc(9_000)]))
+    await sleep(50)
+    const large = { ...rawVector(1), raw_input_contents: [Buffer.alloc(4_000)] }
+    expect((await failureOf(ask(clientOf(port), 'ModelInfer', large))).code).toBe(status.UNAVAILABLE)
+    expect((await answered)[0]).toMatchObject({
+      'grpc-status': String(status.DEADLINE_EXCEEDED),
+      'grpc-message': 'The%20request%20was%20not%20complete%20in%20time.',
+    })
+    expect((await ask(clientOf(port), 'ModelInfer', large)).message).toMatchObject({ model_name: 'vector' })
+  })
+
+  it('says errors that no header can hold as they are', async () => {
+    const plane = fakePlane([factsOf('vector')])
+    const { port } = await front({ plane })
+    plane.answers.push({
+      status: 500,
+      headers: [],
+      body: Buffer.from('{"error":"half \\ud83d of it"}'),
+      jsonBytes: null,
+    })
+    expect(await failureOf(ask(clientOf(port), 'ModelInfer', rawVector(1)))).toMatchObject({
+      code: status.INTERNAL,
+      details: 'half \ufffd of it',
+    })
+    const unknown = { ...rawVector(1), model_name: '😀'.repeat(50_000) }
+    expect(await failureOf(ask(clientOf(port), 'ModelInfer', unknown))).toMatchObject({
+      code: status.NOT_FOUND,
+      details: expect.stringMatching(/^Request for unknown model: '(😀)+/u),
+    })
+  })
+
   it('asks who calls, and refuses as HTTP does', async () => {
     const seen: unknown[] = []
     const body = Buffer.from('{"error":"no key"}')
@@ -330,6 +407,29 @@ describe('a gRPC front', () => {
     const refused = await failureOf(ask(clientOf(port), 'ModelInfer', rawVector(1), metadata))
     expect(refused).toMatchObject({ code: status.UNAUTHENTICATED, details: 'no key' })
     expect(seen).toEqual([['Bearer k', true, 'vector']])
+  })
+
+  it('says to anybody whether it lives, and nothing of models', async () => {
+    const body = Buffer.from('{"error":"no key"}')
+    const { port } = await front({ callerOf: () => ({ kind: 'answer', answer: { status: 401, headers: [], body } }) })
+    const client = clientOf(port)
+    const codeOf = async (method: string, message: object) => {
+      const answer = ask(client, method, message).then(() => status.OK)
+      return await answer.catch((error: ServiceError) => error.code)
+    }
+    expect([await codeOf('ServerLive', {}), await codeOf('ServerReady', {})]).toEqual([status.OK, status.OK])
+    const name = 'vector'
+    const others: [string, object][] = [
+      ['ServerMetadata', {}],
+      ['ModelReady', { name }],
+      ['ModelMetadata', { name }],
+      ['ModelConfig', { name }],
+      ['ModelStatistics', { name }],
+      ['RepositoryIndex', {}],
+      ['RepositoryModelLoad', { model_name: name }],
+      ['RepositoryModelUnload', { model_name: name }],
+    ]
+    for (const [method, message] of others) expect(await codeOf(method, message)).toBe(status.UNAUTHENTICATED)
   })
 
   it('tells the data plane how long the client waits, and when it has left', async () => {
@@ -365,6 +465,38 @@ describe('a gRPC front', () => {
     setTimeout(answer, 100)
     expect((await asked).message).toMatchObject({ model_name: 'vector' })
     expect(await drained).toEqual({ abandoned: 0 })
+  })
+
+  it('is not kept from ending by streams on which nobody asks: they are ended', async () => {
+    const { port, front: opened } = await front({ plane: fakePlane([factsOf('vector')]) })
+    const stream = clientOf(port).ModelStreamInfer!() as ClientDuplexStream<object, object>
+    const watch = healthOf(port).Watch!({ service: '' }) as ClientDuplexStream<object, object>
+    const ends = [stream, watch].map((one) => new Promise<void>((end) => one.once('end', end)))
+    const seen: object[] = []
+    for (const one of [stream, watch])
+      one.on('data', (message: object) => seen.push(message)).on('error', () => undefined)
+    stream.write(rawVector(1))
+    await expect.poll(() => seen.length).toBe(2)
+    const startedMs = performance.now()
+    expect(await opened.drain({ limitMs: 20_000 })).toEqual({ abandoned: 0 })
+    expect(performance.now() - startedMs).toBeLessThan(5_000)
+    await Promise.all(ends)
+    expect(seen).toContainEqual({ status: 2 }) // NOT_SERVING
+  })
+
+  it('has one form of answers, whatever the metadata says it would accept', async () => {
+    const seen: unknown[] = []
+    const plane = fakePlane([factsOf('vector')])
+    const infer: typeof plane.infer = (call) => {
+      seen.push(call.headers['accept'], call.headers['x-user'])
+      return plane.infer(call)
+    }
+    const { port } = await front({ plane: { ...plane, infer } })
+    const metadata = new Metadata()
+    metadata.set('accept', 'text/event-stream')
+    metadata.set('x-user', 'u-1')
+    await ask(clientOf(port), 'ModelInfer', rawVector(1), metadata)
+    expect(seen).toEqual([undefined, 'u-1'])
   })
 
   it('says which address is taken', async () => {

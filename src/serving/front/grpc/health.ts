@@ -21,7 +21,7 @@ export function healthService(plane: DataPlane, isDraining: () => boolean): Unty
       const { ready } = isServer ? plane.readiness() : plane.modelReadiness(service, null)
       return ready ? 'SERVING' : 'NOT_SERVING'
     } catch (error) {
-      if (error instanceof ProtocolError && error.status === 404) return 'SERVICE_UNKNOWN'
+      if (error instanceof ProtocolError) return error.status === 404 ? 'SERVICE_UNKNOWN' : 'NOT_SERVING'
       throw error
     }
   }
@@ -37,10 +37,15 @@ export function healthService(plane: DataPlane, isDraining: () => boolean): Unty
         const status = statusOf(call.request)
         if (status !== said) call.write({ status })
         said = status
+        // Whoever watches on would keep the server from ending until its time is over.
+        if (isDraining()) {
+          clearInterval(timer)
+          call.end()
+        }
       }
-      look()
       const timer = setInterval(look, LOOK_EVERY_MS)
       timer.unref()
+      look()
       call.once('cancelled', () => {
         clearInterval(timer)
         call.end()

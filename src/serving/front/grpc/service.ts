@@ -73,10 +73,14 @@ export function inferenceService(parts: ServiceParts): UntypedServiceImplementat
   return {
     ServerLive: unary(parts, () => ({ live: true })),
     ServerReady: unary(parts, () => ({ ready: !isDraining() && plane.readiness().ready })),
-    ModelReady: unary(parts, ({ name, version }: ByName) => ({
-      ready: !isDraining() && plane.modelReadiness(name, versionOf(version)).ready,
-    })),
-    ServerMetadata: unary(parts, () => ({ ...plane.server, extensions: EXTENSIONS })),
+    ModelReady: unary(parts, ({ name, version }: ByName, call) => {
+      callerOf(parts, call, name)
+      return { ready: !isDraining() && plane.modelReadiness(name, versionOf(version)).ready }
+    }),
+    ServerMetadata: unary(parts, (_request, call) => {
+      callerOf(parts, call, null)
+      return { ...plane.server, extensions: EXTENSIONS }
+    }),
     ModelMetadata: unary(parts, ({ name, version }: ByName, call) => {
       callerOf(parts, call, name)
       const { signature, ...facts } = plane.describe(name, versionOf(version))
@@ -242,7 +246,7 @@ async function inferNow(
 function refuseTooLarge(plane: DataPlane, name: string, version: string | null, bytes: number): void {
   let limitBytes: number
   try {
-    limitBytes = plane.describe(name, version).bodyLimitBytes
+    limitBytes = plane.bodyLimitBytes(name, version)
   } catch (error) {
     if (error instanceof ProtocolError && error.status === 503) return // the data plane's to answer, and to count
     throw error
@@ -262,8 +266,11 @@ function answerStream(
   call.setMaxListeners(parts.perStream + 10) // each request under way listens for the client's leaving
   let last: Promise<void> = Promise.resolve()
   let waiting = 0
+  let asked = 0
+  const stopLooking = endWhenDrained(parts, call, () => (waiting > 0 ? null : asked))
   call.on('data', (request: ModelInferRequest) => {
     waiting += 1
+    asked += 1
     if (waiting >= parts.perStream) call.pause()
     const answered = streamAnswer(parts, call, request)
     last = last
@@ -276,9 +283,35 @@ function answerStream(
         if (waiting < parts.perStream) call.resume()
       })
   })
-  call.on('end', () => void last.then(() => call.end()))
+  call.once('end', () => {
+    stopLooking()
+    void last.then(() => call.end())
+  })
+  const emitter: EventEmitter = call
+  for (const over of ['cancelled', 'close']) emitter.once(over, stopLooking)
   call.on('error', (error) => parts.tell('info', 'a stream of inferences broke off', { why: messageOf(error) }))
 }
+
+/**
+ * A stream on which nobody asks any more would keep a server that drains from ending: it is ended from here.
+ * @param askedWhenIdle - how often was asked on it; null while it is worked on
+ * @returns stops looking
+ */
+function endWhenDrained(parts: ServiceParts, call: AnyCall & { end(): void }, askedWhenIdle: () => number | null) {
+  let before: number | null = null
+  const timer = setInterval(() => {
+    const asked = parts.isDraining() ? askedWhenIdle() : null
+    if (asked !== null && asked === before) {
+      clearInterval(timer)
+      call.end()
+    }
+    before = asked
+  }, LOOK_EVERY_MS)
+  timer.unref()
+  return (): void => clearInterval(timer)
+}
+
+const LOOK_EVERY_MS = 250
 
 /** Until the client reads on, or is gone. */
 function drained(call: ServerDuplexStream<ModelInferRequest, ModelStreamInferResponse>): Promise<void> {

@@ -1,5 +1,6 @@
 import { status as codes } from '@grpc/grpc-js'
 import type { Answer } from '../answer.ts'
+import { errorTextOf } from '../error-text.ts'
 
 /** What gRPC calls an HTTP status. UNAVAILABLE only for what may pass by itself: clients try that again. */
 const CODES: Record<number, codes> = {
@@ -17,13 +18,20 @@ const CODES: Record<number, codes> = {
   504: codes.DEADLINE_EXCEEDED,
 }
 
+/**
+ * It goes into a header, percent-encoded, which clients take up to 8 kB of; and half a character, as a foreign server may
+ * say or a cut may leave, can't be encoded.
+ */
+const DETAILS_MAX = 800
+
 /** An error as the gRPC library takes it. */
 export class CallError extends Error {
   readonly code: codes
   readonly details: string
   readonly httpStatus: number
 
-  constructor(httpStatus: number, text: string) {
+  constructor(httpStatus: number, said: string) {
+    const text = said.slice(0, DETAILS_MAX).toWellFormed()
     super(text)
     this.httpStatus = httpStatus
     this.name = 'CallError'
@@ -37,16 +45,5 @@ export const cancelled = (): CallError =>
 
 /** An answer that is an error: `{"error": text}`, or whatever a foreign model server says instead. */
 export function errorOf({ status, body }: Answer): CallError {
-  return new CallError(status, errorText(body.toString('utf8', 0, TEXT_MAX)) || `It answered with status ${status}.`)
-}
-
-const TEXT_MAX = 4_000
-
-function errorText(text: string): string {
-  try {
-    const { error } = JSON.parse(text) as { error?: unknown }
-    return typeof error === 'string' ? error : text
-  } catch {
-    return text // it is no JSON: as it stands
-  }
+  return new CallError(status, errorTextOf({ body }, DETAILS_MAX) || `It answered with status ${status}.`)
 }

@@ -54,6 +54,8 @@ export class Connection implements IntakePort {
   #discardedBytes = 0
   /** When the client must have gone on. */
   #deadlineMs: number
+  /** When it was last known to be idle from then on. */
+  #idleSinceMs = performance.now()
   #sent: Answer[] = []
   isScheduled = false
 
@@ -79,6 +81,11 @@ export class Connection implements IntakePort {
 
   get isIdle(): boolean {
     return this.#life === 'open' && this.#queue.length === 0 && this.#intake.place === 'between'
+  }
+
+  /** 0 while it is not. */
+  idleForMs(nowMs: number): number {
+    return this.isIdle ? nowMs - this.#idleSinceMs : 0
   }
 
   cancel(reason: CancelReason): void {
@@ -258,7 +265,8 @@ export class Connection implements IntakePort {
       case 'between':
         if (this.#queue.length > 0) return
         if (this.#host.closesIdle) return this.sayFarewell()
-        this.#deadlineMs = performance.now() + limits.idleMs
+        this.#idleSinceMs = performance.now()
+        this.#deadlineMs = this.#idleSinceMs + limits.idleMs
         return
       case 'head':
         this.#deadlineMs = this.#began() + limits.headMs

@@ -1,7 +1,17 @@
 import { Agent } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
-import { BODY_LIMIT_BYTES, fronts, get, lateHandler, post, RawClient, text, until } from '../../../testing/front-lab.ts'
+import {
+  BODY_LIMIT_BYTES,
+  echo,
+  fronts,
+  get,
+  lateHandler,
+  post,
+  RawClient,
+  text,
+  until,
+} from '../../../testing/front-lab.ts'
 import { send, sendRaw } from '../../../testing/gateway-lab.ts'
 import { errorAnswer, jsonAnswer } from '../answer.ts'
 import type { Answer } from '../answer.ts'
@@ -316,6 +326,26 @@ describe('limits of all connections together', () => {
     await until(() => late.waiting.length === 1, 'the fourth')
     late.answer('/4')
     expect(await second.answers(2)).toEqual([503, 200])
+  })
+
+  it('of connections close one that was idle for a while for one that asks, and none that is at work', async () => {
+    const late = lateHandler()
+    const { port, front } = await open(
+      { serve: (request) => (request.target === '/late' ? late.serve(request) : echo(request)) },
+      { connections: 3 },
+    )
+    const busy = new RawClient(port).say(get('/late'))
+    const idle = [new RawClient(port).say(get('/')), new RawClient(port)]
+    await until(() => late.waiting.length === 1 && front.connections === 3, 'three connections')
+    await idle[0]!.answers(1)
+    expect(await new RawClient(port).closed()).toContain('HTTP/1.1 503 ')
+    await sleep(1_100)
+    const others = [new RawClient(port).say(get('/')), new RawClient(port).say(get('/'))]
+    for (const other of others) expect(await other.answers(1)).toEqual([200])
+    for (const one of idle) await one.closed()
+    expect(front.connections).toBe(3)
+    late.answer('/late')
+    expect(await busy.answers(1)).toEqual([200])
   })
 
   it('of connections turn the next one away, until one has gone', async () => {

@@ -48,6 +48,9 @@ const SETTLING_MS = 10
 const CLOSE_MS = 1_000
 /** Clients beyond the limit of connections that hear so at once; more are cut off without a word. */
 const TURNED_AWAY_MAX = 256
+/** A connection that was idle for so long may be closed for a new one where there is no room. */
+const EXPENDABLE_MS = 1_000
+const LOOKED_AT_MAX = 64
 const TURNED_AWAY = retryAnswer('The server holds as many connections as it may.')
 
 class Front implements HttpFront, ConnectionHost {
@@ -131,8 +134,25 @@ class Front implements HttpFront, ConnectionHost {
 
   #accept(socket: Socket, where: ListenOn): void {
     if (this.#isClosed) return void socket.destroy()
-    if (this.#connections.size >= this.limits.connections) return this.#turnAway(socket)
+    const isFull = this.#connections.size >= this.limits.connections
+    if (isFull && !this.#makeRoom()) return this.#turnAway(socket)
     this.#connections.add(new Connection(socket, peerOf(socket, where), this))
+  }
+
+  /** Who asks goes before who is idle. @returns false: nobody that was looked at is, for long enough */
+  #makeRoom(): boolean {
+    const nowMs = performance.now()
+    let looked = 0
+    for (const connection of this.#connections) {
+      if ((looked += 1) > LOOKED_AT_MAX) return false
+      this.#connections.delete(connection)
+      if (connection.idleForMs(nowMs) >= EXPENDABLE_MS) {
+        connection.destroy()
+        return true
+      }
+      this.#connections.add(connection) // at the end: others are looked at next time
+    }
+    return false
   }
 
   #turnAway(socket: Socket): void {

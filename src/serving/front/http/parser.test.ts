@@ -53,6 +53,29 @@ describe('the oracle', () => {
   )
 })
 
+describe('heads that are like the one before', () => {
+  const head = (tag: string) => `POST /m HTTP/1.1\r\nHost: a\r\nX-Tag: ${tag}\r\nContent-Length: 2\r\n\r\n{}`
+
+  it('are read as those that are not, wherever the bytes are cut', () => {
+    const text = ['1', '1', '1', '2', '2', '1', '11', '1'].map(head).join('') + `\r\n${head('1')}${head('1')}`
+    const { requests } = strict(text)
+    expect(requests.map(({ headers }) => new Map(headers as [string, string][]).get('x-tag'))).toEqual([
+      '1',
+      '1',
+      '1',
+      '2',
+      '2',
+      '1',
+      '11',
+      '1',
+      '1',
+      '1',
+    ])
+    const whole = summaryOf(strict(text))
+    for (let cut = 1; cut < text.length; cut += 1) expect(summaryOf(strict(text, { cuts: [cut] }))).toEqual(whole)
+  })
+})
+
 describe('what a head becomes', () => {
   it('names in lower case, repeated ones joined, values without the blanks around them', () => {
     const { requests } = strict('GET / HTTP/1.1\r\nHOST: a\r\nX-Tag:  b \r\nx-tag: c\r\nX-Empty:\r\n\r\n')

@@ -17,6 +17,7 @@ const WAIT = -1
 const CR = 0x0d
 const LF = 0x0a
 const HEAD_END = Buffer.from('\r\n\r\n')
+const NO_BYTES = Buffer.alloc(0)
 /** Old clients send an empty line behind a body: RFC 9112, 2.2 asks for one to be overlooked. */
 const EMPTY_LINES_MAX = 4
 const CHUNK_LINE_BYTES_MAX = 1_024
@@ -24,14 +25,26 @@ const CHUNK_LINE_BYTES_MAX = 1_024
 const PLAIN_CHUNK_LINE_BYTES = 17
 /** Clients repeat their heads. Longer ones are not kept, as ten thousand connections may be open. */
 const REPEATED_HEAD_BYTES_MAX = 2_048
+/** Different heads that all connections remember together, for clients that ask for one thing after another. */
+const KNOWN_HEADS_MAX = 512
 
 export function openStrictParser(limits: ParserLimits, events: ParserEvents): Parser {
   return new StrictParser(limits, events)
 }
 
+/** What heads said that were read, by their text; a front gives all of its connections the same limits. */
+const knownHeads = new WeakMap<ParserLimits, Map<string, ParsedHead>>()
+
+function knownHeadsOf(limits: ParserLimits): Map<string, ParsedHead> {
+  const known = knownHeads.get(limits) ?? new Map<string, ParsedHead>()
+  knownHeads.set(limits, known)
+  return known
+}
+
 class StrictParser implements Parser {
   readonly #limits: ParserLimits
   readonly #events: ParserEvents
+  readonly #known: Map<string, ParsedHead>
   #step: Step = 'Head'
   #rest: Buffer | null = null
   #held = false
@@ -44,12 +57,14 @@ class StrictParser implements Parser {
   #left = 0
   /** Of the chunk extensions, then of the trailer. */
   #overhead = 0
-  #headText = ''
+  /** The last head, with the empty line at its end. */
+  #headBytes = NO_BYTES
   #head: ParsedHead | null = null
 
   constructor(limits: ParserLimits, events: ParserEvents) {
     this.#limits = limits
     this.#events = events
+    this.#known = knownHeadsOf(limits)
   }
 
   get place(): ParserPlace {
@@ -73,7 +88,7 @@ class StrictParser implements Parser {
     this.#step = 'Over'
     this.#rest = null
     this.#head = null
-    this.#headText = ''
+    this.#headBytes = NO_BYTES
   }
 
   #run(): void {
@@ -113,6 +128,7 @@ class StrictParser implements Parser {
 
   #takeHead(bytes: Buffer, at: number): number {
     if (this.#searched === 0) {
+      if (this.#head !== null && this.#isRepeated(bytes, at)) return this.#beginRepeated(this.#head, at)
       const first = bytes[at] as number
       if (first === CR) return this.#takeEmptyLine(bytes, at)
       if (!canBeginRequest(first)) return this.#refuse(beginsWrong(first))
@@ -125,10 +141,37 @@ class StrictParser implements Parser {
     if (end < 0) return this.#waitForHead(bytes, at)
     this.#searched = 0
     this.#emptyLines = 0
-    const head = this.#parseHead(bytes.toString('latin1', at, end))
+    const head = this.#readHead(bytes.toString('latin1', at, end))
     if (head instanceof Refusal) return this.#refuse(head)
+    const next = end + HEAD_END.length
+    const isKept = next - at <= REPEATED_HEAD_BYTES_MAX
+    this.#head = isKept ? head : null
+    this.#headBytes = isKept ? Buffer.from(bytes.subarray(at, next)) : NO_BYTES
     this.#begin(head)
-    return end + HEAD_END.length
+    return next
+  }
+
+  #readHead(text: string): ParsedHead | Refusal {
+    const known = this.#known.get(text)
+    if (known !== undefined) return known
+    const head = parseHead(text, this.#limits.headers)
+    if (head instanceof Refusal || text.length > REPEATED_HEAD_BYTES_MAX) return head
+    if (this.#known.size >= KNOWN_HEADS_MAX) this.#known.clear()
+    this.#known.set(text, head)
+    return head
+  }
+
+  /** Whether the same head comes again, as it does with every request of most clients. */
+  #isRepeated(bytes: Buffer, at: number): boolean {
+    const { length } = this.#headBytes
+    return bytes.length - at >= length && bytes.compare(this.#headBytes, 0, length, at, at + length) === 0
+  }
+
+  #beginRepeated(head: ParsedHead, at: number): number {
+    const next = at + this.#headBytes.length
+    this.#emptyLines = 0
+    this.#begin(head)
+    return next
   }
 
   /** A line feed alone never becomes the end of a head, so its sender would wait until the time is over. */
@@ -145,15 +188,6 @@ class StrictParser implements Parser {
     if (bytes[at + 1] !== LF) return this.#refuse(notHttp('a carriage return without a line feed'))
     this.#emptyLines += 1
     return this.#emptyLines > EMPTY_LINES_MAX ? this.#refuse(notHttp('empty lines instead of a request')) : at + 2
-  }
-
-  #parseHead(text: string): ParsedHead | Refusal {
-    if (this.#head !== null && this.#headText === text) return this.#head
-    const head = parseHead(text, this.#limits.headers)
-    const isKept = !(head instanceof Refusal) && text.length <= REPEATED_HEAD_BYTES_MAX
-    this.#head = isKept ? head : null
-    this.#headText = isKept ? text : ''
-    return head
   }
 
   #begin(head: ParsedHead): void {

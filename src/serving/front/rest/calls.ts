@@ -10,7 +10,7 @@ import {
 } from '../../../kernel/protocol/inference.ts'
 import { jsonAnswer } from '../answer.ts'
 import type { Answer } from '../answer.ts'
-import type { DataPlane } from '../data-plane.ts'
+import type { DataPlane, InferAnswer } from '../data-plane.ts'
 import type { Call } from './call.ts'
 import { v2Answer } from './infer-answer.ts'
 import { jsonText } from './json-text.ts'
@@ -53,16 +53,17 @@ export function answerCall(plane: DataPlane, target: CallTarget, call: Call): An
   }
 }
 
-async function infer(
+function infer(
   plane: DataPlane,
   { name, version }: { name: string; version: string | null },
   { request, body, caller }: Call,
 ): Promise<Answer | null> {
   const { headers, cancellation } = request
   const jsonBytes = jsonBytesOf(headers['inference-header-content-length'], body.length)
-  const answer = await plane.infer({ name, version, headers, body, jsonBytes, caller, cancellation })
-  return answer === null ? null : v2Answer(answer)
+  return plane.infer({ name, version, headers, body, jsonBytes, caller, cancellation }).then(v2AnswerOrNone)
 }
+
+const v2AnswerOrNone = (answer: InferAnswer | null): Answer | null => (answer === null ? null : v2Answer(answer))
 
 function load(plane: DataPlane, name: string, body: Buffer): Promise<Answer> {
   checkLoadRequest(body)

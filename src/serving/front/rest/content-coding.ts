@@ -74,12 +74,13 @@ export interface Unpacked {
 /** Unpacks bodies, and knows how much of them is held: small ones may grow a thousandfold. */
 export class Unpacker {
   readonly #limitBytes: number
-  readonly #slots = new Slots(AT_ONCE)
+  readonly #slots: Slots
   #heldBytes = 0
 
   /** @param limitBytes - of all unpacked bodies that are here at once */
-  constructor(limitBytes: number) {
+  constructor(limitBytes: number, atOnce = AT_ONCE) {
     this.#limitBytes = limitBytes
+    this.#slots = new Slots(atOnce)
   }
 
   get heldBytes(): number {

@@ -1,9 +1,22 @@
 import { errorAnswer } from '../answer.ts'
 import type { Answer } from '../answer.ts'
 import type { InferAnswer } from '../data-plane.ts'
+import { errorTextOf } from '../error-text.ts'
 
 /** Said here, by the form of the body. */
 const OF_THE_BODY: ReadonlySet<string> = new Set(['content-type', 'content-length', 'inference-header-content-length'])
+
+/** Lower case is only made of what may be one of them. */
+function isOfTheBody(name: string): boolean {
+  switch (name.length) {
+    case 12:
+    case 14:
+    case 31:
+      return OF_THE_BODY.has(name.toLowerCase())
+    default:
+      return false
+  }
+}
 
 const BRACE = 0x7b
 
@@ -17,7 +30,7 @@ export function v2Answer(answer: InferAnswer): Answer {
   const { status, jsonBytes, body } = answer
   const others = otherHeaders(answer)
   // A model server of someone else's may word its errors as it likes; v2 clients read only one form.
-  if (status >= 400 && body[0] !== BRACE) return { ...answer, ...errorAnswer(status, textOf(answer), others) }
+  if (status >= 400 && body[0] !== BRACE) return { ...answer, ...errorAnswer(status, errorText(answer), others) }
   const headers =
     jsonBytes === null
       ? ['Content-Type', 'application/json', ...others]
@@ -30,24 +43,14 @@ export function otherHeaders({ headers }: Answer): string[] {
   const others: string[] = []
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string
-    if (!OF_THE_BODY.has(name.toLowerCase())) others.push(name, headers[i + 1] as string)
+    if (!isOfTheBody(name)) others.push(name, headers[i + 1] as string)
   }
   return others
 }
 
-const TEXT_MAX = 1_000
+const LETTERS_MAX = 4_000
 
-function textOf({ status, body }: Answer): string {
-  const text = body.toString('utf8', 0, TEXT_MAX).trim()
-  return text === '' ? `The model server answered with status ${status} and said nothing.` : text
-}
-
-/** The error of an answer as text, for protocols that word it otherwise. */
-export function errorTextOf(answer: Answer): string {
-  try {
-    const { error } = JSON.parse(answer.body.toString()) as { error?: unknown }
-    return typeof error === 'string' ? error : textOf(answer)
-  } catch {
-    return textOf(answer) // it is no JSON: as it stands
-  }
+/** The error of an answer as text. */
+export function errorText({ status, body }: Answer): string {
+  return errorTextOf({ body }, LETTERS_MAX) || `The model server answered with status ${status} and said nothing.`
 }

@@ -2,7 +2,7 @@ import { mlflowErrorBody, mlflowFromAnswer, mlflowToInfer } from '../../../kerne
 import type { Answer } from '../answer.ts'
 import type { DataPlane } from '../data-plane.ts'
 import type { Call } from './call.ts'
-import { errorTextOf, otherHeaders } from './infer-answer.ts'
+import { errorText, otherHeaders } from './infer-answer.ts'
 import { onlyName } from './model-name.ts'
 import { inferTranslated, translated, translatedAnswer } from './translated.ts'
 
@@ -18,7 +18,7 @@ export async function mlflowInvocations(plane: DataPlane, name: string | null, c
   const asked = translated(plane, model, (signature) => mlflowToInfer(type, call.body, signature))
   const answer = await inferTranslated(plane, model, asked, call)
   if (answer === null) return null
-  if (answer.status >= 300) return mlflowError(answer.status, errorTextOf(answer), otherHeaders(answer))
+  if (answer.status >= 300) return mlflowError(answer.status, errorText(answer), otherHeaders(answer))
   return translatedAnswer(answer, mlflowFromAnswer(answer))
 }
 

@@ -124,7 +124,7 @@ class Rest implements HttpHandler {
       return SHORT_BODY_BYTES
     try {
       const version = target.kind === 'infer' ? target.version : null
-      return this.#plane.describe(target.name ?? onlyName(this.#plane), version).bodyLimitBytes
+      return this.#plane.bodyLimitBytes(target.name ?? onlyName(this.#plane), version)
     } catch (error) {
       // It is the data plane's to answer, and to count, as any other request that can't be served now.
       if (error instanceof ProtocolError && error.status === 503) return this.#limits.bodyLimitBytes

@@ -5,6 +5,7 @@ import { Cancellation } from '../../front/cancellation.ts'
 import type { CancelReason } from '../../front/cancellation.ts'
 import type { InferCall } from '../../front/data-plane.ts'
 import type { DeploymentPools } from '../deployment-pools.ts'
+import { withFed } from '../fed-answer.ts'
 import { forward, newForwardBudget } from '../forward.ts'
 import type { ForwardOutcome } from '../forward.ts'
 import { isLeftUnanswered } from '../one-request.ts'
@@ -147,7 +148,7 @@ export class Asking {
     try {
       const sent = upstreamRequest(this.#route, deployment, this.#call)
       const budget = newForwardBudget({ clock, deadlineMs: this.#startedMs + this.#deadlineMs })
-      return await forward(pool.replicas, sent, slot.cancellation, budget)
+      return withFed(deployment, await forward(pool.replicas, sent, slot.cancellation, budget))
     } finally {
       pools.leave(pool)
     }

@@ -416,6 +416,20 @@ describe('whatever its members do', () => {
 })
 
 describe('a stream of events', () => {
+  it('ends with a 504 where the answer can not be made in the time of the endpoint', async () => {
+    const lab = given({ deadlineMs: 100 }, { timeoutMs: 500, logMode: 'durable' })
+    lab.log.hold = new Promise(() => undefined) // a log that never gets to write
+    const answer = await lab.infer({ headers: { accept: 'text/event-stream' } })
+    const parts: string[] = []
+    const reading = (async () => {
+      for await (const part of answer!.stream!) parts.push(part.toString())
+    })()
+    await vi.advanceTimersByTimeAsync(600)
+    await reading
+    expect(parts).toHaveLength(4)
+    expect(parts[3]).toContain('"status":504')
+  })
+
   it('takes the place of a request for as long as it is made', async () => {
     const lab = given({}, { limits: { concurrency: 1, perCaller: null } })
     lab.replicas.script(socket(2), 'silence')

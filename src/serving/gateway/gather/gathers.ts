@@ -5,6 +5,7 @@ import type { Tensor } from '../../../kernel/model/tensor.ts'
 import { errorAnswer } from '../../front/answer.ts'
 import type { Answer } from '../../front/answer.ts'
 import type { InferCall } from '../../front/data-plane.ts'
+import { fedOf } from '../fed-answer.ts'
 import type { LiveRequest, Mirrors } from '../mirrors.ts'
 import { failureAnswer, headerText, OneRequest } from '../one-request.ts'
 import type { Given, RequestParts } from '../one-request.ts'
@@ -148,7 +149,8 @@ export class Gathers {
     for (const { member, answer, latencyMs } of answered) {
       const { model, version } = accountName(route, member.deployment)
       const facts = { version, origin: 'live' as const, trial: null, shadowOf: kept.predictionId, caller, latencyMs }
-      const bodies = { request, response: answer.body, requestJsonBytes, responseJsonBytes: answer.jsonBytes }
+      const json = { requestJsonBytes, responseJsonBytes: answer.jsonBytes }
+      const bodies = { request, response: answer.body, ...json, ...fedOf(answer) }
       this.#parts.keeper.keepCopy({ endpoint: route.endpoint, model }, { ...facts, status: answer.status, ...bodies })
     }
   }

@@ -1,6 +1,7 @@
 import type { Tensor } from '../../../kernel/model/tensor.ts'
 import { parseAnswerTensors } from '../../../kernel/protocol/inference.ts'
 import { messageOf } from '../../../kernel/errors.ts'
+import { errorTextOf } from '../../front/error-text.ts'
 import type { ForwardOutcome } from '../forward.ts'
 import type { UpstreamAnswer } from '../upstream/upstream.ts'
 import type { TableMember } from './gather-table.ts'
@@ -79,16 +80,5 @@ function answered(
 const ERROR_LETTERS_MAX = 300
 
 function refused(answer: UpstreamAnswer, absent: SayAbsent): Absent {
-  return absent(answer.status, `it answered ${answer.status}: ${errorText(answer)}`, answer)
-}
-
-function errorText({ body }: UpstreamAnswer): string {
-  const text = body.toString('utf8', 0, 4 * ERROR_LETTERS_MAX)
-  try {
-    const { error } = JSON.parse(text) as { error?: unknown }
-    if (typeof error === 'string') return error.slice(0, ERROR_LETTERS_MAX)
-  } catch {
-    // Not as the protocol has it: shown as it is.
-  }
-  return text.slice(0, ERROR_LETTERS_MAX)
+  return absent(answer.status, `it answered ${answer.status}: ${errorTextOf(answer, ERROR_LETTERS_MAX)}`, answer)
 }

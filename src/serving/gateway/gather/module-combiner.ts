@@ -138,14 +138,26 @@ export class ModuleCombiner {
     if (nowMs - this.#triedMs < this.#limits.retryMs && this.#unloadable !== '') return this.#refuseAll()
     this.#triedMs = nowMs
     this.#state = 'loading'
+    try {
+      this.#listen(this.#newThread())
+    } catch (error) {
+      this.#end(`its thread can't be started: ${messageOf(error)}`) // as where no more files may be open
+    }
+  }
+
+  #newThread(): Worker {
     const { path, digest } = this.#plan
-    const thread = new Worker(processEntry('gather-module'), {
+    return new Worker(processEntry('gather-module'), {
       workerData: { path, digest },
       env: {},
       stdout: true,
       stderr: true,
       resourceLimits: { maxOldGenerationSizeMb: this.#limits.memoryMb },
     })
+  }
+
+  #listen(thread: Worker): void {
+    const { path } = this.#plan
     this.#thread = thread
     this.#arm(this.#limits.loadMs, `it was not loaded within ${this.#limits.loadMs} ms`)
     const current = (act: () => void): void => {

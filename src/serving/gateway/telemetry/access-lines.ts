@@ -1,6 +1,29 @@
 import { pino } from 'pino'
 import type { Logger } from 'pino'
-import type { AccessLine } from './access-log.ts'
+
+/** One line of the access log. Null: it is not known, or there is none. */
+export interface AccessLine {
+  method: string
+  /** Without its query, which may hold secrets. */
+  target: string
+  route: string | null
+  endpoint: string | null
+  version: string | null
+  status: number
+  bytesIn: number
+  /** Null: it was streamed. */
+  bytesOut: number | null
+  latencyMs: number
+  /** Null: it was refused for want of a key. */
+  caller: string | null
+  /** Empty for a unix socket. */
+  peer: string
+  traceId: string | null
+  predictionId: string | null
+  retries: number
+  /** False: it is here because it failed. */
+  sampled: boolean
+}
 
 /** Where lines of the access log go. */
 export interface AccessLines {

@@ -2,7 +2,7 @@ import type { Answer } from '../../front/answer.ts'
 import type { DoneRequest } from '../../front/http/http-front.ts'
 import type { CallerOf } from '../../front/rest/extras.ts'
 import { parseTarget, pathOf } from '../../front/rest/target.ts'
-import type { AccessLines } from './access-lines.ts'
+import type { AccessLine, AccessLines } from './access-lines.ts'
 import { routeOf } from './routes.ts'
 import type { Sampler } from './tracing.ts'
 
@@ -23,30 +23,6 @@ export interface AccessLogLimits {
 }
 
 export const accessLogLimits: AccessLogLimits = { errorsPerSecond: 50 }
-
-/** One line of the access log. Null: it is not known, or there is none. */
-export interface AccessLine {
-  method: string
-  /** Without its query, which may hold secrets. */
-  target: string
-  route: string | null
-  endpoint: string | null
-  version: string | null
-  status: number
-  bytesIn: number
-  /** Null: it was streamed. */
-  bytesOut: number | null
-  latencyMs: number
-  /** Null: it was refused for want of a key. */
-  caller: string | null
-  /** Empty for a unix socket. */
-  peer: string
-  traceId: string | null
-  predictionId: string | null
-  retries: number
-  /** False: it is here because it failed. */
-  sampled: boolean
-}
 
 const TARGET_MAX = 200
 
@@ -135,7 +111,11 @@ const TOLD: ReadonlyMap<string, 'endpoint' | 'version' | 'predictionId'> = new M
 
 /** The answer's own headers say most of it; a refusal says nothing of the endpoint that was meant. */
 function factsOf(answer: Answer, target: string): Pick<AccessLine, 'endpoint' | 'version' | 'predictionId'> {
-  const facts: Pick<AccessLine, 'endpoint' | 'version' | 'predictionId'> = { endpoint: null, version: null, predictionId: null }
+  const facts: Pick<AccessLine, 'endpoint' | 'version' | 'predictionId'> = {
+    endpoint: null,
+    version: null,
+    predictionId: null,
+  }
   for (let i = 0; i < answer.headers.length; i += 2) {
     const fact = TOLD.get((answer.headers[i] as string).toLowerCase())
     if (fact !== undefined) facts[fact] = answer.headers[i + 1] as string

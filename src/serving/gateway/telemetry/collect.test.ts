@@ -100,7 +100,8 @@ describe('the metrics of a gateway', () => {
     const { traffic, read } = gatewayOf()
     traffic.count(served({ version: '2', origin: 'shadow' }), 0)
     traffic.countDropped(served({ version: '2', origin: 'shadow' }))
-    const of = (outcome: string) => valueOf(read(), 'millrace_requests_total', { version: '2', origin: 'shadow', outcome })
+    const of = (outcome: string) =>
+      valueOf(read(), 'millrace_requests_total', { version: '2', origin: 'shadow', outcome })
     expect([of('answered'), of('dropped')]).toEqual([1, 1])
     expect(() => valueOf(read(), 'millrace_request_duration_seconds_count', { version: '2' })).toThrow(/0 of 0/)
   })
@@ -112,7 +113,11 @@ describe('the metrics of a gateway', () => {
     traffic.batch()
     traffic.count(served({ latencyMs: 20_000, status: 504 }), 0)
     const of = (name: string, labels = {}) =>
-      valueOf(read(), `millrace_request_duration_seconds_${name}`, { endpoint: 'late-flights', version: '1', ...labels })
+      valueOf(read(), `millrace_request_duration_seconds_${name}`, {
+        endpoint: 'late-flights',
+        version: '1',
+        ...labels,
+      })
     expect([of('bucket', { le: '0.005' }), of('bucket', { le: '0.05' }), of('bucket', { le: '10' })]).toEqual([1, 2, 2])
     expect([of('count'), of('sum')]).toEqual([3, 20.044])
   })
@@ -123,9 +128,17 @@ describe('the metrics of a gateway', () => {
     traffic.count(served({ version: '2' }), 0)
     traffic.batch()
     const versions = () =>
-      new Set(read().get('millrace_requests_total')!.samples.map(({ labels }) => labels['version']))
+      new Set(
+        read()
+          .get('millrace_requests_total')!
+          .samples.map(({ labels }) => labels['version']),
+      )
     const deployments = () =>
-      new Set(read().get('millrace_deployment_replicas')!.samples.map(({ labels }) => labels['deployment']))
+      new Set(
+        read()
+          .get('millrace_deployment_replicas')!
+          .samples.map(({ labels }) => labels['deployment']),
+      )
     expect([versions(), deployments()]).toEqual([new Set(['1', '2']), new Set(['deployment-1', 'deployment-2'])])
     route(routeOf({ deployments: [second] }))
     expect([versions(), deployments()]).toEqual([new Set(['2']), new Set(['deployment-2'])])
@@ -163,9 +176,11 @@ describe('the metrics of a gateway', () => {
   it('show the routes, the log and the fronts', () => {
     const metrics = gatewayOf().read()
     const of = (name: string) => valueOf(metrics, name)
-    expect([of('millrace_routes_epoch'), of('millrace_routes_revision'), of('millrace_control_plane_connected')]).toEqual([
-      1, 7, 1,
-    ])
+    expect([
+      of('millrace_routes_epoch'),
+      of('millrace_routes_revision'),
+      of('millrace_control_plane_connected'),
+    ]).toEqual([1, 7, 1])
     expect(of('millrace_prediction_log_answered_total')).toBe(9)
     expect([of('millrace_prediction_log_lag_seconds'), of('millrace_prediction_log_disk_full')]).toEqual([0.25, 1])
     expect([of('millrace_http_connections'), of('millrace_http_requests_in_flight')]).toEqual([12, 3])

@@ -60,12 +60,25 @@ function trafficFamilies({ table, traffic, guards }: GatewaySource): MetricFamil
       samples: accounts.flatMap((account) => {
         const { endpoint, model, version, origin } = account
         const outcomes = OUTCOMES.filter((outcome) => outcome !== 'dropped' || origin === 'shadow')
-        return outcomes.map((outcome) => ({ labels: [endpoint, model, version, origin, outcome], value: account[outcome] }))
+        return outcomes.map((outcome) => ({
+          labels: [endpoint, model, version, origin, outcome],
+          value: account[outcome],
+        }))
       }),
     },
     { definition: metrics.duration, samples: durationSamples(accounts, traffic.totals) },
-    each(metrics.endpointInFlight, guards.underWay(), ([endpoint]) => [endpoint], ([, requests]) => requests),
-    each(metrics.refused, Object.entries(refused), ([limit]) => [limit], ([, count]) => count),
+    each(
+      metrics.endpointInFlight,
+      guards.underWay(),
+      ([endpoint]) => [endpoint],
+      ([, requests]) => requests,
+    ),
+    each(
+      metrics.refused,
+      Object.entries(refused),
+      ([limit]) => [limit],
+      ([, count]) => count,
+    ),
     single(metrics.uncounted, traffic.uncounted),
   ]
 }
@@ -73,7 +86,8 @@ function trafficFamilies({ table, traffic, guards }: GatewaySource): MetricFamil
 /** What the routes in use know: an endpoint as such, each of its versions, and a gather as a whole. */
 function knownAccounts({ snapshot, byName }: RoutingTable): (account: AccountTotal) => boolean {
   const known = new Set<string>()
-  const add = (endpoint: string, model: string, version: string): void => void known.add(`${endpoint}\0${model}\0${version}`)
+  const add = (endpoint: string, model: string, version: string): void =>
+    void known.add(`${endpoint}\0${model}\0${version}`)
   for (const route of snapshot.endpoints) {
     const { endpoint, model, deployments } = route
     add(endpoint, model, '')
@@ -97,12 +111,18 @@ function durationSamples(accounts: readonly AccountTotal[], totals: Traffic['tot
     const key = origin === 'member' ? `${model}@${version}` : version
     const known = byVersion.get(`${endpoint}\0${key}`)
     if (known !== undefined) {
-      for (const [bucket, count] of latencyCounts.entries()) known.counts[bucket] = (known.counts[bucket] as number) + count
+      for (const [bucket, count] of latencyCounts.entries())
+        known.counts[bucket] = (known.counts[bucket] as number) + count
       continue
     }
     const { success, fail } = totals.of(endpoint, key)
     const sum = (success.ns + fail.ns) / 1e9
-    byVersion.set(`${endpoint}\0${key}`, { labels: [endpoint, model, version], bounds: BOUNDS_S, counts: [...latencyCounts], sum })
+    byVersion.set(`${endpoint}\0${key}`, {
+      labels: [endpoint, model, version],
+      bounds: BOUNDS_S,
+      counts: [...latencyCounts],
+      sum,
+    })
   }
   return [...byVersion.values()]
 }

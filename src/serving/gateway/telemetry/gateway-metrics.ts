@@ -82,7 +82,9 @@ export const gatewayMetrics = {
   }),
   connections: gauge('millrace_http_connections', { help: 'Open connections over HTTP.' }),
   httpInFlight: gauge('millrace_http_requests_in_flight', { help: 'HTTP requests whose answer has not left.' }),
-  grpcInFlight: gauge('millrace_grpc_calls_in_flight', { help: 'gRPC calls that are being answered; none without gRPC.' }),
+  grpcInFlight: gauge('millrace_grpc_calls_in_flight', {
+    help: 'gRPC calls that are being answered; none without gRPC.',
+  }),
   routesRevision: gauge('millrace_routes_revision', {
     help: 'Revision of the routes in use; it grows with each change within an epoch.',
   }),

@@ -61,6 +61,8 @@ describe('durations of requests', () => {
       ['_OTHER', '400', ''],
       ['_OTHER', '405', '/v2/models/{model}/infer'],
     ])
-    expect(durations.samples().map(({ counts }) => Array.from(counts).reduce((a, b) => a + b))).toEqual([3_000, 1, 3_000])
+    expect(durations.samples().map(({ counts }) => Array.from(counts).reduce((a, b) => a + b))).toEqual([
+      3_000, 1, 3_000,
+    ])
   })
 })

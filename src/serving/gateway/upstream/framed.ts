@@ -3,7 +3,7 @@ import { FRAME_KIND, PREFACE } from '../../../kernel/contract/frames.ts'
 import { messageOf } from '../../../kernel/errors.ts'
 import { FrameError } from '../../frames/errors.ts'
 import { FrameReader } from '../../frames/frame-reader.ts'
-import { headersText, readAnswer, readHeaders } from '../../frames/frames.ts'
+import { headersText, readAnswer, readHeaders, RepeatedText } from '../../frames/frames.ts'
 import { Outbox } from '../../frames/outbox.ts'
 import { UpstreamError } from '../errors.ts'
 import { connectTimedOut, connectTo, faultOf } from './place.ts'
@@ -161,6 +161,7 @@ class Connection {
   #failure: NodeJS.ErrnoException | null = null
   #closed: UpstreamError | null = null
   readonly #names = new Texts()
+  readonly #headersText = new RepeatedText()
   readonly #headers = new AnswerHeaders()
   readonly #requestHeaders = new RequestHeaders()
 
@@ -288,7 +289,7 @@ class Connection {
   #answer(id: number, payload: Buffer): void {
     const exchange = this.#exchanges.get(id)
     if (exchange === undefined) throw new FrameError(`it answers ${id}, which nobody asks any more`)
-    const { status, headers, body, jsonBytes } = readAnswer(payload)
+    const { status, headers, body, jsonBytes } = readAnswer(payload, this.#headersText)
     const read = this.#headers.of(headers)
     this.#end(exchange)
     if (!exchange.isAbandoned) exchange.resolve({ status, headers: read, body, jsonBytes })

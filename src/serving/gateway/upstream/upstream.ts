@@ -1,3 +1,4 @@
+import type { FedBody } from '../../../kernel/contract/fed.ts'
 import type { RoutedReplica } from '../../../kernel/contract/routing.ts'
 
 /**
@@ -42,6 +43,8 @@ export interface UpstreamAnswer {
   body: Buffer
   /** As in UpstreamRequest. */
   jsonBytes: number | null
+  /** What the model was fed, where that is more than the request. */
+  fed?: FedBody
 }
 
 export interface UpstreamCall {

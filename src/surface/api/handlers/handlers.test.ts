@@ -55,7 +55,7 @@ beforeEach(async () => {
     runs: { heldBack: () => 'all places are taken' },
     retirements: new RetirementController(lab.context, { gateways: () => [], readers: () => new Map() }),
     reload: () => Promise.resolve(),
-    async inspectModel(path, features) {
+    async inspectModel({ modelPath: path }, features) {
       await inspectOnnx(path)
       const model = await openModel(path, { features })
       await model.close()

@@ -8,7 +8,8 @@ import type { Signature } from '../../../kernel/model/signature.ts'
 import { aliases, aliasHistory, listVersions, liveAt, resolveVersion } from '../../../control/registry/version-store.ts'
 import { keepModelFile, keepModelFolder, registrationOf } from '../../../control/registry/model-files.ts'
 import { modelToMeasure } from '../../../control/registry/server-place.ts'
-import { serverOf, type VersionServer } from '../../../control/registry/version-server.ts'
+import type { Lineage } from '../../../control/registry/version.ts'
+import { serverOf } from '../../../control/registry/version-server.ts'
 import { createImportedVersion, setApproval, setSignature } from '../../../control/registry/version-requests.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import type { ModelSummary } from '../schemas.ts'
@@ -96,8 +97,10 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
     const { store, clock, artifacts } = context
     if (context.diskLow()) throw new DiskLowError('nothing is imported')
     const server = serverOf(context.project()!.project, config)
-    const digest = 'path' in from ? await keptFile(services, from.path, server !== null) : from.digest
-    const signature = await inspected(services, config, digest, server)
+    const tables = server === null ? config.serving.enrich : []
+    const kept = { wholeFolder: server !== null, tables: tables.map(({ table }) => table) }
+    const digest = 'path' in from ? await keptFile(services, from.path, kept) : from.digest
+    const signature = await inspected(services, config, digest, { server: server ?? undefined, tables })
     const { sizeBytes, ...registration } = await registrationOf(artifacts, digest)
     const facts = {
       model,
@@ -106,6 +109,7 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
       sizeBytes,
       registration,
       server,
+      tables,
       importedFrom: 'path' in from ? from.path : digest,
     }
     const id = await store.transaction(async (tx) => {
@@ -131,7 +135,7 @@ async function inspected(
   services: Services,
   config: ModelConfig,
   digest: string,
-  server: VersionServer | null,
+  { server, tables }: Pick<Lineage, 'server' | 'tables'>,
 ): Promise<Signature> {
   const { context } = services
   const parent = join(context.dataDir, 'tmp')
@@ -139,19 +143,22 @@ async function inspected(
   const dir = await mkdtemp(join(parent, 'import-'))
   try {
     const about = { id: `an import of ${config.name}`, modelDigest: digest, number: 0 }
-    const place = await modelToMeasure(
-      context,
-      { ...about, lineage: { codeDigest: null, server: server ?? undefined } },
-      dir,
-    )
-    return (await services.inspectModel(place.modelPath, config.features, place.server)).signature
+    const place = await modelToMeasure(context, { ...about, lineage: { codeDigest: null, server, tables } }, dir)
+    return (await services.inspectModel(place, config.features)).signature
   } finally {
     await rm(dir, { recursive: true, force: true })
   }
 }
 
-/** @param wholeFolder - a server of the user's own reads it: then any file will do, or a folder */
-async function keptFile({ context }: Services, path: string, wholeFolder: boolean): Promise<string> {
+/**
+ * @param options.wholeFolder - a server of the user's own reads it: then any file will do, or a folder
+ * @param options.tables - paths beside it, which are kept with it
+ */
+async function keptFile(
+  { context }: Services,
+  path: string,
+  { wholeFolder, tables }: { wholeFolder: boolean; tables: readonly string[] },
+): Promise<string> {
   try {
     if (wholeFolder) {
       if ((await stat(path)).isDirectory()) return (await keepModelFolder(context.artifacts, path)).digest
@@ -159,7 +166,7 @@ async function keptFile({ context }: Services, path: string, wholeFolder: boolea
     }
     const scratch = join(context.dataDir, 'tmp', `import-${randomUUID()}.onnx`)
     await mkdir(dirname(scratch), { recursive: true, mode: 0o700 })
-    return (await keepModelFile(context.artifacts, path, scratch)).digest
+    return (await keepModelFile(context.artifacts, path, scratch, tables)).digest
   } catch (error) {
     throw error instanceof MillraceError ? error : new ImportUnreadableError(path, error)
   }

@@ -5,7 +5,7 @@ import type { RoutePublisher } from '../../../control/release/route-publisher.ts
 import type { RetirementController } from '../../../control/retirement/retirement-controller.ts'
 import type { TriggerController } from '../../../control/trigger/trigger-controller.ts'
 import type { Signature } from '../../../kernel/model/signature.ts'
-import type { ServerPlan } from '../../../kernel/server/server-plan.ts'
+import type { ModelToMeasure } from '../../../control/registry/server-place.ts'
 import type { ClockView, QueryResult, Reconciliation, StatusView } from '../schemas.ts'
 
 /** What the handlers work with; put together in processes/control-plane.ts. */
@@ -19,7 +19,7 @@ export interface Services {
   /** Takes the applied configuration into use. */
   reload(): Promise<void>
   /** Opens a model file in a process of its own. @throws ModelNotServableError */
-  inspectModel(path: string, features: string[] | null, server?: ServerPlan): Promise<{ signature: Signature }>
+  inspectModel(place: ModelToMeasure, features: string[] | null): Promise<{ signature: Signature }>
   queryLake(sql: string, limit: number): Promise<QueryResult>
   reconciliation(): Promise<Reconciliation>
   processes(): Promise<StatusView['processes']>

@@ -97,7 +97,9 @@ describe('the metrics of the control plane', () => {
   it('say what is promised of each model', async () => {
     await lab.apply({ churn: { train: 'true', slos: { availability: { objective: 0.99 } } } })
     expect(valueOf(await read(), 'millrace_slo_objective_ratio', { model: 'churn', level: 'availability' })).toBe(0.99)
-    const windows = (await read()).get('millrace_slo_burn_rate')!.samples.filter(({ labels }) => labels['level'] === 'availability')
+    const windows = (await read())
+      .get('millrace_slo_burn_rate')!
+      .samples.filter(({ labels }) => labels['level'] === 'availability')
     expect(windows.map(({ labels }) => labels['window'])).toEqual(['1h', '6h', '3d'])
   })
 
@@ -139,8 +141,14 @@ describe('other processes', () => {
     record('replica-1', 'replica', { socketPath: '/nowhere/replica-1.sock' }) // somebody's own command
     record('supervisor', 'supervisor')
     expect(scrapeTargets(lab.dataDir, '127.0.0.1:8702')).toEqual([
-      { targets: ['127.0.0.1:8702'], labels: { __param_process: 'control-plane', instance: 'control-plane', role: 'control-plane' } },
-      { targets: ['127.0.0.1:8702'], labels: { __param_process: 'gateway', instance: 'gateway', role: 'gateway' } },
+      {
+        targets: ['127.0.0.1:8702'],
+        labels: { __param_process: 'control-plane', instance: 'control-plane', process_role: 'control-plane' },
+      },
+      {
+        targets: ['127.0.0.1:8702'],
+        labels: { __param_process: 'gateway', instance: 'gateway', process_role: 'gateway' },
+      },
     ])
   })
 

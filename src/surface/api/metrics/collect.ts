@@ -58,8 +58,18 @@ async function runFamilies({ context }: ControlSource, known: ReadonlySet<string
   const labels = ({ model, status }: { model: string; status: string }): string[] => [model, status]
   const waiting = versions.filter(({ disposition }) => disposition === 'awaiting-approval')
   return [
-    each(metrics.runsOpen, mine.filter(({ status }) => RUN_OPEN.has(status)), labels, countOf),
-    each(metrics.runs, mine.filter(({ status }) => !RUN_OPEN.has(status)), labels, countOf),
+    each(
+      metrics.runsOpen,
+      mine.filter(({ status }) => RUN_OPEN.has(status)),
+      labels,
+      countOf,
+    ),
+    each(
+      metrics.runs,
+      mine.filter(({ status }) => !RUN_OPEN.has(status)),
+      labels,
+      countOf,
+    ),
     each(
       metrics.firings,
       firings.filter(({ model }) => known.has(model)),
@@ -102,7 +112,12 @@ async function releaseFamilies({ context }: ControlSource, known: ReadonlySet<st
     .execute()
   const champions = (await aliases(db)).filter(({ alias, model }) => alias === 'champion' && known.has(model))
   return [
-    each(metrics.champion, champions, ({ model }) => [model], ({ versionId }) => Number(numberOf(versionId))),
+    each(
+      metrics.champion,
+      champions,
+      ({ model }) => [model],
+      ({ versionId }) => Number(numberOf(versionId)),
+    ),
     { definition: metrics.releasesOpen, samples: tallied(open, ({ model, status }) => [model, status]) },
     each(
       metrics.releases,
@@ -136,8 +151,14 @@ async function replicaFamilies({ context, observations }: ControlSource): Promis
   const { db } = context.store
   const deployments = await openDeployments(db)
   const replicas = await openReplicas(db)
-  const labels = ({ endpoint, model, versionId, id }: Deployment): string[] => [endpoint, model, numberOf(versionId), id]
-  const isReady = ({ id, status }: Replica): boolean => status === 'running' && observations.lease(id)?.state === 'ready'
+  const labels = ({ endpoint, model, versionId, id }: Deployment): string[] => [
+    endpoint,
+    model,
+    numberOf(versionId),
+    id,
+  ]
+  const isReady = ({ id, status }: Replica): boolean =>
+    status === 'running' && observations.lease(id)?.state === 'ready'
   const ready = ({ id }: Deployment): number => replicas.filter((one) => one.deploymentId === id && isReady(one)).length
   return [
     each(metrics.wanted, deployments, labels, ({ replicasWanted }) => replicasWanted),
@@ -161,9 +182,17 @@ async function watchFamilies(source: ControlSource): Promise<MetricFamily[]> {
   ])
   const judged = lags.filter(({ untilMs }) => untilMs !== null)
   return [
-    { definition: metrics.alerts, samples: tallied(alerts, ({ model, source: from, severity }) => [model, from, severity]) },
+    {
+      definition: metrics.alerts,
+      samples: tallied(alerts, ({ model, source: from, severity }) => [model, from, severity]),
+    },
     single(metrics.notifications, Number(count)),
-    each(metrics.monitorLag, judged, ({ model, of }) => [model, of], ({ untilMs }) => Math.max(0, nowMs - untilMs!) / 1_000),
+    each(
+      metrics.monitorLag,
+      judged,
+      ({ model, of }) => [model, of],
+      ({ untilMs }) => Math.max(0, nowMs - untilMs!) / 1_000,
+    ),
     ...(await budgetFamilies(source)),
   ]
 }
@@ -176,7 +205,12 @@ async function budgetFamilies(source: ControlSource): Promise<MetricFamily[]> {
   )
   return [
     each(metrics.objective, budgets, labels, ({ objective }) => objective),
-    each(metrics.budgetLeft, budgets.filter(({ left }) => left !== null), labels, ({ left }) => left!),
+    each(
+      metrics.budgetLeft,
+      budgets.filter(({ left }) => left !== null),
+      labels,
+      ({ left }) => left!,
+    ),
     { definition: metrics.burnRate, samples: burns },
   ]
 }
@@ -205,7 +239,12 @@ function loopFamilies(loops: Pick<LoopTimes, 'all'>): MetricFamily[] {
   const all = loops.all()
   return [
     { definition: metrics.loops, samples: all.map(({ loop, durations }) => durations.sample([loop])) },
-    each(metrics.loopFailures, all, ({ loop }) => [loop], ({ failures }) => failures),
+    each(
+      metrics.loopFailures,
+      all,
+      ({ loop }) => [loop],
+      ({ failures }) => failures,
+    ),
   ]
 }
 

@@ -51,7 +51,9 @@ export const controlMetrics = {
     help: 'Alerts that fire now. Source: a monitor, or service-level/NAME.',
     labels: ['model', 'source', 'severity'],
   }),
-  notifications: gauge('millrace_notifications_waiting', { help: 'Messages about alerts that were not delivered yet.' }),
+  notifications: gauge('millrace_notifications_waiting', {
+    help: 'Messages about alerts that were not delivered yet.',
+  }),
   monitorLag: gauge('millrace_monitor_lag_seconds', {
     help: 'Since the end of the last window that was judged, in calendar time. Windows wait for data, or for labels.',
     labels: ['model', 'of'],
@@ -71,7 +73,9 @@ export const controlMetrics = {
   lakePredictions: gauge('millrace_lake_predictions', { help: 'Predictions that are in the lake.' }),
   lakeWaiting: gauge('millrace_lake_waiting_records', { help: 'Predictions on disk that are not in the lake yet.' }),
   lakeLag: gauge('millrace_lake_lag_seconds', { help: 'Age of the oldest prediction that is not in the lake.' }),
-  lakeAgrees: gauge('millrace_lake_agrees', { help: '1 where what was answered is what was logged and is in the lake.' }),
+  lakeAgrees: gauge('millrace_lake_agrees', {
+    help: '1 where what was answered is what was logged and is in the lake.',
+  }),
   diskFree: gauge('millrace_disk_free_bytes', { help: 'Free space where the data is.' }),
   diskMin: gauge('millrace_disk_min_free_bytes', { help: 'With less nothing new is started.' }),
   loops: histogram('millrace_control_loop_duration_seconds', {

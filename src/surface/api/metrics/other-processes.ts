@@ -28,7 +28,9 @@ export async function metricsOf(dataDir: string, id: string): Promise<string> {
 }
 
 function whyNone({ role }: ProcessRecord): string {
-  return role === 'replica' ? 'it stands for a command of your own, which tells its own' : `a ${role} has none of its own`
+  return role === 'replica'
+    ? 'it stands for a command of your own, which tells its own'
+    : `a ${role} has none of its own`
 }
 
 function ask(socketPath: string): Promise<string> {
@@ -67,7 +69,7 @@ export interface ScrapeTarget {
 export function scrapeTargets(dataDir: string, address: string): ScrapeTarget[] {
   return readProcessRecords(dataDir)
     .filter((record) => isAlive(record) && (record.role === 'control-plane' || tells(record)))
-    .map(({ id, role }) => ({ targets: [address], labels: { __param_process: id, instance: id, role } }))
+    .map(({ id, role }) => ({ targets: [address], labels: { __param_process: id, instance: id, process_role: role } }))
 }
 
 /** A replica that stands for somebody's own command has no socket. */

@@ -124,6 +124,8 @@ function showVersion(cli: Cli, version: VersionView): void {
     `${t.name} ${t.datatype}[${t.shape.join(', ')}]${t.columns === null ? '' : ` (${t.columns.join(', ')})`}`
   if (version.signature !== null) {
     cli.line(`inputs   ${version.signature.inputs.map(tensor).join('; ')}`)
+    if (version.signature.enriched !== undefined)
+      cli.line(`asked    ${version.signature.enriched.asked.map(tensor).join('; ')}`)
     cli.line(`outputs  ${version.signature.outputs.map(tensor).join('; ')}`)
   }
   for (const artifact of version.artifacts) {
@@ -148,6 +150,10 @@ function showLineage(cli: Cli, { lineage }: VersionView): void {
   if (Object.keys(lineage.params).length > 0) cli.line(`params   ${figures(lineage.params)}`)
   if (lineage.codeDigest !== null) cli.line(`code     ${lineage.codeDigest}`)
   if (lineage.server !== undefined) cli.line(`server   ${lineage.server.command}`)
+  for (const { table, key, columns } of lineage.tables ?? [])
+    cli.line(
+      `table    ${table}: ${columns.join(', ')} by ${'column' in key ? key.column : `parameter ${key.parameter}`}`,
+    )
   for (const note of lineage.registration?.notes ?? []) cli.line(`model    ${note}`)
   for (const input of lineage.inputs) cli.line(`input    ${input.step}.${input.name}  ${input.digest}`)
   for (const env of lineage.environments) {

@@ -103,7 +103,9 @@ async function withColumns(
   const found = (await api.endpoints.list()).find((e) => e.name === endpoint)
   // Members of a gather take the same: the first speaks for all.
   const member = version ?? found?.gather?.members[0]?.version ?? 'champion'
-  const { signature } = await api.versions.get({ ref: member.includes('@') ? member : `${found?.model ?? endpoint}@${member}` })
+  const { signature } = await api.versions.get({
+    ref: member.includes('@') ? member : `${found?.model ?? endpoint}@${member}`,
+  })
   return inputs.map((input) => ({
     ...input,
     columns: signature?.inputs.find((i) => i.name === input.name)?.columns ?? null,

@@ -1,5 +1,5 @@
-import { serveModels } from './serve-models.ts'
-import type { ServeOptions } from './serve-models.ts'
+import { serveModels } from '../serving/model-server/serve-models.ts'
+import type { ServeOptions } from '../serving/model-server/serve-models.ts'
 
 export interface ServedFile {
   port: number
@@ -11,7 +11,7 @@ export interface ServedFile {
 }
 
 /**
- * One ONNX file over HTTP with no control plane. Ready when it returns; prints nothing.
+ * One ONNX file over HTTP with no control plane, as `millrace serve` serves it. Ready when it returns; prints nothing.
  * @param options.name - the file's name without its ending unless given
  * @param options.port - 0 for any that is free
  * @throws ModelNotServableError, ListenError

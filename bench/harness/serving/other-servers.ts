@@ -1,0 +1,146 @@
+import { execFile } from 'node:child_process'
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { messageOf } from '../../../src/kernel/errors.ts'
+import { packageRoot } from '../package.ts'
+import type { DataPlane, RunningProcess } from './data-plane.ts'
+import { inferPath } from './data-plane.ts'
+import type { ServedModel } from './models.ts'
+import { freePort } from './nginx.ts'
+import { commandPath, spawnPinned, stop } from './pinned.ts'
+
+/** Servers of others, each in a virtual environment of its own in the bench's cache. */
+export interface OtherServer {
+  name: string
+  /** What pip installs beside onnxruntime. */
+  packages: string[]
+  /** The command in the virtual environment, with its arguments; bench/servers is its folder. */
+  command: (where: { bin: string; port: number; dir: string }) => string[]
+}
+
+const SERVERS = join(packageRoot, 'bench', 'servers')
+const CACHE = join(packageRoot, 'node_modules', '.cache', 'bench-servers')
+const INSTALL_WITHIN_MS = 15 * 60_000
+const ANSWERS_WITHIN_MS = 90_000
+
+const script =
+  (file: string): OtherServer['command'] =>
+  ({ bin }) => [join(bin, 'python'), join(SERVERS, file)]
+
+export const otherServers: OtherServer[] = [
+  { name: 'MLServer', packages: ['mlserver'], command: mlserver },
+  {
+    name: 'BentoML',
+    packages: ['bentoml'],
+    command: ({ bin, port }) => [join(bin, 'bentoml'), 'serve', 'bentoml_service:Small', '--port', String(port)],
+  },
+  { name: 'LitServe', packages: ['litserve'], command: script('litserve_server.py') },
+  { name: 'KServe', packages: ['kserve'], command: script('kserve_server.py') },
+  { name: 'Triton', packages: ['nvidia-pytriton'], command: script('triton_server.py') },
+]
+
+/** It wants a folder with its settings and those of the model. */
+function mlserver({ bin, port, dir }: { bin: string; port: number; dir: string }): string[] {
+  const folder = join(dir, 'mlserver')
+  mkdirSync(folder, { recursive: true })
+  const settings = { http_port: port, grpc_port: 0, metrics_endpoint: null, debug: false }
+  writeFileSync(join(folder, 'settings.json'), JSON.stringify({ ...settings, parallel_workers: 0 }))
+  writeFileSync(
+    join(folder, 'model-settings.json'),
+    JSON.stringify({ name: 'small', implementation: 'mlserver_runtime.Small' }),
+  )
+  return [join(bin, 'mlserver'), 'start', folder]
+}
+
+export interface RunningOther extends RunningProcess {
+  name: string
+  version: string
+  port: number
+}
+
+const run = promisify(execFile)
+
+/**
+ * Installs it where that was not done yet, starts it, and waits for its first right answer.
+ * @returns null: it could not be installed or does not answer, as was told
+ */
+export async function startOther(
+  plane: DataPlane,
+  server: OtherServer,
+  model: ServedModel,
+  cores: string,
+  note: (text: string) => void,
+): Promise<RunningOther | null> {
+  try {
+    const bin = await install(server)
+    const port = await freePort()
+    const log = join(plane.dir, `${server.name}.log`)
+    const [command = '', ...args] = server.command({ bin, port, dir: plane.dir })
+    const child = spawnPinned(cores, command, args, {
+      cwd: SERVERS,
+      stdio: ['ignore', openSync(log, 'a'), openSync(log, 'a')],
+      env: {
+        ...process.env,
+        BENCH_PORT: String(port),
+        BENCH_MODEL: model.path,
+        PYTHONPATH: SERVERS,
+        OMP_NUM_THREADS: '1',
+      },
+    })
+    const running = plane.keep({ name: server.name, version: '', port, pid: child.pid!, stop: () => stop(child) })
+    await untilItAnswers(port, model, () => child.exitCode !== null, log)
+    return { ...running, version: await versionOf(bin, server.packages[0]!) }
+  } catch (error) {
+    note(`skipped: ${server.name}: ${messageOf(error).slice(-600)}`)
+    return null
+  }
+}
+
+/** @returns the folder of its commands */
+async function install({ name, packages }: OtherServer): Promise<string> {
+  const folder = join(CACHE, name.toLowerCase())
+  const bin = join(folder, 'bin')
+  const done = join(folder, '.installed')
+  if (existsSync(done)) return bin
+  const python = commandPath('python3')
+  if (python === null) throw new Error('there is no python3')
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(CACHE, { recursive: true })
+  await run(python, ['-m', 'venv', folder])
+  const args = ['install', '--quiet', '--disable-pip-version-check', ...packages, 'onnxruntime', 'numpy']
+  await run(join(bin, 'pip'), args, { timeout: INSTALL_WITHIN_MS, maxBuffer: 64 * 1024 * 1024 })
+  writeFileSync(done, '')
+  return bin
+}
+
+async function versionOf(bin: string, name: string): Promise<string> {
+  const { stdout } = await run(join(bin, 'python'), [
+    '-c',
+    `import importlib.metadata as m; print(m.version(${JSON.stringify(name)}))`,
+  ])
+  return stdout.trim()
+}
+
+async function untilItAnswers(port: number, model: ServedModel, hasEnded: () => boolean, log: string): Promise<void> {
+  const giveUpAtMs = performance.now() + ANSWERS_WITHIN_MS
+  let why = 'it did not listen'
+  while (performance.now() < giveUpAtMs && !hasEnded()) {
+    try {
+      const answer = await fetch(`http://127.0.0.1:${port}${inferPath(model)}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: model.body,
+        signal: AbortSignal.timeout(5_000),
+      })
+      const text = await answer.text()
+      if (answer.status === 200 && text.includes('"outputs"')) return
+      why = `${answer.status} ${text.slice(0, 300)}`
+    } catch {
+      // it isn't there yet
+    }
+    await sleep(200)
+  }
+  throw new Error(`no answer (${why}); its last words: ${readFileSync(log, 'utf8').slice(-400)}`)
+}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { newPredictionId } from '../../kernel/contract/prediction-id.ts'
 import { fakeLog } from '../../testing/gateway-fakes.ts'
-import { LABELS_MAX, acceptLabels, parseLabels } from './feedback.ts'
+import { LABEL_DAYS_MAX, LABELS_MAX, acceptLabels, parseLabels } from './feedback.ts'
 
 const NOW = Date.UTC(2001, 1, 3)
 const id = newPredictionId(NOW)
@@ -71,6 +71,11 @@ describe('labels', () => {
       Array.from({ length: LABELS_MAX + 1 }, () => 0),
       `At most ${LABELS_MAX} labels at once, not ${LABELS_MAX + 1}`,
     ],
+    [
+      'of too many days',
+      Array.from({ length: LABEL_DAYS_MAX + 1 }, (_, day) => ({ id, label: 1, at: isoDay(day) })),
+      `Labels of at most ${LABEL_DAYS_MAX} days at once, not of ${LABEL_DAYS_MAX + 1}`,
+    ],
   ])('are refused with 400 and the field: %s', async (_name, value, why) => {
     const log = fakeLog()
     const body = Buffer.from(typeof value === 'string' ? value : JSON.stringify(value))
@@ -88,3 +93,7 @@ describe('labels', () => {
     expect(answer.body.toString()).toContain('the disk is full')
   })
 })
+
+function isoDay(day: number): string {
+  return new Date(NOW - day * 86_400_000).toISOString()
+}

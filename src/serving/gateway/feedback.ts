@@ -7,7 +7,10 @@ import type { PredictionLog } from './prediction-log.ts'
 
 export const FEEDBACK_LIMIT_BYTES = 4 * 1024 * 1024
 export const LABELS_MAX = 10_000
+/** Of their `at`: the lake keeps a file for each. */
+export const LABEL_DAYS_MAX = 100
 const LABEL_TEXT_MAX = 1_024
+const DAY_MS = 86_400_000
 
 export type Labels = { kind: 'labels'; labels: LabelRecord[] } | { kind: 'malformed'; why: string }
 
@@ -40,6 +43,12 @@ function parseAll(items: unknown[], single: boolean, nowMs: number): Labels {
     if (typeof label === 'string') return { kind: 'malformed', why: single ? label : `labels[${index}]: ${label}` }
     labels.push(label)
   }
+  const days = new Set(labels.map(({ atMs }) => Math.floor(atMs / DAY_MS))).size
+  if (days > LABEL_DAYS_MAX)
+    return {
+      kind: 'malformed',
+      why: `Labels of at most ${LABEL_DAYS_MAX} days at once, not of ${days}: send them in parts.`,
+    }
   return { kind: 'labels', labels }
 }
 

@@ -22,8 +22,8 @@ export function describe({ id, title, noisy, measures, limitedBy }: Result): str
 function readme(results: Result[]): string {
   return `# Measured
 
-Made by \`npm run bench\` from the JSON files beside it, which hold every sample; [how to run it, and what each figure
-means](../../docs/reference/benchmarks.md).
+Made by \`npm run bench\` and \`npm run bench:serving\` from the JSON files beside it, which hold every sample; [how to run
+them, and what each figure means](../../docs/reference/benchmarks.md).
 
 | figure | measured | p50 | p95 | max | target | met |
 |---|---|--:|--:|--:|---|---|

@@ -16,7 +16,7 @@ class Small(kserve.Model):
     def predict(self, payload, headers=None, response_headers=None):
         y = self.model.run(payload.inputs[0].as_numpy())
         output = InferOutput(name="y", shape=list(y.shape), datatype="FP32", data=y.ravel().tolist())
-        return InferResponse(response_id=payload.id, model_name="small", infer_outputs=[output])
+        return InferResponse(response_id=payload.id or "", model_name="small", infer_outputs=[output])
 
 
 if __name__ == "__main__":

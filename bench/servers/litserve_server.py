@@ -22,4 +22,5 @@ class Api(litserve.LitAPI):
 
 if __name__ == "__main__":
     api = Api(api_path="/v2/models/small/infer")
-    litserve.LitServer(api, accelerator="cpu").run(port=int(os.environ["BENCH_PORT"]), log_level="warning")
+    server = litserve.LitServer(api, accelerator="cpu")
+    server.run(port=int(os.environ["BENCH_PORT"]), log_level="warning", generate_client_file=False)

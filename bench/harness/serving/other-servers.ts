@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,7 +10,7 @@ import type { DataPlane, RunningProcess } from './data-plane.ts'
 import { inferPath } from './data-plane.ts'
 import type { ServedModel } from './models.ts'
 import { freePort } from './nginx.ts'
-import { commandPath, spawnPinned, stop } from './pinned.ts'
+import { commandPath, killGroup, spawnPinned, stop } from './pinned.ts'
 
 /** Servers of others, each in a virtual environment of its own in the bench's cache. */
 export interface OtherServer {
@@ -34,7 +35,15 @@ export const otherServers: OtherServer[] = [
   {
     name: 'BentoML',
     packages: ['bentoml'],
-    command: ({ bin, port }) => [join(bin, 'bentoml'), 'serve', 'bentoml_service:Small', '--port', String(port)],
+    command: ({ bin, port }) => [
+      join(bin, 'bentoml'),
+      'serve',
+      'bentoml_service:Small',
+      '--working-dir',
+      SERVERS,
+      '--port',
+      String(port),
+    ],
   },
   { name: 'LitServe', packages: ['litserve'], command: script('litserve_server.py') },
   { name: 'KServe', packages: ['kserve'], command: script('kserve_server.py') },
@@ -79,17 +88,19 @@ export async function startOther(
     const log = join(plane.dir, `${server.name}.log`)
     const [command = '', ...args] = server.command({ bin, port, dir: plane.dir })
     const child = spawnPinned(cores, command, args, {
-      cwd: SERVERS,
+      cwd: plane.dir,
+      detached: true, // a group of its own, as most of them start processes that outlive them
       stdio: ['ignore', openSync(log, 'a'), openSync(log, 'a')],
       env: {
         ...process.env,
         BENCH_PORT: String(port),
         BENCH_MODEL: model.path,
         PYTHONPATH: SERVERS,
+        PYTHONDONTWRITEBYTECODE: '1',
         OMP_NUM_THREADS: '1',
       },
     })
-    const running = plane.keep({ name: server.name, version: '', port, pid: child.pid!, stop: () => stop(child) })
+    const running = plane.keep({ name: server.name, version: '', port, pid: child.pid!, stop: () => stopAll(child) })
     await untilItAnswers(port, model, () => child.exitCode !== null, log)
     return { ...running, version: await versionOf(bin, server.packages[0]!) }
   } catch (error) {
@@ -98,13 +109,20 @@ export async function startOther(
   }
 }
 
+/** Itself, then what it left behind. */
+async function stopAll(child: ChildProcess): Promise<void> {
+  await stop(child)
+  killGroup(child)
+}
+
 /** @returns the folder of its commands */
 async function install({ name, packages }: OtherServer): Promise<string> {
   const folder = join(CACHE, name.toLowerCase())
   const bin = join(folder, 'bin')
   const done = join(folder, '.installed')
   if (existsSync(done)) return bin
-  const python = commandPath('python3')
+  // The system's own before others: Triton's backend embeds the system's library of it.
+  const python = commandPath('/usr/bin/python3') ?? commandPath('python3')
   if (python === null) throw new Error('there is no python3')
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(CACHE, { recursive: true })

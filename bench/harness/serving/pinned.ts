@@ -27,15 +27,28 @@ export function commandPath(name: string): string | null {
 
 const taskset = commandPath('taskset')
 const children = new Set<ChildProcess>()
+const groups = new Set<ChildProcess>()
 process.once('exit', () => {
   for (const child of children) child.kill('SIGKILL')
+  for (const child of groups) killGroup(child)
 })
+
+/** Of a process that was started `detached`: itself, and what it left behind. */
+export function killGroup(child: ChildProcess): void {
+  groups.delete(child)
+  try {
+    process.kill(-child.pid!, 'SIGKILL')
+  } catch {
+    // nothing is left
+  }
+}
 
 /** Starts a process on these cores; without taskset anywhere. It is killed with the bench. */
 export function spawnPinned(cores: string, command: string, args: string[], options: SpawnOptions): ChildProcess {
   const [file, all] = taskset === null ? [command, args] : [taskset, ['-c', cores, command, ...args]]
   const child = spawn(file, all, options)
   children.add(child)
+  if (options.detached === true && child.pid !== undefined) groups.add(child)
   child.once('exit', () => children.delete(child))
   return child
 }

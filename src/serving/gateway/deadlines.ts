@@ -69,6 +69,7 @@ export class Deadlines {
 
   #arm(list: DeadlineList, inMs: number): void {
     list.timer = setTimeout(() => this.#fire(list), Math.min(TIMER_MAX_MS, Math.max(1, Math.ceil(inMs))))
+    list.timer.unref() // it may outlive the requests it is for
   }
 
   #fire(list: DeadlineList): void {

@@ -467,7 +467,9 @@ it('after all this, the champion is the first version, every answer is accounted
     .toMatchObject({ agrees: true, dropped: 0, inSpool: 0 })
   const { processes } = await bad.api.status.get()
   expect(processes.filter((process) => process.restarts > 0)).toEqual([])
+  // The access log has a line of that level for each 503, of which this suite asked for some.
   const errors = readdirSync(join(bad.dataDir, 'logs'))
+    .filter((name) => !name.endsWith('.access.log'))
     .flatMap((name) => readFileSync(join(bad.dataDir, 'logs', name), 'utf8').split('\n'))
     .filter((line) => line.includes('"level":50') || line.includes('"level":60'))
   expect(errors).toEqual([])

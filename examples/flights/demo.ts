@@ -22,7 +22,7 @@ import { Watch } from './demo/watch.ts'
 import { vegaFlights } from './land-data.ts'
 
 /**
- * The flights example, replayed: ten weeks of 2001 in about two minutes. `npm run demo`, or
+ * The flights example, replayed: twelve weeks of 2001 in about two minutes. `npm run demo`, or
  *
  *   node examples/flights/demo.ts [--fault NAME] [--report demo-report.json] [--port 8700]
  *

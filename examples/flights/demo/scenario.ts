@@ -23,10 +23,10 @@ export const FLIGHTS_READY = 1_500
 const DAY_MS = 86_400_000
 const day = (text: string) => Date.parse(`${text}T00:00:00Z`)
 
-/** Ten weeks, through the storms of February and March into spring. The first version has two weeks to learn from. */
+/** Twelve weeks, through the storms of February and March into spring. The first version has two weeks to learn from. */
 const wholeLoop: Scenario = {
   fromMs: day('2001-01-25'),
-  untilMs: day('2001-04-06'),
+  untilMs: day('2001-04-20'),
   weeksBefore: 3,
   perDay: 360,
   perTrialDay: 700,

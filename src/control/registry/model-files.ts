@@ -4,6 +4,7 @@ import { rm, stat } from 'node:fs/promises'
 import { join, normalize } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { hexOf, type Artifacts, type Tree } from '../../kernel/artifacts/artifacts.ts'
+import { isMissing } from '../../kernel/runtime/system-error.ts'
 import { FeatureTableError } from '../../kernel/features/errors.ts'
 import { TABLE_BYTES_MAX } from '../../kernel/features/feature-source.ts'
 import { ModelNotServableError } from '../../kernel/model/errors.ts'
@@ -65,7 +66,10 @@ export async function keepModelFolder(artifacts: Artifacts, dir: string): Promis
 async function tableFiles(path: string, tables: readonly string[]): Promise<{ path: string; from: string }[]> {
   const files = [...new Set(tables)].map((table) => ({ path: table, from: join(path, '..', table) }))
   for (const { path: table, from } of files) {
-    const found = await stat(from).catch(() => null)
+    const found = await stat(from).catch((error: unknown) => {
+      if (isMissing(error)) return null
+      throw error
+    })
     if (found === null || !found.isFile())
       throw new FeatureTableError(
         table,

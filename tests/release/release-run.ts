@@ -85,6 +85,9 @@ export class ReleaseRun {
 
   /** Up, with a first version on each endpoint and the load on. */
   static async start(amounts: Amounts): Promise<{ run: ReleaseRun; installation: Installation }> {
+    const { releases, canaries, retirements } = amounts
+    if (retirements > releases - canaries)
+      throw new RangeError(`${retirements} retirements need as many releases without a canary: ${releases - canaries}`)
     const installation = install(quickFiles({ models: { [MAIN]: mainModel, [CANARY]: canaryModel } }))
     try {
       await installation.up()

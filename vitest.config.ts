@@ -1,11 +1,62 @@
+import { existsSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/**
- * Two projects: `fast` is what `npm run check` runs (pure code, fakes, PGlite in memory);
- * `slow` starts real processes, databases and clients.
+/*
+ * `fast` is what `npm run check` runs: pure code, fakes, PGlite in memory. `slow` starts real processes, databases and
+ * clients. One such file waits too much to use even a small machine, so two run at once, which share nothing: folders of
+ * their own, ports that the system chooses, databases of their own. `slow-alone` comes last, one file at a time.
+ * `--project 'slow*'` finds a file in whichever it is.
  */
+
+/** What promises a time, or keeps the machine so busy that the times of others would suffer. */
+const alone = [
+  'src/kernel/runtime/process/step-process.slow.test.ts',
+  'src/serving/front/http/idle.slow.test.ts',
+  'src/serving/gateway/gateway.slow.test.ts',
+  'src/serving/gateway/resilience.slow.test.ts',
+  'src/serving/gateway/trial.slow.test.ts',
+  'src/serving/model-server/run-process.slow.test.ts',
+  'tests/release-load.test.ts',
+]
+
+/** Files that take a minute or so come first, the longest before all: none of them is left over at the end. */
+const longest = [
+  'tests/autoscaling.test.ts',
+  'tests/environments.test.ts',
+  'src/kernel/store/durability.slow.test.ts',
+  'tests/gather.test.ts',
+  'tests/bad-input.test.ts',
+  'tests/loop.test.ts',
+  'src/processes/supervisor.slow.test.ts',
+  'tests/docs.test.ts',
+  'tests/package.test.ts',
+  'tests/bad-places.test.ts',
+]
+
+const gone = [...alone, ...longest].filter((path) => !existsSync(join(import.meta.dirname, path)))
+if (gone.length > 0) throw new Error(`vitest.config.ts names files that are not there: ${gone.join(', ')}.`)
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ moduleId }: TestSpecification): number => {
+      const found = longest.indexOf(relative(import.meta.dirname, moduleId))
+      return found === -1 ? longest.length : found
+    }
+    return (await super.sort(files)).toSorted((a, b) => place(a) - place(b))
+  }
+}
+
+/** Generous: they are only waited for where something is wrong. */
+const slow = {
+  testTimeout: 600_000,
+  hookTimeout: 600_000,
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
@@ -14,17 +65,28 @@ export default defineConfig({
           maxWorkers: '100%',
           include: ['src/**/*.test.ts', 'examples/**/*.test.ts'],
           exclude: ['**/*.slow.test.ts', '**/node_modules/**'],
-          testTimeout: 20_000,
+          // For failures only; CI runs these at a low priority too, beside other things.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
         test: {
+          ...slow,
           name: 'slow',
           include: ['src/**/*.slow.test.ts', 'tests/**/*.test.ts'],
-          exclude: ['tests/crash/**', '**/node_modules/**'],
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
+          exclude: ['tests/crash/**', '**/node_modules/**', ...alone],
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...slow,
+          name: 'slow-alone',
+          include: alone,
           fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
       {

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { newPredictionId } from '../src/kernel/contract/prediction-id.ts'
 import { customOperatorModel, linearModel, logisticModel } from '../src/testing/onnx-builder.ts'
-import type { RunView, VersionView } from '../src/surface/api/schemas.ts'
+import type { RunView } from '../src/surface/api/run-schemas.ts'
+import type { VersionView } from '../src/surface/api/version-schemas.ts'
 import {
   install,
   predict,

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, statfsSync, truncateSync, wr
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   install,
@@ -220,6 +221,17 @@ describe.skipIf(!mayMount)(`a disk that fills up${asRoot}`, () => {
     const refused = await full.millrace(['import', 'better.onnx', '--model', 'relaxed'])
     expect(refused).toMatchObject({ stdout: '', stderr: expect.stringMatching(/(disk|space)[\s\S]*\nfix: .*[Ff]ree/) })
     expect(await full.api.versions.list({ model: 'relaxed' })).toHaveLength(1)
+  })
+
+  it('serves on also while the control plane can not start there again', async () => {
+    const { controlPlane } = await full.api.status.get()
+    const thatServe = async () => (await processesOf(full)).filter((line) => /gateway|model-server/.test(line))
+    const before = await thatServe()
+    process.kill(controlPlane.pid, 'SIGKILL')
+    await sleep(3_000) // some tries of the supervisor, which can't even write down what it does
+    await askOften(5)
+    expect(before).toHaveLength(3)
+    expect(await thatServe()).toEqual(before)
   })
 
   it('goes on by itself once there is room, having lost nothing that was acknowledged', async () => {

@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { beforeEach, expect, it } from 'vitest'
+import { loadProject } from '../src/config/load.ts'
+import { customerColumns, measureOnHoldout, trainTemplate } from '../src/testing/template-training.ts'
 import {
   cleanEnvironment,
   install,
@@ -69,6 +71,17 @@ it.skipIf(python === undefined)(
     const { run } = await train(project, 'churn')
     expect(run.status).toBe('succeeded')
     expect(builtEnvironments()).toEqual(built)
+
+    // What it makes there is worth what the template promises, by arithmetic of the test's own.
+    const { gate: asked, pipeline } = (await loadProject({ cwd: project.folder })).project.models[0]!
+    const interpreter = join(project.dataDir, 'environments', built[0]![0]!, 'venv/bin/python')
+    const args = Object.entries(pipeline.params).flatMap(([name, value]) => [`--${name}`, String(value)])
+    const { model, metrics } = await trainTemplate(project.folder, interpreter, ['train.py', ...args], pipeline.params)
+    expect(metrics).toMatchObject({ rows: 1_400, train: { logLoss: expect.any(Number), auc: expect.any(Number) } })
+    const measured = await measureOnHoldout(project.folder, model, 'probabilities')
+    expect(measured.inputs).toEqual(customerColumns)
+    expect(measured.auc).toBeGreaterThan(asked.thresholds[0]!.min!)
+    expect(measured.logLoss).toBeLessThan(measured.constant - 0.02)
   },
 )
 

@@ -122,7 +122,7 @@ describe('an endpoint that asks two models', () => {
     ])
     const [a, b] = [await ofVersion('both', 'a@2'), await ofVersion('both', 'b@1')]
     expect((await predict(url, row(1, 0))).score).toBeCloseTo((a.score + b.score) / 2, 6)
-  }, 240_000)
+  })
 
   it('holds its members against retirement', async () => {
     const { stderr, code } = await gathered.millrace(['retire', 'b@1', '--why', 'test'])
@@ -147,7 +147,7 @@ describe('an endpoint that asks two models', () => {
     ])
     const [totals] = await query(gathered, `select count(distinct model) from predictions where endpoint = 'both'`)
     expect(Number(totals?.[0])).toBe(3)
-  }, 60_000)
+  })
 
   it('answers as the module of the user says; where nobody calls, nobody joins', async () => {
     const { status, body } = await request(url.replace('/both/', '/own/'), { inputs: row(1, 0) })
@@ -184,5 +184,5 @@ describe('an endpoint that asks two models', () => {
     await membersAre('a@1 member', 'b@1 member')
     await until('the answer', async () => ((await predict(url, row(1, 0))).version === 'a@1,b@1' ? true : null))
     expect(await membersNow()).toEqual(['a@1 member', 'b@1 member'])
-  }, 60_000)
+  })
 })

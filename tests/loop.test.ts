@@ -1,7 +1,9 @@
 import { copyFileSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { GateView, LiveSpan, QueryResult, Reconciliation } from '../src/surface/api/schemas.ts'
+import type { GateView } from '../src/surface/api/gate-schemas.ts'
+import type { QueryResult, Reconciliation } from '../src/surface/api/prediction-log-schemas.ts'
+import type { LiveSpan } from '../src/surface/api/version-schemas.ts'
 import { testPostgresDatabase } from '../src/testing/test-store.ts'
 import {
   install,

@@ -58,7 +58,7 @@ const zippedModel = onnx.onnxModel({
 
 /** What the guide shows. */
 const serverOfTheGuide = blocksOf('docs/guides/serving.md').find(({ text }) =>
-  text.includes('BaseHTTPRequestHandler'),
+  text.includes('"""Serves weights.json'),
 )!.text
 
 const step = (run: string) => ({ run, args: false, timeout: '60s' })

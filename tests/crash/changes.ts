@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../../src/kernel/stats/random.ts'
-import type { VersionSummary } from '../../src/surface/api/schemas.ts'
+import type { VersionSummary } from '../../src/surface/api/version-schemas.ts'
 import type { Installation } from './installation.ts'
 import { landData, MODEL, type TestProject } from './project.ts'
 

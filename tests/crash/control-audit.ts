@@ -1,5 +1,6 @@
 import type { RetirementRow } from '../../src/surface/api/retirement-schemas.ts'
-import type { ReleaseView, RunSummary, RunView } from '../../src/surface/api/schemas.ts'
+import type { ReleaseView } from '../../src/surface/api/release-schemas.ts'
+import type { RunSummary, RunView } from '../../src/surface/api/run-schemas.ts'
 import type { ControlApi } from '../../src/surface/client/control-plane.ts'
 import type { Change, Changes } from './changes.ts'
 import { MODEL, type WitnessLine } from './project.ts'

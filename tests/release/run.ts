@@ -7,7 +7,13 @@ import { join, resolve } from 'node:path'
 const root = resolve(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'millrace-release-figures-'))
 const figures = join(folder, 'figures.md')
-const vitest = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--project', 'slow', 'tests/release-load.test.ts']
+const vitest = [
+  join(root, 'node_modules/vitest/vitest.mjs'),
+  'run',
+  '--project',
+  'slow-alone',
+  'tests/release-load.test.ts',
+]
 const full = {
   MILLRACE_RELEASES: '100',
   MILLRACE_CANARIES: '10',

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { EventView } from '../../src/surface/api/schemas.ts'
+import type { EventView } from '../../src/surface/api/event-schemas.ts'
 import { median, type Figure } from '../harness/figure.ts'
 import { Installation } from '../harness/installation.ts'
 import { fitTrees, makeRows, toOnnx } from '../harness/tree-model.ts'

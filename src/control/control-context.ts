@@ -27,3 +27,18 @@ export interface AppliedProject {
   /** Models that left the configuration: nothing starts for them, what serves goes on. */
   paused: ModelConfig[]
 }
+
+/** Of the configuration, and those that have left it. */
+export function allModels(applied: AppliedProject | null): ModelConfig[] {
+  return applied === null ? [] : [...applied.project.models, ...applied.paused]
+}
+
+/** Null: it is not in the configuration, or no longer. */
+export function configuredModel(applied: AppliedProject | null, name: string): ModelConfig | null {
+  return applied?.project.models.find((model) => model.name === name) ?? null
+}
+
+/** Also one that has left the configuration: what serves goes on as it was declared. */
+export function findModel(applied: AppliedProject | null, name: string): ModelConfig | null {
+  return allModels(applied).find((model) => model.name === name) ?? null
+}

@@ -4,11 +4,13 @@ import { dirname, join, matchesGlob, relative, resolve } from 'node:path'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import { staysInside } from '../../kernel/artifacts/tree.ts'
 import { messageOf, MillraceError } from '../../kernel/errors.ts'
-import { isMissing } from '../../kernel/runtime/system-error.ts'
+import { asDataDirError } from '../../kernel/runtime/data-dir.ts'
+import { errnoOf, isMissing } from '../../kernel/runtime/system-error.ts'
 
 /** Larger files are data, not code: they are linked where a step runs, and not kept. */
 const CODE_FILE_MAX_BYTES = 5 * 1024 * 1024
 const SNAPSHOT_MAX_FILES = 20_000
+const FULL: ReadonlySet<string | null> = new Set(['ENOSPC', 'EDQUOT'])
 const alwaysLeftOut = ['.git', '.millrace', 'node_modules', '.venv', 'venv', '__pycache__', '.ipynb_checkpoints']
 
 export class CodeUnreadableError extends MillraceError {
@@ -40,7 +42,7 @@ export interface CodeSnapshot {
 
 /**
  * Keeps the project's folder as an artifact, so that every attempt and resume of a run works on the same code.
- * @throws CodeUnreadableError
+ * @throws CodeUnreadableError; DataDirError where there is no room for it
  */
 export async function snapshotCode(source: CodeSource, artifacts: Artifacts): Promise<CodeSnapshot> {
   const tempDir = join(source.dataDir, 'tmp')
@@ -113,6 +115,8 @@ async function copyCode(source: CodeSource, copy: string): Promise<{ files: stri
   try {
     await walk(source.root)
   } catch (error) {
+    // The copy lies in the data directory: where a disk is full, it is that one.
+    if (FULL.has(errnoOf(error))) throw asDataDirError(error, source.dataDir)
     throw new CodeUnreadableError(source.root, error)
   }
   return { files: files.sort(), linked }

@@ -88,6 +88,12 @@ describe('an attempt that has ended', () => {
     expect(decide({ steps, made }, 5_000)).toEqual([{ kind: 'startAttempt', step: 'train', number: 2 }])
   })
 
+  it('is not put off by as much as the clock was set back since', () => {
+    const steps = [stepOf({ retryAtMs: 86_400_000 })]
+    expect(decide({ steps }, 1_000)).toMatchObject([{ kind: 'startAttempt' }])
+    expect(decide({ steps }, 86_400_000 - 300_000)).toEqual([])
+  })
+
   it('has failed when it could not be prepared or its output is unusable, with that reason', () => {
     expect(decideOn({ kind: 'unusable', why: 'no such input' })).toMatchObject([
       { outcome: 'fail', why: 'no such input' },

@@ -147,9 +147,12 @@ function readyToStart(view: RunView, nowMs: number): Step[] {
     (step) =>
       step.status === 'waiting' &&
       step.spec.needs.every((n) => status.get(n) === 'succeeded') &&
-      (step.retryAtMs === null || nowMs >= step.retryAtMs),
+      (step.retryAtMs === null || isDue(step.retryAtMs, nowMs)),
   )
 }
+
+/** One that is further away than any pause was set by a clock that was set back since: it must not wait for as long. */
+const isDue = (retryAtMs: number, nowMs: number) => nowMs >= retryAtMs || retryAtMs > nowMs + BACKOFF_MAX_MS
 
 const statuses = (view: RunView) => new Map(view.steps.map((s) => [s.name, s.status]))
 

@@ -85,7 +85,6 @@ export async function launchAttempt(
 
 /** What an ended attempt leaves on disk is its log; what it made is in the artifact store. */
 export async function tidyAttempt(dir: string): Promise<void> {
-  for (const folder of ['work', 'inputs', 'model', 'output']) {
-    await rm(join(dir, folder), { recursive: true, force: true })
-  }
+  const folders = ['work', 'inputs', 'model', 'output']
+  await Promise.all(folders.map((folder) => rm(join(dir, folder), { recursive: true, force: true })))
 }

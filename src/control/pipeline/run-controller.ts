@@ -3,11 +3,12 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { completeProject } from '../../config/older-project.ts'
-import type { ModelConfig, Project } from '../../config/project.ts'
+import type { Project } from '../../config/project.ts'
 import { MillraceError, reasonOf, unreachable } from '../../kernel/errors.ts'
+import type { DeclaredTable } from '../../kernel/features/feature-source.ts'
 import type { ControlContext } from '../control-context.ts'
 import { registrationOf } from '../registry/model-files.ts'
-import { serverOf, type VersionServer } from '../registry/version-server.ts'
+import { prepareOf, serverOf, type VersionPrepare, type VersionServer } from '../registry/version-server.ts'
 import {
   decideNextSteps,
   heldBack,
@@ -29,7 +30,7 @@ import {
   type Run,
   type Step,
 } from './run.ts'
-import { attemptsOf, attemptsOfSteps, countOpenAttempts, findRun, openRuns } from './run-store.ts'
+import { attemptsOf, attemptsOfSteps, findRun, openAttempts, openRuns } from './run-store.ts'
 import { RunSteps } from './run-steps.ts'
 import { collectOutput, failureFile, lastLine, reportedMetrics, type StepOutput } from './step-output.ts'
 
@@ -45,6 +46,8 @@ export class RunController {
   readonly #work = new Map<string, AttemptWork>()
   /** Attempts that could not be prepared or whose output is unusable, by token. */
   readonly #unusable = new Map<string, string>()
+  /** Folders of ended attempts that are being emptied. */
+  readonly #tidying = new Set<Promise<void>>()
   readonly #steps = new RunSteps()
   /** Why a run does not go on, where something holds it back. */
   readonly #held = new Map<string, string>()
@@ -69,7 +72,8 @@ export class RunController {
     this.#held.clear()
     this.#steps.keep(runs.map(({ id }) => id))
     if (runs.length === 0) return IDLE_LOOK_MS
-    this.#placesFree = this.#placesMax - (await countOpenAttempts(db))
+    const attempts = await openAttempts(db)
+    this.#placesFree = this.#placesMax - attempts.filter(({ runId }) => runs.some(({ id }) => id === runId)).length
     let againInMs = IDLE_LOOK_MS
     const turns = new Map<string, string>()
     for (const run of inTurn(runs)) {
@@ -80,7 +84,7 @@ export class RunController {
         this.#held.set(run.id, `${before} of the same model is before it`)
         continue
       }
-      againInMs = Math.min(againInMs, await this.#lookSafely(run.id))
+      againInMs = Math.min(againInMs, await this.#lookSafely({ run, attempts }))
     }
     return againInMs
   }
@@ -93,21 +97,23 @@ export class RunController {
   /** Waits for what is under way in this process; steps go on by themselves. */
   async settle(): Promise<void> {
     await Promise.all([...this.#work.values()].map((work) => work.done))
+    await Promise.all(this.#tidying)
   }
 
   /** A run that can't be looked at must not keep the others waiting. */
-  async #lookSafely(runId: string): Promise<number> {
+  async #lookSafely(rows: Rows): Promise<number> {
     try {
-      return await this.#lookAt(runId)
+      return await this.#lookAt(rows)
     } catch (error) {
-      this.#context.log.error({ run: runId, err: error }, 'a run could not be looked at, and is looked at again')
+      this.#context.log.error({ run: rows.run.id, err: error }, 'a run could not be looked at, and is looked at again')
       return IDLE_LOOK_MS
     }
   }
 
-  async #lookAt(runId: string): Promise<number> {
+  async #lookAt(rows: Rows): Promise<number> {
+    const runId = rows.run.id
     for (let turn = 0; turn < TURNS_MAX; turn++) {
-      const view = await this.#view(runId)
+      const view = await this.#view(turn === 0 ? rows : await this.#rowsOf(runId))
       if (view === null) return 0
       const nowMs = this.#context.clock.epochMs()
       const acts = decideNextSteps(view, nowMs)
@@ -125,13 +131,20 @@ export class RunController {
     return Math.max(10, Math.min(watched, timed === null ? IDLE_LOOK_MS : timed - nowMs))
   }
 
-  async #view(runId: string): Promise<RunView | null> {
+  async #rowsOf(runId: string): Promise<Rows | null> {
     const { db } = this.#context.store
     const run = await findRun(db, runId)
-    if (run === null || runMachine.isFinal(run.status)) return null
-    const steps = await this.#steps.read(db, runId)
-    const all = await attemptsOfSteps(db, runId, begun(steps))
-    const open = all.filter((a) => !attemptMachine.isFinal(a.status))
+    return run === null ? null : { run, attempts: await openAttempts(db) }
+  }
+
+  async #view(rows: Rows | null): Promise<RunView | null> {
+    if (rows === null || runMachine.isFinal(rows.run.status)) return null
+    const { db } = this.#context.store
+    const { run } = rows
+    // After the attempts: of those that have ended meanwhile the step runs no more.
+    const steps = await this.#steps.read(db, run.id)
+    const running = new Set(steps.filter(({ status }) => status === 'running').map(({ name }) => name))
+    const open = rows.attempts.filter(({ runId, step }) => runId === run.id && running.has(step))
     const attempts = await Promise.all(
       open.map(async (attempt) => ({ attempt, seen: await this.#observe(attempt, steps) })),
     )
@@ -139,10 +152,18 @@ export class RunController {
       run,
       steps,
       attempts,
-      made: countAttempts(all),
+      made: await this.#made(run.id, steps, open),
       holdBack: this.#context.diskLow() ? 'free disk space is below the watermark' : null,
       places: { free: this.#placesFree, max: this.#placesMax },
     }
+  }
+
+  /** Only of steps that had an attempt before their open one is there anything to read. */
+  async #made(runId: string, steps: Step[], open: Attempt[]): Promise<RunView['made']> {
+    const first = open.filter(({ number }) => number === 1)
+    const isFirst = new Set(first.map(({ step }) => step))
+    const again = begun(steps).filter((step) => !isFirst.has(step))
+    return countAttempts([...first, ...(await attemptsOfSteps(this.#context.store.db, runId, again))])
   }
 
   async #observe(attempt: Attempt, steps: Step[]): Promise<Observed> {
@@ -178,9 +199,9 @@ export class RunController {
       case 'endAttempt':
         return this.#beside(act.attempt, 'ending', () => this.#endAttempt(view, act.attempt, act))
       case 'skipStep':
-        return void (await this.#records.stepLeftOut(run, act.step, 'skip', act.why))
+        return this.#leaveOut(run, act.step, 'skip', act.why)
       case 'cancelStep':
-        return void (await this.#records.stepLeftOut(run, act.step, 'cancel', act.why))
+        return this.#leaveOut(run, act.step, 'cancel', act.why)
       case 'endRun':
         return act.event === 'succeed' ? this.#succeed(view) : this.#endRun(run, act.event, act.why)
       default:
@@ -188,30 +209,39 @@ export class RunController {
     }
   }
 
+  async #leaveOut(run: Run, step: string, event: 'skip' | 'cancel', why: string): Promise<void> {
+    this.#steps.touch(run.id, step)
+    await this.#records.stepLeftOut(run, step, event, why)
+  }
+
   async #startAttempt(view: RunView, stepName: string, number: number): Promise<void> {
     const { run, steps } = view
     const step = steps.find((s) => s.name === stepName)!
     const attempt = newAttempt(this.#context, run, stepName, number)
+    this.#steps.touch(run.id, stepName)
     if (!(await this.#records.attemptBegun(step, attempt))) return
     this.#placesFree--
     this.#beside(attempt, 'preparing', (signal) => this.#launch(run, step, steps, attempt, signal))
   }
 
   async #launch(run: Run, step: Step, steps: Step[], attempt: Attempt, signal: AbortSignal): Promise<void> {
+    let launched: Awaited<ReturnType<typeof launchAttempt>>
     try {
       const project = await this.#projectOf(run)
       const onPrepared: Parameters<typeof launchAttempt>[2]['onPrepared'] = (inputs, place) =>
         this.#records.attemptPrepared(attempt, inputs, place)
       const launch = { run, step, steps, attempt, project, signal, onPrepared }
-      const { exited } = await launchAttempt(this.#context, this.#runtime, launch)
-      void exited.then(() => this.#context.wake('run'))
+      launched = await launchAttempt(this.#context, this.#runtime, launch)
     } catch (error) {
       if (signal.aborted) return
       this.#context.log.warn({ run: run.id, step: step.name, err: error }, 'an attempt could not be prepared')
-      this.#unusable.set(attempt.token, reasonOf(error))
-      return
+      // Given up before it began: nobody's fault, and a look sees it as such.
+      if (!isGivenUp(error)) this.#unusable.set(attempt.token, reasonOf(error))
+      return this.#context.wake('run')
     }
     await this.#records.attemptStarted(attempt)
+    // Only now: before there is nothing to do for who looks.
+    void launched.exited.then(() => this.#context.wake('run'))
   }
 
   /** Takes the output of a step that ended with 0 and records its success, in this order. */
@@ -228,15 +258,15 @@ export class RunController {
       return this.#recordEnd(view, attempt, { outcome: 'fail', why: output, exitCode: 0, retryAtMs: retryAtMs() })
     }
     // Where its row has moved on meanwhile, nothing was recorded, and the next look needs its files.
-    if (await this.#records.attemptSucceeded(attempt, output)) await this.#tidy(view, attempt)
+    if (await this.#records.attemptSucceeded(attempt, output)) await this.#tidySoon(view, attempt)
   }
 
   /** @returns the output, or why it can't be used. @throws where only the store of artifacts is in trouble */
   async #takeOutput({ run }: RunView, attempt: Attempt): Promise<StepOutput | string> {
-    const wholeFolder = (await this.#serverOf(run)) !== null
-    const tables = (await this.#modelOf(run))?.serving.enrich.map(({ table }) => table) ?? []
+    const { server, prepare, tables } = await this.#servedBy(run)
+    const beside = prepare === null ? tables.map(({ table }) => table) : 'all'
     try {
-      return await collectOutput(attempt.dir, this.#context.artifacts, { wholeFolder, tables })
+      return await collectOutput(attempt.dir, this.#context.artifacts, { wholeFolder: server !== null, beside })
     } catch (error) {
       if (error instanceof MillraceError && error.kind !== 'invalid') throw error
       return `its output can't be kept: ${reasonOf(error)}`
@@ -273,7 +303,18 @@ export class RunController {
     this.#unusable.delete(attempt.token)
     const { runId: run, step, number } = attempt
     this.#context.log.info({ run, step, attempt: number, outcome: end.outcome, why: end.why }, 'attempt ended')
-    await this.#tidy(view, attempt)
+    await this.#tidySoon(view, attempt)
+  }
+
+  /** Nobody waits for it, unless too much is being removed. */
+  async #tidySoon(view: RunView, attempt: Attempt): Promise<void> {
+    if (this.#tidying.size >= TIDYING_MAX) await Promise.race(this.#tidying)
+    const done = this.#tidy(view, attempt)
+      .catch((error: unknown) =>
+        this.#context.log.warn({ dir: attempt.dir, err: error }, 'what an attempt has left could not be removed'),
+      )
+      .finally(() => this.#tidying.delete(done))
+    this.#tidying.add(done)
   }
 
   async #tidy(view: RunView, attempt: Attempt): Promise<void> {
@@ -294,23 +335,19 @@ export class RunController {
       })
       .finally(() => {
         if (this.#work.get(attempt.token) === entry) this.#work.delete(attempt.token)
-        this.#context.wake('run')
+        // What was prepared wakes it when there is something to see.
+        if (kind === 'ending') this.#context.wake('run')
       })
     const entry: AttemptWork = { kind, abort, done }
     this.#work.set(attempt.token, entry)
   }
 
-  /** The command that is to serve what the run makes; null: Millrace's own server. */
-  async #serverOf(run: Run): Promise<VersionServer | null> {
+  /** What is to serve that which the run makes, as it was declared when the run began. */
+  async #servedBy(run: Run): Promise<ServedBy> {
     const project = await this.#projectOf(run)
-    const model = await this.#modelOf(run)
-    return model === null ? null : serverOf(project, model)
-  }
-
-  /** As it was declared when the run began. */
-  async #modelOf(run: Run): Promise<ModelConfig | null> {
-    const project = await this.#projectOf(run)
-    return project.models.find(({ name }) => name === run.model) ?? null
+    const model = project.models.find(({ name }) => name === run.model)
+    if (model === undefined) return { server: null, prepare: null, tables: [] }
+    return { server: serverOf(project, model), prepare: prepareOf(project, model), tables: model.serving.enrich }
   }
 
   async #projectOf(run: Run): Promise<Project> {
@@ -334,8 +371,7 @@ export class RunController {
       attempts: await attemptsOf(store.db, run.id),
       sizeBytes,
       registration,
-      server: await this.#serverOf(run),
-      tables: (await this.#modelOf(run))?.serving.enrich,
+      ...(await this.#servedBy(run)),
       reportedMetrics: await reportedMetrics(trained.outputDigest, artifacts),
     })
     this.#context.wake('version')
@@ -345,6 +381,20 @@ export class RunController {
     await this.#records.runEnded(run, event, why)
     this.#context.log.info({ run: run.id, event, why }, 'run ended')
   }
+}
+
+/** Of a run, as one look reads them. */
+interface Rows {
+  run: Run
+  /** Those that are open, of any run. */
+  attempts: Attempt[]
+}
+
+/** Null where Millrace serves it itself, and where it is fed what callers send. */
+interface ServedBy {
+  server: VersionServer | null
+  prepare: VersionPrepare | null
+  tables: DeclaredTable[]
 }
 
 interface AttemptWork {
@@ -358,7 +408,10 @@ const IDLE_LOOK_MS = 5_000
 /** While processes run: also adopted ones, whose end nobody reports. */
 const WATCH_LOOK_MS = 200
 const TURNS_MAX = 100
+const TIDYING_MAX = 8
 const REDO_MS = 1_000
+
+const isGivenUp = (error: unknown) => error instanceof MillraceError && error.code === 'MR_STEP_GIVEN_UP'
 
 /** Acts after which something else is due at once. What is done beside the loop wakes it when it is done. */
 const LEADS_ON = new Set<StepAct['kind']>(['startRun', 'skipStep', 'cancelStep', 'endRun'])

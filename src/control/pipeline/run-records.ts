@@ -112,6 +112,7 @@ export class RunRecords {
       reportedMetrics: MetricTree | null
       registration: Lineage['registration']
       server: Lineage['server'] | null
+      prepare: Lineage['prepare'] | null
       tables: Lineage['tables']
     },
   ): Promise<boolean> {

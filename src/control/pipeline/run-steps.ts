@@ -1,51 +1,49 @@
 import type { Kysely } from 'kysely'
 import type { Database } from '../../kernel/store/schema.ts'
-import { stepMachine, type Step } from './run.ts'
+import type { Step } from './run.ts'
 import { stepsByName, stepsOf } from './run-store.ts'
 
 /**
- * The steps of open runs, for who looks again and again. What a step is never changes, nor does a step that has ended:
- * such are read once, and a look at a run of a thousand steps costs what is open of it.
+ * The steps of open runs, for who looks again and again: read once, and then only those that can have moved. A look at a
+ * run of a thousand steps costs what moves of it, not what waits.
+ *
+ * What waits is moved by nobody but the run controller, which says so (`touch`) whether it succeeded or not; what runs
+ * may move at any time. What is stale in spite of that is found out by compare-and-set, and costs another look.
  */
 export class RunSteps {
   /** By run, then by name, in the order of the steps; as they were last seen. */
   readonly #seen = new Map<string, Map<string, Step>>()
+  /** By run: names of steps that somebody has tried to move since they were read. */
+  readonly #touched = new Map<string, Set<string>>()
 
   async read(db: Kysely<Database>, runId: string): Promise<Step[]> {
     const seen = this.#seen.get(runId)
-    if (seen === undefined) {
-      const steps = await stepsOf(db, runId)
-      this.#seen.set(runId, new Map(steps.map((step) => [step.name, step])))
-      return steps
+    if (seen === undefined) return this.#readAll(db, runId)
+    const touched = this.#touched.get(runId) ?? new Set()
+    const running = [...seen.values()].filter(({ status }) => status === 'running').map(({ name }) => name)
+    const found = await stepsByName(db, runId, [...new Set([...touched, ...running])])
+    for (const step of found) {
+      seen.set(step.name, step)
+      touched.delete(step.name)
     }
-    const open = await openSteps(db, runId)
-    for (const now of open) seen.set(now.name, { ...seen.get(now.name)!, ...now })
-    const stillOpen = new Set(open.map(({ name }) => name))
-    const ended = [...seen.values()].filter(({ name, status }) => !stepMachine.isFinal(status) && !stillOpen.has(name))
-    const names = ended.map(({ name }) => name)
-    for (const step of await stepsByName(db, runId, names)) seen.set(step.name, step)
     return [...seen.values()]
+  }
+
+  /** To be called for each step that is about to be moved: it is read again. */
+  touch(runId: string, step: string): void {
+    this.#touched.set(runId, (this.#touched.get(runId) ?? new Set()).add(step))
   }
 
   /** Drops all but these runs. */
   keep(runIds: readonly string[]): void {
-    for (const runId of this.#seen.keys()) if (!runIds.includes(runId)) this.#seen.delete(runId)
+    for (const known of [this.#seen, this.#touched])
+      for (const runId of known.keys()) if (!runIds.includes(runId)) known.delete(runId)
   }
-}
 
-/** What can differ from one look to the next while a step has not ended. */
-async function openSteps(db: Kysely<Database>, runId: string) {
-  const rows = await db
-    .selectFrom('step')
-    .select(['name', 'status', 'why', 'retry_at_ms', 'started_at_ms'])
-    .where('run_id', '=', runId)
-    .where('status', 'in', ['waiting', 'running'])
-    .execute()
-  return rows.map((row) => ({
-    name: row.name,
-    status: stepMachine.parse(row.status),
-    why: row.why,
-    retryAtMs: row.retry_at_ms,
-    startedAtMs: row.started_at_ms,
-  }))
+  async #readAll(db: Kysely<Database>, runId: string): Promise<Step[]> {
+    this.#touched.delete(runId)
+    const steps = await stepsOf(db, runId)
+    this.#seen.set(runId, new Map(steps.map((step) => [step.name, step])))
+    return steps
+  }
 }

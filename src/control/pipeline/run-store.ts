@@ -62,16 +62,23 @@ export async function attemptsOfSteps(db: Db, runId: string, steps: readonly str
   return rows.map(toAttempt)
 }
 
-/** Attempts under way, over all runs. */
-export async function countOpenAttempts(db: Db): Promise<number> {
-  const row = await db
-    .selectFrom('attempt')
-    .innerJoin('run', 'run.id', 'attempt.run_id')
-    .select((eb) => eb.fn.countAll().as('open'))
-    .where('run.status', 'in', ['queued', 'running'])
-    .where('attempt.status', 'in', ['starting', 'running'])
+/** Attempts under way, one of each running step. @param runId - over all runs unless given */
+export async function openAttempts(db: Db, runId?: string): Promise<Attempt[]> {
+  let query = db.selectFrom('attempt').selectAll().where('status', 'in', ['starting', 'running'])
+  if (runId !== undefined) query = query.where('run_id', '=', runId)
+  return (await query.orderBy('run_id').orderBy('step').execute()).map(toAttempt)
+}
+
+export async function countSteps(db: Db, runId: string): Promise<{ all: number; ended: number }> {
+  const counts = await db
+    .selectFrom('step')
+    .select(({ fn }) => [
+      fn.countAll().as('all'),
+      fn.countAll().filterWhere('status', 'not in', ['waiting', 'running']).as('ended'),
+    ])
+    .where('run_id', '=', runId)
     .executeTakeFirstOrThrow()
-  return Number(row.open)
+  return { all: Number(counts.all), ended: Number(counts.ended) }
 }
 
 function toRun(row: Selectable<RunTable>): Run {

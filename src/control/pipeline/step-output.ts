@@ -2,7 +2,7 @@ import { open, readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import { messageOf } from '../../kernel/errors.ts'
-import { keepModelFile, keepModelFolder, MODEL_FILE, type KeptModel } from '../registry/model-files.ts'
+import { keepModelFile, keepModelFolder, MODEL_FILE, type Beside, type KeptModel } from '../registry/model-files.ts'
 
 export interface StepOutput {
   outputDigest: string | null
@@ -21,12 +21,12 @@ const FAILURE_MAX_BYTES = 2_000
 /**
  * Takes what a step left behind into the artifact store. Repeating it gives the same digests.
  * @param options.wholeFolder - the model is served by a command of the user's own, which reads all that lies there
- * @param options.tables - paths of tables beside the model, which are kept with it
+ * @param options.beside - what is kept with the model of what lies beside it
  */
 export async function collectOutput(
   attemptDir: string,
   artifacts: Artifacts,
-  options: { wholeFolder: boolean; tables: readonly string[] },
+  options: { wholeFolder: boolean; beside: Beside },
 ): Promise<StepOutput> {
   const outputDir = join(attemptDir, 'output')
   const hasOutput = (await filesIn(outputDir)).length > 0
@@ -44,12 +44,12 @@ export async function collectOutput(
 async function keptModel(
   attemptDir: string,
   artifacts: Artifacts,
-  { wholeFolder, tables }: { wholeFolder: boolean; tables: readonly string[] },
+  { wholeFolder, beside }: { wholeFolder: boolean; beside: Beside },
 ): Promise<KeptModel | null> {
   const dir = join(attemptDir, 'model')
   if (wholeFolder) return (await filesIn(dir)).length === 0 ? null : keepModelFolder(artifacts, dir)
   const found = await fileOrNull(join(dir, MODEL_FILE))
-  return found === null ? null : keepModelFile(artifacts, found.path, join(attemptDir, 'servable.onnx'), tables)
+  return found === null ? null : keepModelFile(artifacts, found.path, join(attemptDir, 'servable.onnx'), beside)
 }
 
 /** The reason that a step gave for people, in the file `failure` of its output directory. */

@@ -42,27 +42,28 @@ const rowsIn = async () => {
   return rows.map((row) => Number(row.key)).sort((a, b) => a - b)
 }
 
-/** Lets the writer run and kills it some time after its first commit. @returns the last row that it acknowledged */
-async function writeAndKill(afterMs: number): Promise<number> {
+/** Kills the writer some time after it has acknowledged so many rows. @returns the last one that it acknowledged */
+async function writeAndKill(rows: number, afterMs: number): Promise<number> {
   const child = spawn(process.execPath, [script(writer(dataDir, 1e9))], { stdio: ['ignore', 'pipe', 'inherit'] })
-  let acknowledged = 0
   let output = ''
+  let isToDie = false
+  // A line that was cut is none yet.
+  const numbers = () => output.slice(0, output.lastIndexOf('\n') + 1).match(/^\d+$/gm) ?? []
   child.stdout.on('data', (chunk: Buffer) => {
-    if (output === '') setTimeout(() => child.kill('SIGKILL'), afterMs)
     output += chunk.toString()
-    acknowledged = Number(output.split('\n').findLast((line) => /^\d+$/.test(line)) ?? 0)
+    if (isToDie || !output.startsWith('open\n') || numbers().length < rows) return
+    isToDie = true
+    setTimeout(() => child.kill('SIGKILL'), afterMs)
   })
   await new Promise((resolve) => child.on('close', resolve))
-  // Its last line may have been cut.
-  const whole = output.slice(0, output.lastIndexOf('\n') + 1).split('\n')
-  return Number(whole.findLast((line) => /^\d+$/.test(line)) ?? acknowledged)
+  return Number(numbers().at(-1) ?? 0)
 }
 
 describe('the embedded database', () => {
   it('loses no acknowledged row when it is killed, however often', async () => {
     let acknowledged = 0
     for (let round = 0; round < 6; round++) {
-      acknowledged = Math.max(acknowledged, await writeAndKill(Math.random() * 300))
+      acknowledged = Math.max(acknowledged, await writeAndKill(round * 6, Math.random() * 30))
       const rows = await rowsIn()
       expect(rows.length).toBeGreaterThanOrEqual(acknowledged)
       expect(rows).toEqual(Array.from({ length: rows.length }, (_, i) => i + 1))
@@ -212,8 +213,7 @@ describe.skipIf(server === undefined)('PostgreSQL (set MILLRACE_TEST_POSTGRES_UR
     await admin.connect()
     await admin.query('select pg_terminate_backend(pid) from pg_locks where locktype = $1 and granted', ['advisory'])
     await admin.end()
-    await new Promise((resolve) => setTimeout(resolve, 500))
-    expect(lost).toHaveLength(1)
+    await expect.poll(() => lost, { timeout: 10_000 }).toHaveLength(1)
     await store.close()
     expect(lost).toHaveLength(1)
   })

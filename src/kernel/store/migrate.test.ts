@@ -32,7 +32,7 @@ describeEachStore('a database of before', (open) => {
       values ('m', 1, 'passed', 1, 'sha256:0', 1, '{}', 'm@1', 1, 1, 1)`.execute(store.db)
     await sql`insert into deployment (endpoint, model, version_id, status, replicas_wanted, discoverable, created_at_ms)
       values ('m', 'm', 'm@1', 'ready', 3, true, 1)`.execute(store.db)
-    expect(await migrate(store.db)).toEqual(['0003-serving'])
+    expect(await migrate(store.db)).toEqual(['0003-serving', '0004-open-work'])
     expect(await store.db.selectFrom('deployment').selectAll().execute()).toMatchObject([
       { version_id: 'm@1', replicas_wanted: 3, scaled_why: null, scaled_at_ms: null },
     ])

@@ -171,6 +171,8 @@ export interface VersionTable {
   trained_at_ms: Ms
   created_at_ms: Ms
   created_calendar_ms: Ms
+  /** When its retirement had removed its files; null: they are there. */
+  deleted_at_ms: ColumnType<Ms | null, Ms | null | undefined, Ms | null>
 }
 
 export interface AliasTable {

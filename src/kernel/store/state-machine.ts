@@ -1,5 +1,6 @@
 import type { Kysely, Transaction } from 'kysely'
 import { sql } from 'kysely'
+import type { Clock } from '../clock.ts'
 import type { Database } from './schema.ts'
 
 /** Tables whose `status` is a state machine, with the columns that name a row. */
@@ -41,7 +42,7 @@ export interface StatusChange {
 type Db = Kysely<Database> | Transaction<Database>
 
 /**
- * Moves one row from a status to the next, and appends the event, or does neither.
+ * Moves one row from a status to the next, and appends the event, or does neither: both are one statement.
  * @returns false when the row was not in `from`: somebody else moved it first, look again
  */
 export async function compareAndSet(tx: Transaction<Database>, change: StatusChange): Promise<boolean> {
@@ -50,21 +51,16 @@ export async function compareAndSet(tx: Transaction<Database>, change: StatusCha
     ([column, value]) => sql`${sql.ref(column)} = ${value}`,
   )
   const conditions = columns.map((column, i) => sql`${sql.ref(column)} = ${change.key[i]}`)
-  const updated = await sql`
-    update ${sql.table(change.table)} set ${sql.join(assignments)}
-    where ${sql.join(conditions, sql` and `)} and status = ${change.from}`.execute(tx)
-  if ((updated.numAffectedRows ?? 0n) === 0n) return false
-  await appendEvent(tx, {
-    entity: change.table,
-    entityId: change.entityId ?? change.key.join('/'),
-    from: change.from,
-    to: change.to,
-    cause: change.cause,
-    atMs: change.atMs,
-    calendarMs: change.calendarMs,
-    detail: change.detail,
-  })
-  return true
+  const detail = change.detail === undefined ? null : JSON.stringify(change.detail)
+  const appended = await sql`
+    with moved as (
+      update ${sql.table(change.table)} set ${sql.join(assignments)}
+      where ${sql.join(conditions, sql` and `)} and status = ${change.from} returning 1)
+    insert into event (entity, entity_id, from_status, to_status, cause, at_ms, calendar_ms, detail)
+    select ${change.table}::text, ${change.entityId ?? change.key.join('/')}::text, ${change.from}::text,
+      ${change.to}::text, ${change.cause}::text, ${change.atMs}::bigint, ${change.calendarMs}::bigint, ${detail}::jsonb
+    from moved`.execute(tx)
+  return (appended.numAffectedRows ?? 0n) > 0n
 }
 
 export interface EventFacts {
@@ -76,6 +72,11 @@ export interface EventFacts {
   atMs: number
   calendarMs: number
   detail?: unknown
+}
+
+/** When an event happens that happens now, in whole ms. */
+export function timesOf(clock: Clock): Pick<EventFacts, 'atMs' | 'calendarMs'> {
+  return { atMs: clock.epochMs(), calendarMs: Math.round(clock.calendarMs()) }
 }
 
 /** Also for what begins (`from` null) and for facts without a state machine (aliases, routes). */

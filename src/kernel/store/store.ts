@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { Kysely, type ConnectionProvider, type Dialect, type Transaction } from 'kysely'
+import { Kysely, sql, type ConnectionProvider, type Dialect, type Transaction } from 'kysely'
 import { NestedTransactionError, StoreContendedError } from './errors.ts'
 import type { Database } from './schema.ts'
 
@@ -16,6 +16,11 @@ export interface Store {
    * @throws StoreContendedError after TRANSACTION_ATTEMPTS
    */
   transaction<T>(work: (tx: Transaction<Database>) => Promise<T>): Promise<T>
+  /**
+   * Counts what the tables hold, by which the database chooses between scans and indexes. PostgreSQL does it by itself; the
+   * embedded one has nobody to do it, and would read whole tables. Takes tenths of a second.
+   */
+  refreshStatistics(): Promise<void>
   close(): Promise<void>
   backend: 'pglite' | 'postgres'
 }
@@ -45,6 +50,9 @@ export function createStore({ dialect, backend, release }: StoreParts): Store {
     db,
     backend,
     transaction: (work) => withRetries(() => attempt(work)),
+    async refreshStatistics() {
+      if (backend === 'pglite') await sql`analyze`.execute(db)
+    },
     async close() {
       await destroy()
       await release()

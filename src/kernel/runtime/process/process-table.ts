@@ -20,7 +20,24 @@ export async function readProcessTable(): Promise<ProcessRow[]> {
   return process.platform === 'linux' ? readFromProc() : readFromPs()
 }
 
+/** Of a machine that starts processes all the time. */
+const READINGS_MAX = 3
+
+/** Who is forked while the table is read, by one that ends before its turn, would be missed: then it is read again. */
 function readFromProc(): ProcessRow[] {
+  for (let reading = 1; ; reading++) {
+    const before = newestPid()
+    const rows = readRows()
+    if (reading === READINGS_MAX || newestPid() === before) return rows
+  }
+}
+
+/** @see proc(5), /proc/loadavg: the last field is the pid that was given last; null where it can't be read */
+function newestPid(): string | null {
+  return readOrNull('/proc/loadavg')?.split(' ').at(-1) ?? null
+}
+
+function readRows(): ProcessRow[] {
   const rows: ProcessRow[] = []
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue
@@ -81,7 +98,8 @@ function environmentOf(pid: number): string[] {
 
 function readOrNull(path: string): string | null {
   try {
-    return readFileSync(path, 'latin1')
+    // As text, which Node reads in one call: that is half of the time. What is no text in it is not looked at.
+    return readFileSync(path, 'utf8')
   } catch (thrown) {
     if (isGone(thrown) || errnoOf(thrown) === 'EACCES' || errnoOf(thrown) === 'EPERM') return null
     throw thrown

@@ -57,9 +57,9 @@ describe('a step', () => {
   })
 
   it('writes down how the command took a SIGTERM to the whole group', async () => {
-    const step = attempt(`trap 'echo bye; exit 7' TERM; while :; do sleep 0.05; done`)
+    const step = attempt(`trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done`)
     const { pid, exited } = await startStep(step)
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await until(() => existsSync(join(step.dir, 'log')) && log(step.dir).includes('ready'))
     process.kill(-pid, 'SIGTERM')
     expect((await exited).code).toBe(7)
     expect(log(step.dir)).toContain('bye')
@@ -81,7 +81,8 @@ describe('a step', () => {
     await until(async () => (await marked(step.token)).length >= 4)
     const started = performance.now()
     await stopStep(step.dir, step.token, 300)
-    expect(performance.now() - started).toBeLessThan(3_000)
+    // Much less than the five seconds that a step has by default.
+    expect(performance.now() - started).toBeLessThan(4_000)
     expect(await marked(step.token)).toEqual([])
   })
 
@@ -164,7 +165,7 @@ describe('a step', () => {
   })
 
   it('lives on when the process that started it is killed, and its end is found', async () => {
-    const step = attempt('echo begin; sleep 1; echo end; exit 5')
+    const step = attempt('echo begin; while [ ! -e go ]; do sleep 0.05; done; echo end; exit 5')
     const starter = join(base, 'starter.ts')
     const modulePath = new URL('./step-process.ts', import.meta.url).href
     writeFileSync(
@@ -175,20 +176,27 @@ describe('a step', () => {
     await new Promise((resolve) => parent.stdout.once('data', resolve))
     parent.kill('SIGKILL')
     expect(await observeStep(step.dir, step.token)).toMatchObject({ kind: 'running' })
+    writeFileSync(join(base, 'go'), '')
     expect(await waitForStep(step.dir, step.token)).toEqual({ kind: 'exited', code: 5 })
     expect(log(step.dir)).toBe('begin\nend\n')
   })
 
   it('costs little more than its command', async () => {
-    const times: number[] = []
+    const steps: number[] = []
+    const shells: number[] = []
     for (let round = 0; round < 20; round++) {
       const started = performance.now()
       await (
         await startStep(attempt('true'))
       ).exited
-      times.push(performance.now() - started)
+      const between = performance.now()
+      await promisify(execFile)('/bin/sh', ['-c', 'true'])
+      steps.push(between - started)
+      shells.push(performance.now() - between)
     }
-    expect(times.sort((a, b) => a - b)[10]).toBeLessThan(60)
+    const median = (times: number[]) => times.toSorted((a, b) => a - b)[10]!
+    // A shell that does nothing takes a few milliseconds, and longer where the machine has other things to do.
+    expect(median(steps)).toBeLessThan(55 + 3 * median(shells))
   })
 })
 

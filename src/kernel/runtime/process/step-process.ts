@@ -27,6 +27,8 @@ export interface StepOptions {
   token: string
   /** Given, a process record `run/<id>.json` is kept while the step runs, so that `down` finds it. */
   record?: { dataDir: string; id: string; parent?: string }
+  /** Told what has outlived the step, and can't be ended. */
+  onSurvivor?: (error: unknown) => void
 }
 
 export interface StepHandle {
@@ -55,7 +57,7 @@ const OBSERVE_MS = 200
  * @throws StepGivenUpError, SpawnError, DataDirError; then the command has not run and will not
  */
 export async function startStep(options: StepOptions): Promise<StepHandle> {
-  const { dir, token, record } = options
+  const { dir, token, record, onSurvivor } = options
   const child = spawnWrapper(options)
   const ended = exitOf(child)
   const pid = await pidOf(child, '/bin/sh')
@@ -69,8 +71,11 @@ export async function startStep(options: StepOptions): Promise<StepHandle> {
   }
   recordStep(options)
   const exited = ended.then(async (status) => {
-    // What can't be killed is told to whoever stops the step, as one does before taking its output.
-    await stopStep(dir, token, LEFTOVER_GRACE_MS).catch(() => {})
+    // The step itself is over: whoever stops it before taking its output is refused by what can't be killed.
+    await stopStep(dir, token, LEFTOVER_GRACE_MS).then(
+      () => noteGone(token),
+      (error: unknown) => onSurvivor?.(error),
+    )
     if (record !== undefined) removeProcessRecord(record.dataDir, record.id, token)
     return status
   })
@@ -99,11 +104,22 @@ export async function claimUnstarted(dir: string): Promise<boolean> {
   return claimForController(dir)
 }
 
+/** Attempts that have ended and of which is known that nothing runs any more: so nothing ever will. */
+const gone = new Set<string>()
+const GONE_MAX = 1_000
+
+/** Stopping this step, once, will find nothing. */
+export function noteGone(token: string): void {
+  if (gone.size >= GONE_MAX) gone.clear()
+  gone.add(token)
+}
+
 /**
  * Ends the step with everything that it has started, also what has left its process group. May be repeated.
  * @throws ProcessSurvivedError
  */
 export async function stopStep(dir: string, token: string, graceMs: number = STOP_GRACE_MS): Promise<void> {
+  if (gone.delete(token)) return
   const identity = readStepPid(dir)
   await killTree({ roots: identity === null ? [] : [identity], mark: markOf(token), graceMs })
 }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, rmSync, statfsSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { PGlite } from '@electric-sql/pglite'
 import { PGliteDialect } from 'kysely'
@@ -11,6 +11,9 @@ import { StoreDamagedError, StoreLockedError } from '../errors.ts'
 import { createStore, type Store } from '../store.ts'
 import { valueParsers } from '../value-parsers.ts'
 import { beginCanFail } from './begin-can-fail.ts'
+
+/** A segment of its log, and what else it writes as it starts. */
+const START_BYTES = 20 * 1024 * 1024
 
 export interface PGliteOptions {
   /** The database's directory, e.g. `.millrace/db`; the lock lies beside it as `db.lock`. */
@@ -69,9 +72,15 @@ function whyNotOpened(thrown: unknown, directory: string): unknown {
   if (thrown instanceof MillraceError) return thrown
   const { name, errno } = thrown as { name?: unknown; errno?: unknown }
   const wasi: Record<string, string> = { 2: 'EACCES', 19: 'EDQUOT', 51: 'ENOSPC', 63: 'EPERM', 69: 'EROFS' }
-  const code = name === 'ErrnoError' ? wasi[String(errno)] : errnoOf(thrown)
+  const code = (name === 'ErrnoError' ? wasi[String(errno)] : errnoOf(thrown)) ?? codeOfFullDisk(directory)
   const known = asDataDirError({ code, cause: thrown }, directory)
   return known instanceof MillraceError ? known : new StoreDamagedError(directory, thrown)
+}
+
+/** PostgreSQL writes as it starts; where it can't, its build for WebAssembly says no more than that it was aborted. */
+function codeOfFullDisk(directory: string): string | undefined {
+  const { bavail, bsize } = statfsSync(dirname(directory))
+  return bavail * bsize < START_BYTES ? 'ENOSPC' : undefined
 }
 
 async function startPGlite(directory: string): Promise<PGlite> {
@@ -100,10 +109,11 @@ async function initialise(directory: string): Promise<void> {
 
 /**
  * PGlite's own parameters turn fsync off (`-F`). wal_sync_method must be `fsync`: the platform's default, fdatasync,
- * is a no-op in its build. The small buffers halve its memory.
+ * is a no-op in its build. The small buffers halve its memory. What it reads is in the page cache: pages in any order cost
+ * hardly more than one after the other.
  */
 export function startParams(defaults: readonly string[], durability: 'durable' | 'in-memory'): string[] {
-  const small = [...defaults, '-c', 'shared_buffers=16MB']
+  const small = [...defaults, '-c', 'shared_buffers=16MB', '-c', 'random_page_cost=1.1']
   if (durability === 'in-memory') return small
   return [...small.filter((param) => param !== '-F'), '-c', 'fsync=on', '-c', 'wal_sync_method=fsync']
 }

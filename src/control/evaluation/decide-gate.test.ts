@@ -3,6 +3,7 @@ import type { GateConfig } from '../../config/project.ts'
 import type { BcaInterval } from '../../kernel/stats/bootstrap.ts'
 import { seededRandom } from '../../kernel/stats/random.ts'
 import type { Random } from '../../kernel/stats/random.ts'
+import { gateConfigOf } from '../../testing/control-builders.ts'
 import { decideGate, rowsToDecide } from './decide-gate.ts'
 import type { GateCheck, GateResult } from './decide-gate.ts'
 import type { ChampionFigures, EvaluationFigures } from './evaluation.ts'
@@ -267,7 +268,7 @@ function duel(
   const positive = Uint8Array.from(logits, (logit) => (random.uniform() < sigmoid(logit) ? 1 : 0))
   const noisy = (noise: number) => logits.map((logit) => sigmoid(logit + noise * random.normal()))
   const known = { signature: figures().signature, scoreOutput: figures().scoreOutput }
-  const gate = config({ margin: setting.margin, resamples: 300 })
+  const gate = gateConfigOf({ margin: setting.margin, resamples: 300 })
   const { figures: measured } = measure({
     task: 'binary',
     gate,
@@ -288,27 +289,11 @@ function shareOf(rounds: number, holds: (random: Random, seed: number) => boolea
 }
 
 function decide(given: { config?: Partial<GateConfig>; figures?: EvaluationFigures }): GateResult {
-  return decideGate({ config: config(given.config), figures: given.figures ?? figures() })
+  return decideGate({ config: gateConfigOf({ resamples: 2000, ...given.config }), figures: given.figures ?? figures() })
 }
 
 function checkOf(result: GateResult, name: string): GateCheck {
   return result.checks.find((check) => check.name === name)!
-}
-
-function config(change: Partial<GateConfig> = {}): GateConfig {
-  return {
-    thresholds: [],
-    loss: 'logLoss',
-    comparison: 'nonInferiority',
-    margin: 0.005,
-    alpha: 0.05,
-    resamples: 2000,
-    cluster: null,
-    minRows: 200,
-    minClusters: 20,
-    stability: { versions: 5, maxSpread: null },
-    ...change,
-  }
 }
 
 function figures(

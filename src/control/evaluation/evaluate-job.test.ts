@@ -3,13 +3,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { GateConfig } from '../../config/project.ts'
 import { MillraceError } from '../../kernel/errors.ts'
 import { openDuckDB, quoteText } from '../../kernel/lake/duckdb.ts'
 import { openModel } from '../../kernel/model/onnx-model.ts'
 import { parseInferRequest } from '../../kernel/protocol/inference.ts'
 import { seededRandom } from '../../kernel/stats/random.ts'
 import { areaUnderCurve } from '../../kernel/stats/ranks.ts'
+import { gateConfigOf } from '../../testing/control-builders.ts'
 import {
   columnModel,
   ELEMENT,
@@ -44,7 +44,9 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }))
 describe('an evaluation', () => {
   it('measures a model on its holdout and keeps all that the verdict rests on', async () => {
     const progress: number[] = []
-    const output = await runEvaluateJob(job({ gate: gate({ cluster: 'day' }) }), (fraction) => progress.push(fraction))
+    const output = await runEvaluateJob(job({ gate: gateConfigOf({ cluster: 'day' }) }), (fraction) =>
+      progress.push(fraction),
+    )
     expect(output).toMatchObject({
       rows: 3000,
       clusters: 30,
@@ -58,7 +60,7 @@ describe('an evaluation', () => {
     expect(progress).toEqual(progress.toSorted((a, b) => a - b))
     expect(progress.at(-1)).toBe(1)
     expect(JSON.parse(JSON.stringify(output))).toEqual(output)
-    expect(decideGate({ config: gate(), figures: output }).verdict).toBe('passed')
+    expect(decideGate({ config: gateConfigOf(), figures: output }).verdict).toBe('passed')
   })
 
   it('gives the same figures and the same holdout, byte for byte, when run again', async () => {
@@ -82,7 +84,7 @@ describe('an evaluation', () => {
     expect(output.champion!.meanLoss).toBeCloseTo(Number(row![2]), 10)
     expect(Number(row![3])).toBe(3000)
     expect(output.champion!.aucDifference!.difference).toBeGreaterThan(0)
-    const verdict = decideGate({ config: gate(), figures: output })
+    const verdict = decideGate({ config: gateConfigOf(), figures: output })
     expect(verdict).toMatchObject({ verdict: 'passed', provenBetter: true })
   })
 
@@ -121,7 +123,7 @@ describe('an evaluation', () => {
     const large = {
       holdout: { kind: 'file', path: 'large.csv' },
       predecessors,
-      gate: gate({ resamples: 200 }),
+      gate: gateConfigOf({ resamples: 200 }),
     } as const
     const { stability, meanLoss } = await runEvaluateJob(job({ ...large, predecessors }), ignore)
     expect(stability).toMatchObject({ rows: 10_000, isSample: true })
@@ -204,7 +206,10 @@ describe('an evaluation', () => {
   })
 
   it('takes the columns of the holdout in order where nobody names them', async () => {
-    const output = await runEvaluateJob(job({ modelPath: at('unnamed.onnx'), gate: gate({ cluster: 'day' }) }), ignore)
+    const output = await runEvaluateJob(
+      job({ modelPath: at('unnamed.onnx'), gate: gateConfigOf({ cluster: 'day' }) }),
+      ignore,
+    )
     expect(output.signature.inputs[0]!.columns).toEqual(['a', 'b'])
     await expect(runEvaluateJob(job({ modelPath: at('unnamed.onnx') }), ignore)).rejects.toMatchObject({
       code: 'MR_SOURCE_COLUMN',
@@ -261,7 +266,11 @@ describe('an evaluation', () => {
       linearModel({ weights: [2, 0], bias: 1, rows: 7, metadata: { 'millrace.features': '["a","b"]' } }),
     )
     const output = await runEvaluateJob(
-      regression({ modelPath: at('fixed.onnx'), holdout: sql(`FROM 'holdout.csv' LIMIT 20`), label: 'b' }),
+      regression({
+        modelPath: at('fixed.onnx'),
+        holdout: sql(`SELECT *, b AS delay FROM 'holdout.csv' LIMIT 20`),
+        label: 'delay',
+      }),
       ignore,
     )
     expect(output).toMatchObject({ rows: 20, goldenRows: 0, goldenWhy: 'the model takes 7 rows at a time, not one' })
@@ -320,7 +329,7 @@ describe('an evaluation that can not be made says why', () => {
       'text for a regression',
       () => ({
         task: 'regression',
-        gate: gate({ loss: 'squaredError' }),
+        gate: gateConfigOf({ loss: 'squaredError' }),
         holdout: sql(`SELECT * REPLACE ('x' AS late) FROM 'holdout.csv'`),
       }),
       'MR_LABEL',
@@ -332,6 +341,8 @@ describe('an evaluation that can not be made says why', () => {
       'MR_SOURCE_COLUMN',
       `Column 'late' of the holdout is TIMESTAMP`,
     ],
+    ['the label as one of its columns', () => ({ features: ['a', 'late'] }), 'MR_LABEL', `'late' as an input (in 'x')`],
+    ['the label as an input', () => toldModel(), 'MR_LABEL', `The model takes the label 'late' as an input: it would`],
     [
       'no feature column',
       () => ({ holdout: sql(`SELECT a, b AS B2, late FROM 'holdout.csv'`) }),
@@ -352,7 +363,7 @@ describe('an evaluation that can not be made says why', () => {
     ],
     [
       'a cluster column that is missing',
-      () => ({ gate: gate({ cluster: 'week' }) }),
+      () => ({ gate: gateConfigOf({ cluster: 'week' }) }),
       'MR_SOURCE_COLUMN',
       `gate.cluster needs column 'week'`,
     ],
@@ -406,6 +417,11 @@ describe('an evaluation that can not be made says why', () => {
 function broken(): Partial<EvaluateJobInput> {
   writeFileSync(at('broken.parquet'), 'this is no parquet file at all')
   return { holdout: { kind: 'file', path: 'broken.parquet' } }
+}
+
+function toldModel(): Partial<EvaluateJobInput> {
+  writeModel(at('told.onnx'), columnModel([{ name: 'late', weight: 1 }]))
+  return { modelPath: at('told.onnx') }
 }
 
 function integers(): Partial<EvaluateJobInput> {
@@ -465,7 +481,7 @@ function job(change: Partial<EvaluateJobInput> = {}): EvaluateJobInput {
     projectRoot: dir,
     lakeDir: null,
     asOfMs: Date.UTC(2001, 0, 1),
-    gate: gate(),
+    gate: gateConfigOf(),
     goldenRows: 64,
     seed: 7,
     holdoutPath: at('kept.parquet'),
@@ -477,23 +493,7 @@ function job(change: Partial<EvaluateJobInput> = {}): EvaluateJobInput {
 }
 
 function regression(change: Partial<EvaluateJobInput>): EvaluateJobInput {
-  return job({ task: 'regression', gate: gate({ loss: 'squaredError' }), ...change })
-}
-
-function gate(change: Partial<GateConfig> = {}): GateConfig {
-  return {
-    thresholds: [],
-    loss: 'logLoss',
-    comparison: 'nonInferiority',
-    margin: 0.005,
-    alpha: 0.05,
-    resamples: 500,
-    cluster: null,
-    minRows: 200,
-    minClusters: 20,
-    stability: { versions: 5, maxSpread: null },
-    ...change,
-  }
+  return job({ task: 'regression', gate: gateConfigOf({ loss: 'squaredError' }), ...change })
 }
 
 function sql(text: string): { kind: 'sql'; sql: string } {

@@ -13,12 +13,11 @@ import type { DuckDBConnection } from '../../kernel/lake/duckdb.ts'
 import { createLakeViews } from '../../kernel/lake/views.ts'
 import type { RunnableModel } from '../../kernel/model/runnable-model.ts'
 import type { EnrichedInputs, ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
-import { openRunnable } from '../../kernel/server/open-runnable.ts'
-import type { ServerPlan } from '../../kernel/server/server-plan.ts'
+import { openRunnable, type ModelPlace } from '../../kernel/server/open-runnable.ts'
 import { numericProfile } from './baseline-profile.ts'
 import type { BaselineProfile } from './baseline-profile.ts'
 import type { EvaluationFigures, StabilityFigures } from './evaluation.ts'
-import { featuresOf, nameColumns } from './features.ts'
+import { featuresOf, nameColumns, refuseLabelAsInput } from './features.ts'
 import { measure } from './figures.ts'
 import type { Measurement, ScoredModel } from './figures.ts'
 import { goldenPicker } from './golden-rows.ts'
@@ -39,12 +38,9 @@ import { columnsOf, materialise, parquet, readableColumn, requireColumns, setAsO
  *   holdout → one Parquet file → labels, clusters → scores of model and champion, row by row
  *           → losses, metrics, BCa intervals → losses file, golden rows, baseline profile
  */
-export interface EvaluateJobInput {
+export interface EvaluateJobInput extends ModelPlace {
   /** Of the model: `late-flight@4` */
   version: string
-  modelPath: string
-  /** The server that it is asked through; absent: its ONNX file is run here. */
-  server?: ServerPlan
   /** Tables that come with it: each is read whole, and must fit it. */
   tables?: PlacedTable[]
   /** Columns of a single `[N, K]` input; null: the file's own, else the holdout's in order. */
@@ -75,11 +71,9 @@ export interface EvaluateJobInput {
   profilePath: string
 }
 
-export interface ChampionInput {
+export interface ChampionInput extends ModelPlace {
   /** `late-flight@3` */
   version: string
-  modelPath: string
-  server?: ServerPlan
   /** Columns of its single `[N, K]` input, from its signature. */
   features: string[] | null
   scoreOutput: ScoreOutput | null
@@ -199,6 +193,7 @@ async function scoreOpened(
 ): Promise<Scored> {
   const { champion } = input
   const model = await openRunner(opened, input, holdout, { ...input, who: 'the model' })
+  refuseLabelAsInput(model.signature, input.label)
   const rival =
     champion && (await openRunner(opened, input, holdout, { ...champion, who: `the champion ${champion.version}` }))
   const sample = stabilityRows(holdout.rows, input.seed)
@@ -280,13 +275,7 @@ async function openRunner(
   opened: RunnableModel[],
   { label, task, gate, positive }: EvaluateJobInput,
   holdout: Holdout,
-  of: {
-    modelPath: string
-    server?: ServerPlan
-    features: string[] | null
-    scoreOutput: ScoreOutput | string | null
-    who: string
-  },
+  of: ModelPlace & { features: string[] | null; scoreOutput: ScoreOutput | string | null; who: string },
 ): Promise<ModelRunner> {
   const model = await openRunnable(of, { features: of.features })
   opened.push(model)

@@ -1,31 +1,27 @@
 import { mkdtemp, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
 import { MillraceError, reasonOf } from '../../kernel/errors.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
-import type { Database } from '../../kernel/store/schema.ts'
-import { appendEvent, compareAndSet } from '../../kernel/store/state-machine.ts'
-import type { ControlContext } from '../control-context.ts'
-import { mayBeReleased, versionMachine, type Version, type VersionEvent } from '../registry/version.ts'
+import { configuredModel, type ControlContext } from '../control-context.ts'
 import { modelToMeasure, type ModelToMeasure } from '../registry/server-place.ts'
 import { setSignature } from '../registry/version-requests.ts'
-import {
-  championOf,
-  findVersion,
-  undecidedVersions,
-  versionsBefore,
-  versionsByStatus,
-} from '../registry/version-store.ts'
+import { championOf, findVersion, undecidedVersions, versionsByStatus } from '../registry/version-store.ts'
+import type { Version } from '../registry/version.ts'
 import { openReleases } from '../release/release-store.ts'
-import { beginUse } from '../retirement/retirement-requests.ts'
-import { recordSli } from '../service-level/sli-requests.ts'
 import { decideGate } from './decide-gate.ts'
-import type { ChampionInput, EvaluateJobInput, EvaluateJobOutput } from './evaluate-job.ts'
-import { evaluationMachine, openEvaluations, type Evaluation } from './evaluation-store.ts'
 import { NoLongerDeclaredError } from './errors.ts'
-import { featuresOf } from './features.ts'
-import type { GateResult } from './gate.ts'
+import type { EvaluateJobInput, EvaluateJobOutput } from './evaluate-job.ts'
+import {
+  finishEvaluation,
+  giveUpEvaluation,
+  moveVersion,
+  queueEvaluation,
+  requeueEvaluation,
+  startEvaluation,
+} from './evaluation-acts.ts'
+import { evaluationInput } from './evaluation-input.ts'
+import { openEvaluations, type Evaluation } from './evaluation-store.ts'
 
 /** Runs jobs in processes of their own. */
 export interface EvaluationRuntime {
@@ -77,29 +73,12 @@ export class EvaluationController {
   async #begin(version: Version): Promise<void> {
     const model = this.#model(version)
     if (model === null || this.#busy.has(model.name) || !this.#mayStart(version)) return
-    const { store, clock } = this.#context
     if (this.#missing(model).length > 0) {
       if (version.signature === null) this.#inBackground(version, () => this.#inspect(version, model))
       return
     }
     if (await this.#isOccupied(model.name)) return
-    await store.transaction(async (tx) => {
-      if (!(await this.#moveVersion(tx, version, 'evaluate', 'its turn'))) return
-      const { id } = await tx
-        .insertInto('evaluation')
-        .values({ version_id: version.id, status: 'queued', attempts: 0, created_at_ms: clock.epochMs() })
-        .returning('id')
-        .executeTakeFirstOrThrow()
-      await appendEvent(tx, {
-        entity: 'evaluation',
-        entityId: id,
-        from: null,
-        to: 'queued',
-        cause: `of ${version.id}`,
-        ...this.#times(),
-        detail: { version: version.id },
-      })
-    })
+    await queueEvaluation(this.#context, version)
     this.#context.wake('evaluation')
   }
 
@@ -109,7 +88,7 @@ export class EvaluationController {
   }
 
   #model({ model }: Version): ModelConfig | null {
-    return this.#context.project()?.project.models.find((m) => m.name === model) ?? null
+    return configuredModel(this.#context.project(), model)
   }
 
   /** While another version is evaluated, released, or has passed and is about to be, the champion may change. */
@@ -137,14 +116,14 @@ export class EvaluationController {
 
   /** Nothing to evaluate by: it is opened, so that a person who approves it approves something that can be served. */
   async #inspect(version: Version, model: ModelConfig): Promise<void> {
-    const { store } = this.#context
+    const { store, clock } = this.#context
     const dir = await this.#scratch()
     try {
       const place = await modelToMeasure(this.#context, version, dir)
       const { signature } = await this.#runtime.inspect(place, model.features)
       await store.transaction((tx) => setSignature(tx, version.id, { signature, scoreOutput: null }))
     } catch (error) {
-      await store.transaction((tx) => this.#moveVersion(tx, version, 'err', reasonOf(error)))
+      await store.transaction((tx) => moveVersion(tx, clock, version, 'err', reasonOf(error)))
     } finally {
       await rm(dir, { recursive: true, force: true })
     }
@@ -157,29 +136,18 @@ export class EvaluationController {
     const champion = await championOf(store.db, model.name)
     const compared = champion?.id === version.id ? null : champion
     const attempt = evaluation.attempts + 1
-    const started = await store.transaction(async (tx) => {
-      for (const { id } of [version, ...(compared === null ? [] : [compared])])
-        await beginUse(tx, clock, { versionId: id, what: evaluation.id, by: 'millrace' })
-      return compareAndSet(tx, {
-        table: 'evaluation',
-        key: [evaluation.id],
-        from: 'queued',
-        to: evaluationMachine.transition('queued', 'start'),
-        cause: `attempt ${attempt}`,
-        ...this.#times(),
-        set: { attempts: attempt, champion_id: compared?.id ?? null },
-        detail: { version: version.id },
-      })
-    })
-    if (!started) return
+    if (!(await startEvaluation(this.#context, evaluation, { attempt, compared }))) return
     const dir = await this.#scratch()
     const startMs = clock.monotonicMs()
     try {
       const missing = this.#missing(model)
       if (missing.length > 0) throw new NoLongerDeclaredError(version.id, missing)
-      const input = await this.#jobInput(version, compared, model, evaluation, dir)
-      const figures = await this.#runtime.evaluate(input)
-      await this.#finish(version, model, evaluation, figures, input, clock.monotonicMs() - startMs)
+      const files = await evaluationInput(this.#context, { version, champion: compared, model, evaluation, dir })
+      const figures = await this.#runtime.evaluate(files)
+      const tookMs = clock.monotonicMs() - startMs
+      const result = decideGate({ config: model.gate, figures })
+      await finishEvaluation(this.#context, version, evaluation, { figures, result, files, tookMs })
+      this.#context.log.info({ version: version.id, verdict: result.verdict, why: result.why }, 'the gate has decided')
     } catch (error) {
       // Killed from outside (want of memory): it may go better the next time.
       const passing = error instanceof MillraceError && error.retryable
@@ -200,222 +168,16 @@ export class EvaluationController {
     return mkdtemp(join(parent, 'evaluation-'))
   }
 
-  async #jobInput(
-    version: Version,
-    champion: Version | null,
-    model: ModelConfig,
-    evaluation: Evaluation,
-    dir: string,
-  ): Promise<EvaluateJobInput> {
-    const { clock, dataDir } = this.#context
-    const rival = champion === null ? null : await this.#measurable(champion, model, dir)
-    return {
-      version: version.id,
-      ...(await modelToMeasure(this.#context, version, dir)),
-      features: model.features,
-      scoreOutput: model.scoreOutput,
-      champion: rival,
-      ...(await this.#predecessors(version, model, dir, rival)),
-      task: model.task!,
-      label: model.label!,
-      positive: model.positive,
-      holdout: model.holdout!,
-      trainingRows: model.trainingRows,
-      projectRoot: this.#context.project()!.project.root,
-      lakeDir: join(dataDir, 'lake'),
-      asOfMs: version.lineage.asOfMs ?? clock.calendarMs(),
-      gate: model.gate,
-      goldenRows: model.release.preflight.goldenRows,
-      seed: Number(evaluation.id.split('-')[1]),
-      holdoutPath: join(dir, 'holdout.parquet'),
-      lossesPath: join(dir, 'losses.parquet'),
-      goldenPath: join(dir, 'golden.json'),
-      profilePath: join(dir, 'profile.json'),
-    }
-  }
-
-  async #measurable(version: Version, model: ModelConfig, dir: string): Promise<ChampionInput> {
-    return {
-      ...(await modelToMeasure(this.#context, version, dir)),
-      version: version.id,
-      features: version.signature === null ? model.features : featuresOf(version.signature),
-      scoreOutput: version.scoreOutput,
-      enriched: version.signature?.enriched,
-    }
-  }
-
-  /**
-   * Of the last versions those that were good enough to serve: a failed experiment says nothing of the spread that users
-   * would see, and must not block what comes after it. A backfilled one is made as of the past.
-   */
-  async #predecessors(
-    version: Version,
-    model: ModelConfig,
-    dir: string,
-    champion: ChampionInput | null,
-  ): Promise<Pick<EvaluateJobInput, 'predecessors' | 'predecessorsLeftOut'>> {
-    const last = await versionsBefore(this.#context.store.db, version, model.gate.stability.versions - 1)
-    const predecessors: ChampionInput[] = []
-    const predecessorsLeftOut: EvaluateJobInput['predecessorsLeftOut'] = []
-    for (const before of last.filter(mayBeReleased).toReversed()) {
-      try {
-        const isChampion = champion !== null && before.id === champion.version
-        predecessors.push(isChampion ? champion : await this.#measurable(before, model, dir))
-      } catch (error) {
-        predecessorsLeftOut.push({ version: before.id, why: reasonOf(error) })
-      }
-    }
-    return { predecessors, predecessorsLeftOut }
-  }
-
-  /** Figures, verdict and status in one transaction, after the artifacts they point at are on disk. */
-  async #finish(
-    version: Version,
-    model: ModelConfig,
-    evaluation: Evaluation,
-    figures: EvaluateJobOutput,
-    files: EvaluateJobInput,
-    tookMs: number,
-  ): Promise<void> {
-    const { store, artifacts, clock } = this.#context
-    const [losses, holdout, golden, profile] = await Promise.all(
-      [files.lossesPath, files.holdoutPath, files.goldenPath, files.profilePath].map(
-        async (path) => (await artifacts.putFile(path)).digest,
-      ),
-    )
-    const result = decideGate({ config: model.gate, figures })
-    const endedAtMs = clock.epochMs()
-    await store.transaction(async (tx) => {
-      const moved = await compareAndSet(tx, {
-        table: 'evaluation',
-        key: [evaluation.id],
-        from: 'running',
-        to: evaluationMachine.transition('running', 'finish'),
-        cause: `${figures.rows} rows`,
-        ...this.#times(),
-        set: {
-          figures: JSON.stringify(figures),
-          losses_digest: losses,
-          holdout_digest: holdout,
-          ended_at_ms: endedAtMs,
-        },
-        detail: { version: version.id, durations: figures.durations },
-      })
-      if (!moved) return
-      await setSignature(tx, version.id, { signature: figures.signature, scoreOutput: figures.scoreOutput })
-      await tx
-        .updateTable('version')
-        .set({ golden_digest: golden!, profile_digest: profile! })
-        .where('id', '=', version.id)
-        .execute()
-      await this.#recordVerdict(tx, version, evaluation.id, result)
-      await this.#recordSlis(tx, version, evaluation, result.verdict !== 'error', tookMs)
-    })
-    this.#context.log.info({ version: version.id, verdict: result.verdict, why: result.why }, 'the gate has decided')
-  }
-
   async #giveUp(version: Version, evaluation: Evaluation, why: string): Promise<void> {
-    const result: GateResult = { verdict: 'error', why, checks: [], provenBetter: false }
-    await this.#context.store.transaction(async (tx) => {
-      const moved = await compareAndSet(tx, {
-        table: 'evaluation',
-        key: [evaluation.id],
-        from: 'running',
-        to: evaluationMachine.transition('running', 'giveUp'),
-        cause: why,
-        ...this.#times(),
-        set: { why, ended_at_ms: this.#context.clock.epochMs() },
-        detail: { version: version.id },
-      })
-      if (!moved) return
-      await this.#recordVerdict(tx, version, evaluation.id, result)
-      await this.#recordSlis(tx, version, evaluation, false, 0)
-    })
+    await giveUpEvaluation(this.#context, version, evaluation, why)
     this.#context.log.warn({ version: version.id, why }, 'a version could not be evaluated')
   }
 
   async #requeue(version: Version, evaluation: Evaluation, why: string): Promise<void> {
     const { attempts } = evaluation
     if (attempts >= ATTEMPTS_MAX) return this.#giveUp(version, evaluation, givenUp(attempts, why))
-    await this.#context.store.transaction((tx) =>
-      compareAndSet(tx, {
-        table: 'evaluation',
-        key: [evaluation.id],
-        from: 'running',
-        to: evaluationMachine.transition('running', 'requeue'),
-        cause: why,
-        ...this.#times(),
-        detail: { version: version.id },
-      }),
-    )
+    await requeueEvaluation(this.#context, evaluation, why)
     this.#context.wake('evaluation')
-  }
-
-  async #recordVerdict(
-    tx: Transaction<Database>,
-    version: Version,
-    evaluationId: string,
-    result: GateResult,
-  ): Promise<void> {
-    const event = ({ passed: 'pass', failed: 'fail', inconclusive: 'undecided', error: 'err' } as const)[result.verdict]
-    const { id } = await tx
-      .insertInto('gate')
-      .values({
-        version_id: version.id,
-        evaluation_id: evaluationId,
-        verdict: result.verdict,
-        why: result.why,
-        checks: JSON.stringify(result.checks),
-        proven_better: result.provenBetter,
-        decided_at_ms: this.#context.clock.epochMs(),
-      })
-      .returning('id')
-      .executeTakeFirstOrThrow()
-    await this.#moveVersion(tx, { ...version, status: 'evaluating' }, event, result.why)
-    await appendEvent(tx, {
-      entity: 'gate',
-      entityId: id,
-      from: null,
-      to: result.verdict,
-      cause: result.why,
-      ...this.#times(),
-      detail: { version: version.id },
-    })
-  }
-
-  async #recordSlis(
-    tx: Transaction<Database>,
-    version: Version,
-    evaluation: Evaluation,
-    good: boolean,
-    tookMs: number,
-  ): Promise<void> {
-    const about = {
-      phase: 'evaluation',
-      model: version.model,
-      subject: evaluation.id,
-      atMs: this.#context.clock.epochMs(),
-      calendarMs: this.#context.clock.calendarMs(),
-    } as const
-    await recordSli(tx, { ...about, indicator: 'evaluationValid', value: good ? 1 : 0, good })
-    if (good) await recordSli(tx, { ...about, indicator: 'evaluationDurationMs', value: tookMs, good })
-  }
-
-  #moveVersion(tx: Transaction<Database>, version: Version, event: VersionEvent, why: string): Promise<boolean> {
-    return compareAndSet(tx, {
-      table: 'version',
-      key: [version.id],
-      from: version.status,
-      to: versionMachine.transition(version.status, event),
-      cause: why,
-      ...this.#times(),
-      set: event === 'evaluate' ? {} : { why },
-      detail: { model: version.model },
-    })
-  }
-
-  #times(): { atMs: number; calendarMs: number } {
-    return { atMs: this.#context.clock.epochMs(), calendarMs: Math.round(this.#context.clock.calendarMs()) }
   }
 }
 

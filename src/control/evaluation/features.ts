@@ -1,5 +1,5 @@
 import type { Signature, TensorSpec } from '../../kernel/model/signature.ts'
-import { SourceColumnError } from './errors.ts'
+import { LabelError, SourceColumnError } from './errors.ts'
 
 /**
  * The signature with every input's columns named. Where neither the configuration nor the ONNX file names the columns
@@ -34,6 +34,20 @@ function noTable({ name, shape }: TensorSpec, who: string): SourceColumnError {
   return new SourceColumnError({
     message: `Input '${name}' [${shape.join(', ')}] of ${who} can't be filled from the columns of a table.`,
     fix: 'Export a model with one input per column, or a single input [N, K].',
+  })
+}
+
+/**
+ * A model that is fed what it is to predict is perfect on every holdout, and of no use to anybody.
+ * @throws LabelError
+ */
+export function refuseLabelAsInput(signature: Signature, label: string): void {
+  const input = signature.inputs.find(({ columns }) => columns?.includes(label))
+  if (input === undefined) return
+  const where = input.name === label ? '' : ` (in '${input.name}')`
+  throw new LabelError({
+    message: `The model takes the label '${label}' as an input${where}: it would be judged by rows that tell it the answer, which callers don't have.`,
+    fix: `Leave '${label}' out of the features in training.`,
   })
 }
 

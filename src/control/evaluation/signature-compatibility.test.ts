@@ -36,6 +36,18 @@ describe('incompatibilities', () => {
     expect(incompatibilities(ours, theirs)).toEqual([])
   })
 
+  it('is about what callers send where a step prepares it, and not about what the step makes of it', () => {
+    const fed = (name: string): TensorSpec => ({ name, datatype: 'FP32', shape: [-1, 9], columns: null })
+    const prepared: Signature = { ...signature(), prepared: { fed: [fed('embedding')] } }
+    expect(incompatibilities(prepared, signature())).toEqual([])
+    expect(incompatibilities({ ...prepared, prepared: { fed: [fed('words')] } }, prepared)).toEqual([])
+    const asked = { ...signature({ name: 'text' }), prepared: { fed: signature().inputs } }
+    expect(incompatibilities(asked, signature())).toEqual([
+      `input 'x' is gone`,
+      `input 'text' is new: callers don't send it`,
+    ])
+  })
+
   it('is about what callers send where tables give the rest; whoever sends all of it is served too', () => {
     const key: TensorSpec = { name: 'id', datatype: 'BYTES', shape: [-1], columns: ['id'] }
     const x: TensorSpec = { name: 'x', datatype: 'FP32', shape: [-1, 1], columns: ['a'] }

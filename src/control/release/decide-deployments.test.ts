@@ -45,6 +45,16 @@ describe('a lost replica', () => {
     expect(decide(lost, 1_000)).toMatchObject([{ kind: 'startReplica' }])
   })
 
+  it.each<[string, Partial<ReplicaView>, string | null]>([
+    ['nothing is known of its process, not for long', { process: 'unknown', silentMs: 5_000 }, null],
+    ['nothing is known of its process, for long', { process: 'unknown', silentMs: 5_001 }, 'replicaGone'],
+    ['it is silent, not for long', { silentMs: 30_000, lease: null }, null],
+    ['it is silent for long', { silentMs: 30_001, lease: null }, 'stopReplica'],
+  ])('is found by its silence where the clock was set back to before its start: %s', (_how, seen, kind) => {
+    const replica = { ...ready().replica, createdAtMs: 3_600_000 }
+    expect(decide({ replicas: [{ ...ready(), replica, ...seen }] }, 1_000)[0]?.kind ?? null).toBe(kind)
+  })
+
   it.each<[string, Partial<ReplicaView>, number, string | null]>([
     ['its process has died', { process: 'dead' }, 0, 'replicaGone'],
     ['nothing is known of its process, just after its start', { process: 'unknown' }, 5_000, null],

@@ -108,7 +108,8 @@ function decideDraining(view: DeploymentView): DeploymentAct[] {
 
 function goneOrNot(view: ReplicaView, nowMs: number): DeploymentAct[] {
   const { replica } = view
-  const ageMs = nowMs - replica.createdAtMs
+  // One that was started in the future is older than the clock, which was set back: how long it is silent tells then.
+  const ageMs = nowMs >= replica.createdAtMs ? nowMs - replica.createdAtMs : view.silentMs
   if (view.process === 'dead')
     return [{ kind: 'replicaGone', replica, why: replica.status === 'stopping' ? 'stopped' : 'its process has died' }]
   if (view.process === 'unknown' && replica.status === 'stopping')

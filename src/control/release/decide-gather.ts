@@ -131,10 +131,9 @@ function leaving(
 ): { member: { versionId: string; model: string }; why: string }[] {
   const modelOf = (id: string) =>
     rows.find((m) => m.versionId === id)?.model ?? candidates.find((c) => c.versionId === id)!.model
-  const releasedAt = (id: string) => candidates.find((c) => c.versionId === id)?.releasedAtMs ?? 0
-  const inOrder = [...members].toSorted(
-    (a, b) => Number(wanted.has(b)) - Number(wanted.has(a)) || releasedAt(b) - releasedAt(a),
-  )
+  // By their places rather than by times: a clock may have been set back between two releases.
+  const placeOf = (id: string) => (wanted.has(id) ? candidates.findIndex((c) => c.versionId === id) : candidates.length)
+  const inOrder = [...members].toSorted((a, b) => placeOf(a) - placeOf(b))
   return inOrder.flatMap((versionId) => {
     const model = modelOf(versionId)
     const declared = config.members.find((m) => m.model === model)

@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { Clock } from '../../kernel/clock.ts'
-import { appendEvent } from '../../kernel/store/state-machine.ts'
+import { appendEvent, timesOf } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { routeOf } from './release-store.ts'
 
@@ -37,6 +37,6 @@ export async function enableEndpoint(tx: Tx, clock: Clock, wish: { endpoint: str
 }
 
 function say(tx: Tx, clock: Clock, endpoint: string, from: string, to: string, cause: string): Promise<void> {
-  const times = { atMs: clock.epochMs(), calendarMs: Math.round(clock.calendarMs()) }
+  const times = timesOf(clock)
   return appendEvent(tx, { entity: 'endpoint', entityId: endpoint, from, to, cause, ...times })
 }

@@ -1,4 +1,4 @@
-import type { Deployment } from './release.ts'
+import { canServe, type Deployment } from './release.ts'
 
 /** A version that is declared to answer where an endpoint's live ones can't. It may be of another model. */
 export interface Fallback {
@@ -10,6 +10,5 @@ export interface Fallback {
 
 /** The newest deployment of a fallback's version on its endpoint that serves or is about to. */
 export function fallbackDeployment({ endpoint, versionId }: Fallback, deployments: Deployment[]): Deployment | null {
-  const serves = (d: Deployment) => d.discoverable && (d.status === 'starting' || d.status === 'ready')
-  return deployments.findLast((d) => d.endpoint === endpoint && d.versionId === versionId && serves(d)) ?? null
+  return deployments.findLast((d) => d.endpoint === endpoint && d.versionId === versionId && canServe(d)) ?? null
 }

@@ -1,12 +1,12 @@
 import type { Transaction } from 'kysely'
 import type { Clock } from '../../kernel/clock.ts'
-import { compareAndSet } from '../../kernel/store/state-machine.ts'
+import { compareAndSet, timesOf } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { setAlias, setDisposition } from '../registry/version-requests.ts'
 import { championOf } from '../registry/version-store.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
 import { freezeAfterRollback } from './freeze-review.ts'
-import { releaseMachine, type Release, type ReleaseEvent } from './release.ts'
+import { isUp, releaseMachine, type Release, type ReleaseEvent } from './release.ts'
 import { findDeployment, openReleases } from './release-store.ts'
 import { championBefore } from './rollback-requests.ts'
 import { endTrials, giveBack, settleHeldAlert } from './trial-acts.ts'
@@ -20,7 +20,7 @@ type Tx = Transaction<Database>
 export async function flipRoute(tx: Tx, clock: Clock, release: Release, why: string): Promise<boolean> {
   const nowMs = clock.epochMs()
   const deployment = await findDeployment(tx, release.deploymentId!)
-  if (deployment?.status !== 'starting' && deployment?.status !== 'ready') return false
+  if (deployment === null || !isUp(deployment)) return false
   const champion = await championOf(tx, release.model)
   const previousId = champion?.id === release.versionId ? release.previousId : (champion?.id ?? null)
   const set = { previous_id: previousId, switched_at_ms: nowMs, ended_at_ms: nowMs }
@@ -55,8 +55,7 @@ export function moveRelease(
     from: release.status,
     to: releaseMachine.transition(release.status, event),
     cause: why,
-    atMs: clock.epochMs(),
-    calendarMs: Math.round(clock.calendarMs()),
+    ...timesOf(clock),
     set: { why, status_at_ms: clock.epochMs(), ...set },
   })
 }
@@ -128,8 +127,7 @@ async function markRolledBack(tx: Tx, clock: Clock, rollback: Release, lostId: s
     // Lists and `canary` show it beside 'rolled-back', where the reason of its promotion would contradict it.
     set: { why: `${rollback.id} went back to ${rollback.versionId}: ${rollback.cause}` },
     cause: `${rollback.id}: ${rollback.cause}`,
-    atMs: clock.epochMs(),
-    calendarMs: Math.round(clock.calendarMs()),
+    ...timesOf(clock),
   })
 }
 

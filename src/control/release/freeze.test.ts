@@ -118,6 +118,13 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
   afterEach(() => lab.close())
 
   const code = 'sha256:code'
+  const newController = () =>
+    new ReleaseController(
+      lab.context,
+      new Observations(() => clock.monotonicMs()),
+      () => [],
+      () => Promise.reject(new Error('nothing is tried here')),
+    )
   const active = async () => (await activeFreezes(store.db, 'm')).map((f) => f.kind)
   const releases = async () =>
     (await listReleases(store.db, { limit: 9 })).map((r) => `${r.kind} of ${r.versionId} ${r.status}`)
@@ -243,12 +250,7 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
   })
 
   it('hold back what would be released until they end; then it is decided anew', async () => {
-    const controller = new ReleaseController(
-      lab.context,
-      new Observations(() => clock.monotonicMs()),
-      () => [],
-      () => Promise.reject(new Error('nothing is tried here')),
-    )
+    const controller = newController()
     const freeze = {
       model: 'm',
       endpoint: 'm',
@@ -271,12 +273,7 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
   })
 
   it('come with a rollback, while which nothing goes forward by itself', async () => {
-    const controller = new ReleaseController(
-      lab.context,
-      new Observations(() => clock.monotonicMs()),
-      () => [],
-      () => Promise.reject(new Error('nothing is tried here')),
-    )
+    const controller = newController()
     await champions(2)
     const rollback = await readyRelease(lab, 'm', 'm@1', 'rollback')
     clock.advance(1_000)
@@ -300,12 +297,7 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
   })
 
   it('do not stand above a person’s approval', async () => {
-    const controller = new ReleaseController(
-      lab.context,
-      new Observations(() => clock.monotonicMs()),
-      () => [],
-      () => Promise.reject(new Error('nothing is tried here')),
-    )
+    const controller = newController()
     const freeze = {
       model: 'm',
       endpoint: 'm',

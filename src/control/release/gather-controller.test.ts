@@ -88,6 +88,16 @@ describe('a gather', () => {
     expect(await statuses()).toEqual(['a@1 left', 'a@2 member', 'b@1 member'])
   })
 
+  it('is joined by the version that was released last, also where the clock was set back before', async () => {
+    await release('a')
+    await statuses()
+    clock.advance(-86_400_000)
+    await release('a')
+    expect(await statuses()).toEqual(['a@1 member', 'a@2 joining'])
+    await copies('a@2', 10, 0, 1)
+    expect(await statuses()).toEqual(['a@1 left', 'a@2 member'])
+  })
+
   it('keeps a version out that fails, says so, and counts anew when it is released again', async () => {
     const first = await release('a')
     await statuses()

@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { GatherEndpointConfig } from '../../config/project.ts'
-import { appendEvent, compareAndSet } from '../../kernel/store/state-machine.ts'
+import { appendEvent, compareAndSet, timesOf } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import type { ControlContext } from '../control-context.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
@@ -96,7 +96,7 @@ export class GatherController {
       from: null,
       to: status,
       cause: why,
-      ...this.#times(),
+      ...timesOf(this.#context.clock),
     })
     return true
   }
@@ -114,12 +114,8 @@ export class GatherController {
       to,
       cause: why,
       set: { why, status_at_ms: nowMs, ...anew, ...admitted },
-      ...this.#times(),
+      ...timesOf(this.#context.clock),
     })
-  }
-
-  #times(): { atMs: number; calendarMs: number } {
-    return { atMs: this.#context.clock.epochMs(), calendarMs: Math.round(this.#context.clock.calendarMs()) }
   }
 }
 

@@ -1,7 +1,7 @@
 import type { CombineConfig, GatherEndpointConfig } from '../../config/project.ts'
 import type { Combine, EndpointRoute, RoutedDeployment } from '../../kernel/contract/routing.ts'
 import type { GatherMember } from './gather.ts'
-import type { Deployment } from './release.ts'
+import { canServe, type Deployment } from './release.ts'
 
 export interface GatherRouting {
   members: GatherMember[]
@@ -15,8 +15,7 @@ export interface GatherRouting {
 
 /** The newest deployment of a version, wherever it serves or is about to. */
 export function memberDeployment(versionId: string, deployments: Deployment[]): Deployment | null {
-  const serves = (d: Deployment) => d.discoverable && (d.status === 'starting' || d.status === 'ready')
-  return deployments.findLast((d) => d.versionId === versionId && serves(d)) ?? null
+  return deployments.findLast((d) => d.versionId === versionId && canServe(d)) ?? null
 }
 
 /** What gateways are to do for an endpoint that asks several versions at once. Pure. */

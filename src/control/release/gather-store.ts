@@ -24,21 +24,28 @@ export interface ReleasedVersion {
   byRollback: boolean
 }
 
+/** Rows read at once: as a rule more than are asked for. */
+const PAGE = 50
+
 /** Versions of a model that have had all of its traffic and were not rolled back since, the last one first. */
 export async function releasedVersions(db: Db, model: string, limit: number): Promise<ReleasedVersion[]> {
-  const rows = await db
-    .selectFrom('release')
-    .select(['version_id', 'kind', 'switched_at_ms'])
-    .where('model', '=', model)
-    .where('status', '=', 'released')
-    .orderBy('switched_at_ms', 'desc')
-    .orderBy('seq', 'desc')
-    .execute()
   const last = new Map<string, ReleasedVersion>()
-  for (const { version_id: versionId, kind, switched_at_ms } of rows) {
-    if (last.has(versionId)) continue
-    last.set(versionId, { versionId, releasedAtMs: switched_at_ms ?? 0, byRollback: kind === 'rollback' })
-    if (last.size === limit) break
+  for (let offset = 0; last.size < limit; offset += PAGE) {
+    const rows = await db
+      .selectFrom('release')
+      .select(['version_id', 'kind', 'switched_at_ms'])
+      .where('model', '=', model)
+      .where('status', '=', 'released')
+      .orderBy('seq', 'desc') // as they got the traffic, one after the other; their times may have been set back
+      .offset(offset)
+      .limit(PAGE)
+      .execute()
+    for (const { version_id: versionId, kind, switched_at_ms } of rows) {
+      if (last.size === limit) break
+      if (!last.has(versionId))
+        last.set(versionId, { versionId, releasedAtMs: switched_at_ms ?? 0, byRollback: kind === 'rollback' })
+    }
+    if (rows.length < PAGE) break
   }
   return [...last.values()]
 }

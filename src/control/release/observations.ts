@@ -1,4 +1,5 @@
 import { LEASE_PERIOD_MS, type GatewayReport, type Lease } from '../../kernel/contract/routing.ts'
+import type { Replica } from './release.ts'
 
 /** How often `look` is to be called, by a timer of the event loop. */
 export const LISTEN_EVERY_MS = 100
@@ -54,6 +55,16 @@ export class Observations {
   lease(replicaId: string): Lease | null {
     const entry = this.#leases.get(replicaId)
     return entry !== undefined && this.#listened() - entry.heardMs <= LEASE_PERIOD_MS ? entry.lease : null
+  }
+
+  /** Whether a replica that is to run says that it is ready. */
+  isReady({ id, status }: Pick<Replica, 'id' | 'status'>): boolean {
+    return status === 'running' && this.lease(id)?.state === 'ready'
+  }
+
+  /** How many of a deployment's replicas are. */
+  readyOf(deploymentId: string, replicas: readonly Replica[]): number {
+    return replicas.filter((replica) => replica.deploymentId === deploymentId && this.isReady(replica)).length
   }
 
   /** Since the replica was last heard, or since the start where it never was. */

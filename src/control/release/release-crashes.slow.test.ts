@@ -114,100 +114,91 @@ describe('a control plane that is killed between two acts of a release', () => {
       ])
       expect(await routeProblem()).toBeNull()
     },
-    60_000,
   )
 
-  it.each(['before', 'after'] as const)(
-    'takes back what shows harm, also when killed %s each act',
-    async (moment) => {
-      await lab.approved()
-      await lab.until('m@1 is live', async () => (await lab.champion()) === 'm@1')
-      await lab.approved()
-      await lab.until('m@2 has traffic', async () => (await lab.status('release-2')) === 'canary')
-      lab.behaviour.set('m@2', { errorRate: 1 })
-      for (let life = 0; life < 20 && (await lab.status('release-2')) === 'canary'; life++) {
-        const process = mortal(1 + (life % 3), moment)
-        await lab.restart(process.store)
-        for (let i = 0; i < 20 && !process.isDead(); i++) await lab.pass().catch(ignoreKill)
-        expect(await routeProblem()).toBeNull()
-      }
-      await lab.restart()
-      await lab.until('taken back', async () => (await lab.status('release-2')) === 'rolled-back')
-      expect([await lab.shares(), await lab.champion()]).toEqual([{ 'm@1': 100 }, 'm@1'])
-    },
-    60_000,
-  )
+  it.each(['before', 'after'] as const)('takes back what shows harm, also when killed %s each act', async (moment) => {
+    await lab.approved()
+    await lab.until('m@1 is live', async () => (await lab.champion()) === 'm@1')
+    await lab.approved()
+    await lab.until('m@2 has traffic', async () => (await lab.status('release-2')) === 'canary')
+    lab.behaviour.set('m@2', { errorRate: 1 })
+    for (let life = 0; life < 20 && (await lab.status('release-2')) === 'canary'; life++) {
+      const process = mortal(1 + (life % 3), moment)
+      await lab.restart(process.store)
+      for (let i = 0; i < 20 && !process.isDead(); i++) await lab.pass().catch(ignoreKill)
+      expect(await routeProblem()).toBeNull()
+    }
+    await lab.restart()
+    await lab.until('taken back', async () => (await lab.status('release-2')) === 'rolled-back')
+    expect([await lab.shares(), await lab.champion()]).toEqual([{ 'm@1': 100 }, 'm@1'])
+  })
 })
 
 describe('whatever happens to a release, in any order', () => {
-  it.each([1, 2, 3])(
-    'the endpoint has a champion that serves: seed %i',
-    async (seed) => {
-      const random = seededRandom(seed)
-      const pick = <T>(from: readonly T[]): T => from[Math.floor(random.uniform() * from.length)]!
-      await lab.approved()
-      await lab.until('m@1 is live', async () => (await lab.champion()) === 'm@1')
-      const versions = async () => (await store.db.selectFrom('version').select('id').execute()).map((v) => v.id)
-      const request = { endpoint: 'm', why: 'test', by: 'ann' }
-      const happenings: Record<string, () => Promise<unknown>> = {
-        release: () => lab.approved(),
-        wait: () => lab.pass(3),
-        longer: () => lab.pass(8),
-        harm: async () => lab.behaviour.set(pick(await versions()), { errorRate: 1 }),
-        slow: async () => lab.behaviour.set(pick(await versions()), { latencyMs: 500 }),
-        heal: async () => lab.behaviour.clear(),
-        die: async () => lab.down.add(pick(await versions())),
-        live: async () => lab.down.clear(),
-        quiet: async () => (lab.rate.perSecond = 0),
-        busy: async () => (lab.rate.perSecond = 50),
-        stop: () => store.transaction((tx) => stopTrial(tx, lab.clock, request)).catch(ignoreRefusal),
-        promote: () => store.transaction((tx) => promoteTrial(tx, lab.clock, request)).catch(ignoreRefusal),
-        rollBack: async () => {
-          const live = (await store.db.selectFrom('alias').select('version_id').execute()).map((a) => a.version_id)
-          return lab.rollBackTo(pick(live))
-        },
-        reject: async () => {
-          const champion = await lab.champion()
-          const others = (await versions()).filter((id) => id !== champion)
-          return others.length === 0 ? null : lab.approve(pick(others), 'rejected')
-        },
-        restart: () => lab.restart(),
-        kill: async () => {
-          await lab.restart(mortal(1 + Math.floor(random.uniform() * 4), pick(['before', 'after'])).store)
-          for (let i = 0; i < 4; i++) await lab.pass().catch(ignoreKill)
-          await lab.restart()
-        },
-        clockBack: async () => lab.clock.set(-60_000),
-      }
-      const often = ['release', 'longer', 'longer', 'longer', 'heal', 'live', 'busy', 'harm']
-      const names = [...Object.keys(happenings), ...often]
-      const done: string[] = []
-      // A canary is under way from the start.
-      await lab.approved()
-      await lab.pass(8)
-      for (let i = 0; i < 30; i++) {
-        const name = pick(names)
-        done.push(name)
-        await happenings[name]!()
-        await lab.pass()
-        expect({ done, problem: await routeProblem() }).toEqual({ done, problem: null })
-      }
-      // With everybody alive again whatever is open comes to an end, and the champion serves alone.
-      lab.down.clear()
-      lab.behaviour.clear()
-      lab.rate.perSecond = 50
-      await lab.until(
-        'settled',
-        async () =>
-          (await lab.statuses()).every((s) => !/queued|deploying|preflight|switching|shadowing|canary|held/.test(s)),
-        120_000,
-      )
-      expect(await lab.shares()).toEqual({ [(await lab.champion())!]: 100 })
-      const trials = await store.db.selectFrom('trial').select('id').execute()
-      expect(trials.length).toBeGreaterThanOrEqual(3)
-    },
-    60_000,
-  )
+  it.each([1, 2, 3])('the endpoint has a champion that serves: seed %i', async (seed) => {
+    const random = seededRandom(seed)
+    const pick = <T>(from: readonly T[]): T => from[Math.floor(random.uniform() * from.length)]!
+    await lab.approved()
+    await lab.until('m@1 is live', async () => (await lab.champion()) === 'm@1')
+    const versions = async () => (await store.db.selectFrom('version').select('id').execute()).map((v) => v.id)
+    const request = { endpoint: 'm', why: 'test', by: 'ann' }
+    const happenings: Record<string, () => Promise<unknown>> = {
+      release: () => lab.approved(),
+      wait: () => lab.pass(3),
+      longer: () => lab.pass(8),
+      harm: async () => lab.behaviour.set(pick(await versions()), { errorRate: 1 }),
+      slow: async () => lab.behaviour.set(pick(await versions()), { latencyMs: 500 }),
+      heal: async () => lab.behaviour.clear(),
+      die: async () => lab.down.add(pick(await versions())),
+      live: async () => lab.down.clear(),
+      quiet: async () => (lab.rate.perSecond = 0),
+      busy: async () => (lab.rate.perSecond = 50),
+      stop: () => store.transaction((tx) => stopTrial(tx, lab.clock, request)).catch(ignoreRefusal),
+      promote: () => store.transaction((tx) => promoteTrial(tx, lab.clock, request)).catch(ignoreRefusal),
+      rollBack: async () => {
+        const live = (await store.db.selectFrom('alias').select('version_id').execute()).map((a) => a.version_id)
+        return lab.rollBackTo(pick(live))
+      },
+      reject: async () => {
+        const champion = await lab.champion()
+        const others = (await versions()).filter((id) => id !== champion)
+        return others.length === 0 ? null : lab.approve(pick(others), 'rejected')
+      },
+      restart: () => lab.restart(),
+      kill: async () => {
+        await lab.restart(mortal(1 + Math.floor(random.uniform() * 4), pick(['before', 'after'])).store)
+        for (let i = 0; i < 4; i++) await lab.pass().catch(ignoreKill)
+        await lab.restart()
+      },
+      clockBack: async () => lab.clock.set(-60_000),
+    }
+    const often = ['release', 'longer', 'longer', 'longer', 'heal', 'live', 'busy', 'harm']
+    const names = [...Object.keys(happenings), ...often]
+    const done: string[] = []
+    // A canary is under way from the start.
+    await lab.approved()
+    await lab.pass(8)
+    for (let i = 0; i < 30; i++) {
+      const name = pick(names)
+      done.push(name)
+      await happenings[name]!()
+      await lab.pass()
+      expect({ done, problem: await routeProblem() }).toEqual({ done, problem: null })
+    }
+    // With everybody alive again whatever is open comes to an end, and the champion serves alone.
+    lab.down.clear()
+    lab.behaviour.clear()
+    lab.rate.perSecond = 50
+    await lab.until(
+      'settled',
+      async () =>
+        (await lab.statuses()).every((s) => !/queued|deploying|preflight|switching|shadowing|canary|held/.test(s)),
+      120_000,
+    )
+    expect(await lab.shares()).toEqual({ [(await lab.champion())!]: 100 })
+    const trials = await store.db.selectFrom('trial').select('id').execute()
+    expect(trials.length).toBeGreaterThanOrEqual(3)
+  })
 })
 
 function ignoreKill(error: unknown): void {

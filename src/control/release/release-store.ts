@@ -6,6 +6,7 @@ import { isInGather } from './gather.ts'
 import { memberDeployment } from './gather-route.ts'
 import { gatherMembers } from './gather-store.ts'
 import {
+  canServe,
   deploymentMachine,
   releaseMachine,
   replicaMachine,
@@ -94,11 +95,13 @@ export async function deploymentsWithReplicas(db: Db): Promise<Deployment[]> {
   const rows = await db
     .selectFrom('deployment')
     .selectAll()
-    .where((eb) =>
-      eb.or([
-        eb('status', 'in', ['starting', 'ready', 'draining']),
-        eb('id', 'in', eb.selectFrom('replica').select('deployment_id').where('replica.status', '<>', 'gone')),
-      ]),
+    // By two indexes of what is open: with 'or' all that ever was would be read.
+    .where('id', 'in', (eb) =>
+      eb
+        .selectFrom('deployment as open')
+        .select('open.id')
+        .where('open.status', 'in', ['starting', 'ready', 'draining'])
+        .union(eb.selectFrom('replica').select('deployment_id as id').where('replica.status', '<>', 'gone')),
     )
     .orderBy('seq')
     .execute()
@@ -118,18 +121,33 @@ export interface Losses {
   why: string | null
 }
 
+/** Of the replica that was recorded last; 0 where there is none. */
+export async function lastReplicaSeq(db: Db): Promise<number> {
+  const { seq } = await db
+    .selectFrom('replica')
+    .select(({ fn }) => fn.max('seq').as('seq'))
+    .executeTakeFirstOrThrow()
+  return Number(seq ?? 0)
+}
+
 /**
- * Replicas that have gone since a time, by deployment: what its restarts wait by.
- * @param startedSinceMs - of this control plane: replicas of an earlier one, which may have been stopped with it, say
- *   nothing of how those fare that it starts
+ * Replicas that have gone in a stretch of time, by deployment: what its restarts wait by.
+ * @param within - until now: what is later was before the clock was set back
+ * @param afterSeq - the last one of an earlier control plane: its replicas, which may have been stopped with it, say nothing
+ *   of how those fare that this one starts
  */
-export async function lossesSince(db: Db, sinceMs: number, startedSinceMs: number): Promise<Map<string, Losses>> {
+export async function lossesWithin(
+  db: Db,
+  within: { fromMs: number; toMs: number },
+  afterSeq: number,
+): Promise<Map<string, Losses>> {
   const rows = await db
     .selectFrom('replica')
     .select(['deployment_id', 'ended_at_ms', 'why'])
     .where('status', '=', 'gone')
-    .where('ended_at_ms', '>=', sinceMs)
-    .where('created_at_ms', '>=', startedSinceMs)
+    .where('ended_at_ms', '>=', within.fromMs)
+    .where('ended_at_ms', '<=', within.toMs)
+    .where('seq', '>', afterSeq)
     .orderBy('ended_at_ms')
     .orderBy('seq')
     .execute()
@@ -164,8 +182,7 @@ export async function deploymentHolders(
     .where('alias', '=', 'previous')
     .execute()
   for (const { model, version_id } of previous) {
-    const isWarm = (d: Deployment) => d.discoverable && ['starting', 'ready'].includes(d.status)
-    const newest = deployments.findLast((d) => d.model === model && d.versionId === version_id && isWarm(d))
+    const newest = deployments.findLast((d) => d.model === model && d.versionId === version_id && canServe(d))
     if (newest !== undefined) hold(newest.id, 'previous')
   }
   for (const fallback of fallbacks) {
@@ -177,8 +194,8 @@ export async function deploymentHolders(
     if (found !== null) hold(found.id, `gather ${member.endpoint}`)
   }
   // Who calls a version by its number must not lose it.
-  for (const { id, versionId, discoverable, status } of deployments)
-    if (pinned.has(versionId) && discoverable && ['starting', 'ready'].includes(status)) hold(id, 'pin')
+  for (const deployment of deployments)
+    if (pinned.has(deployment.versionId) && canServe(deployment)) hold(deployment.id, 'pin')
   return holders
 }
 

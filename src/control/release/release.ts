@@ -119,6 +119,16 @@ export interface Deployment {
   endedAtMs: number | null
 }
 
+/** It has replicas or is about to, and is not on its way out. */
+export function isUp({ status }: Pick<Deployment, 'status'>): boolean {
+  return status === 'starting' || status === 'ready'
+}
+
+/** It is up, and gateways may see it. */
+export function canServe(deployment: Pick<Deployment, 'status' | 'discoverable'>): boolean {
+  return deployment.discoverable && isUp(deployment)
+}
+
 export type ReplicaStatus =
   | 'running' // recorded, and started or about to be
   | 'stopping' // told to drain and end

@@ -1,6 +1,6 @@
 import type { ModelConfig } from '../../config/project.ts'
 import type { GatewayReport, RoutingSnapshot } from '../../kernel/contract/routing.ts'
-import type { ControlContext } from '../control-context.ts'
+import { allModels, findModel, type ControlContext } from '../control-context.ts'
 import { boundsOf, decideReplicas, type ReplicaRole } from './decide-replicas.ts'
 import type { Observations } from './observations.ts'
 import { fallbackDeployment } from './fallback.ts'
@@ -59,22 +59,23 @@ export class ReplicasController {
 
   async look(): Promise<void> {
     const revisionId = this.#context.project()?.revisionId ?? null
-    const isByLoad = this.#models().some(({ serving: { replicas } }) => replicas.min !== replicas.max)
+    const models = allModels(this.#context.project())
+    const isByLoad = models.some(({ serving: { replicas } }) => replicas.min !== replicas.max)
     if (!isByLoad && this.#settledRevision === revisionId) return
     const { db } = this.#context.store
     const [open, releases, ways] = [await openDeployments(db), await openReleases(db), await routes(db)]
     const deployments = open.filter((d) => d.status !== 'draining')
     this.#follow(deployments)
-    const ready = this.#readyCounts(await openReplicas(db))
+    const replicas = await openReplicas(db)
     const snapshot = this.#publisher.current()
     let settled = true
     for (const deployment of deployments) {
-      const config = this.#config(deployment.model)
+      const config = findModel(this.#context.project(), deployment.model)
       // What is not proven yet is not called.
       if (!deployment.discoverable) settled = false
       if (config === null || !deployment.discoverable) continue
-      const role = roleOf(deployment, { deployments, releases, routes: ways, snapshot, models: this.#models() })
-      const isKept = await this.#decide(deployment, config, role, ready.get(deployment.id) ?? 0)
+      const role = roleOf(deployment, { deployments, releases, routes: ways, snapshot, models })
+      const isKept = await this.#decide(deployment, config, role, this.#observations.readyOf(deployment.id, replicas))
       settled &&= isKept
     }
     this.#settledRevision = settled ? revisionId : null
@@ -140,23 +141,6 @@ export class ReplicasController {
   #stranger(versionId: string, wanted: number): Known {
     const calledMs = this.#context.clock.monotonicMs()
     return { versionId, wanted, history: new LoadHistory(), calledMs, role: null, grownMs: null, shrunkMs: null }
-  }
-
-  #readyCounts(replicas: Awaited<ReturnType<typeof openReplicas>>): Map<string, number> {
-    const counts = new Map<string, number>()
-    for (const { id, deploymentId, status } of replicas)
-      if (status === 'running' && this.#observations.lease(id)?.state === 'ready')
-        counts.set(deploymentId, (counts.get(deploymentId) ?? 0) + 1)
-    return counts
-  }
-
-  #models(): ModelConfig[] {
-    const applied = this.#context.project()
-    return [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
-  }
-
-  #config(model: string): ModelConfig | null {
-    return this.#models().find((m) => m.name === model) ?? null
   }
 }
 

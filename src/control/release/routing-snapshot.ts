@@ -11,7 +11,7 @@ import type { Lineage, Version } from '../registry/version.ts'
 import { fallbackDeployment } from './fallback.ts'
 import type { GatherMember } from './gather.ts'
 import { gatherRoute } from './gather-route.ts'
-import type { Deployment, Replica, Route } from './release.ts'
+import { canServe, type Deployment, type Replica, type Route } from './release.ts'
 
 export interface RoutingFacts {
   routes: Route[]
@@ -144,8 +144,7 @@ function routedReplica({ replicaId, socketPath, framesPath, httpPort }: Lease): 
 
 function routed(deployment: Deployment, facts: RoutingFacts, { name }: Pick<ModelConfig, 'name'>): RoutedDeployment[] {
   const { signature = null, lineage } = facts.versions.get(deployment.versionId) ?? {}
-  const serves = deployment.status === 'starting' || deployment.status === 'ready'
-  if (!deployment.discoverable || !serves || signature === null) return []
+  if (!canServe(deployment) || signature === null) return []
   const replicas = facts.replicas
     .filter((r) => r.deploymentId === deployment.id && r.status === 'running')
     .flatMap((r) => {

@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { Clock } from '../../kernel/clock.ts'
-import { appendEvent } from '../../kernel/store/state-machine.ts'
+import { appendEvent, timesOf } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import type { Deployment } from './release.ts'
 
@@ -23,7 +23,7 @@ export async function scaleDeployment(
     .where('status', 'in', ['starting', 'ready'])
     .executeTakeFirst()
   if (changed.numUpdatedRows === 0n) return false
-  const times = { atMs: clock.epochMs(), calendarMs: Math.round(clock.calendarMs()) }
+  const times = timesOf(clock)
   const [from, wanted] = [countText(replicasWanted), countText(to)]
   await appendEvent(tx, { entity: 'replicas', entityId: id, from, to: wanted, cause: why, ...times })
   return true

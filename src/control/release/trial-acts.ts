@@ -1,9 +1,9 @@
 import type { Transaction } from 'kysely'
 import type { Clock } from '../../kernel/clock.ts'
-import { appendEvent, compareAndSet } from '../../kernel/store/state-machine.ts'
+import { appendEvent, compareAndSet, timesOf } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { raiseAlert, resolveAlert } from '../monitoring/alert-requests.ts'
-import { trialMachine, type Deployment, type Release, type Route } from './release.ts'
+import { canServe, isUp, trialMachine, type Deployment, type Release, type Route } from './release.ts'
 import { deploymentsWithReplicas, findDeployment, routeOf } from './release-store.ts'
 import type { NextTrial } from './trial.ts'
 import { trialsOf } from './trial-store.ts'
@@ -36,8 +36,7 @@ export function incumbent(
   const byWeight = (route?.members ?? []).toSorted((a, b) => b.weightPercent - a.weightPercent)
   for (const { deploymentId } of byWeight) {
     const found = deployments.find((d) => d.id === deploymentId)
-    const serves = found !== undefined && found.discoverable && ['starting', 'ready'].includes(found.status)
-    if (serves && found.versionId !== release.versionId) return found
+    if (found !== undefined && canServe(found) && found.versionId !== release.versionId) return found
   }
   return null
 }
@@ -51,7 +50,7 @@ export async function beginTrial(tx: Tx, clock: Clock, release: Release, next: N
   const route = await routeOf(tx, release.endpoint)
   const champion = incumbent(route, await deploymentsWithReplicas(tx), release)
   const challenger = release.deploymentId === null ? null : await findDeployment(tx, release.deploymentId)
-  if (champion === null || (challenger?.status !== 'starting' && challenger?.status !== 'ready')) return null
+  if (champion === null || challenger === null || !isUp(challenger)) return null
   await endTrials(tx, clock, release.id, next.kind === 'canary' ? `goes on with ${next.weightPercent}%` : 'begins anew')
   const { id } = await tx
     .insertInto('trial')
@@ -163,8 +162,4 @@ async function writeRoute(
     })
     .where('endpoint', '=', endpoint)
     .execute()
-}
-
-function timesOf(clock: Clock): { atMs: number; calendarMs: number } {
-  return { atMs: clock.epochMs(), calendarMs: Math.round(clock.calendarMs()) }
 }

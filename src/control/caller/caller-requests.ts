@@ -1,7 +1,7 @@
 import type { Transaction } from 'kysely'
 import { sql } from 'kysely'
 import type { Clock } from '../../kernel/clock.ts'
-import { appendEvent } from '../../kernel/store/state-machine.ts'
+import { appendEvent, timesOf } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { beginUse } from '../retirement/retirement-requests.ts'
 import { ANONYMOUS, CALLERS_MAX, isPinned, KEYS_MAX, keyDigest, keyHint, keyOf, worksAt } from './caller.ts'
@@ -243,5 +243,3 @@ function sayPin(
 function say(tx: Tx, clock: Clock, name: string, from: string | null, to: string, cause: string): Promise<void> {
   return appendEvent(tx, { entity: 'caller', entityId: name, from, to, cause, ...timesOf(clock) })
 }
-
-const timesOf = (clock: Clock) => ({ atMs: clock.epochMs(), calendarMs: Math.round(clock.calendarMs()) })

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../kernel/store/store.ts'
+import { alertRequestOf } from '../../testing/control-builders.ts'
 import { emptyStore } from '../../testing/control-lab.ts'
 import { fakeClock } from '../../testing/fake-clock.ts'
 import { testStore } from '../../testing/test-store.ts'
@@ -22,19 +23,7 @@ beforeAll(async () => {
 beforeEach(() => emptyStore(store))
 afterAll(() => store.close())
 
-const requestOf = (overrides: Partial<AlertRequest> = {}): AlertRequest => ({
-  model: 'm',
-  endpoint: 'm',
-  versionId: 'm@1',
-  source: 'drift',
-  subject: 'distance',
-  severity: 'warning',
-  why: 'PSI 0.4 over 0.25',
-  figures: { psi: 0.4 },
-  response: 'retrain',
-  runbook: null,
-  ...overrides,
-})
+const requestOf = (overrides: Partial<AlertRequest> = {}) => alertRequestOf({ response: 'retrain', ...overrides })
 const raise = (overrides?: Partial<AlertRequest>) =>
   store.transaction((tx) => raiseAlert(tx, clock, requestOf(overrides)))
 const note = (overrides?: Partial<AlertRequest>) =>

@@ -2,7 +2,7 @@ import type { Transaction } from 'kysely'
 import type { MonitorResponse, Severity } from '../../config/project.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Database } from '../../kernel/store/schema.ts'
-import { appendEvent, compareAndSet } from '../../kernel/store/state-machine.ts'
+import { appendEvent, compareAndSet, timesOf } from '../../kernel/store/state-machine.ts'
 import type { Alert, AlertFigures } from './alert.ts'
 import { findAlert, lastAlarmSeq, openAlert } from './alert-store.ts'
 import { AlertResolvedError } from './errors.ts'
@@ -174,8 +174,7 @@ async function move(
     from: alert.status,
     to,
     cause,
-    atMs: clock.epochMs(),
-    calendarMs: Math.round(clock.calendarMs()),
+    ...timesOf(clock),
     set,
     detail: detailOf(alert),
   })
@@ -194,8 +193,7 @@ async function noteEvent(
     from: alert.status,
     to,
     cause: why,
-    atMs: clock.epochMs(),
-    calendarMs: Math.round(clock.calendarMs()),
+    ...timesOf(clock),
     detail: { ...detailOf(alert), ...detail },
   })
 }

@@ -1,5 +1,6 @@
 import type { MonitorKind, MonitorResponse, Severity } from '../../config/project.ts'
 import { stateMachine } from '../../kernel/state-machine.ts'
+import { RIPENESS } from './windows.ts'
 
 export type AlertStatus =
   | 'pending' // one bad window or more, not yet as many in a row as raise the alarm: nobody is told
@@ -55,23 +56,11 @@ export function isAtLeast(severity: Severity, lowest: Severity): boolean {
   return severities.indexOf(severity) >= severities.indexOf(lowest)
 }
 
-export const MONITOR_KINDS = [
-  'drift',
-  'predictionDrift',
-  'missing',
-  'unseen',
-  'predictedActual',
-  'quality',
-  'traffic',
-  'silence',
-  'modelAge',
-] as const satisfies MonitorKind[]
-
 /** Service levels and monitors share names (`modelAge`), and must not share alerts. */
 export function serviceLevelSource(name: string): string {
   return `service-level/${name}`
 }
 
 export function isMonitorSource(source: string): source is MonitorKind {
-  return (MONITOR_KINDS as readonly string[]).includes(source)
+  return Object.hasOwn(RIPENESS, source)
 }

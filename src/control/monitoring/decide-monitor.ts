@@ -7,7 +7,7 @@ import { shareDifference } from '../../kernel/stats/proportions.ts'
 import type { BaselineProfile, ColumnProfile } from '../evaluation/baseline-profile.ts'
 import type { AlertFigures } from './alert.ts'
 import { count, duration, number, percent, probability } from './figures-text.ts'
-import { baselineCounts, type BucketCounts, type ColumnCounts } from './observation.ts'
+import { baselineCounts, type BucketCounts, type ColumnCounts, type QualitySums } from './observation.ts'
 import type { Window } from './windows.ts'
 
 /** What is known of a champion in one window. */
@@ -34,15 +34,6 @@ export interface WindowFacts {
   championSinceMs: number
   lastRequestMs: number | null
   trainedMs: number
-}
-
-export interface QualitySums {
-  predictions: number
-  labelled: number
-  lossSum: number
-  lossSquares: number
-  labelSum: number
-  scoreSum: number
 }
 
 export type Verdict =

@@ -16,7 +16,7 @@ import {
   type LastFinding,
   type MonitorState,
 } from './monitor-store.ts'
-import { addCounts, HOUR_MS } from './observation.ts'
+import { addCounts, HOUR_MS, type QualitySums } from './observation.ts'
 import type { Subject } from './subject.ts'
 import { dueWindows, firstWindow, RIPENESS, windowStart, type Window } from './windows.ts'
 
@@ -103,8 +103,7 @@ async function factsOf(store: Store, subject: Subject, window: Window, nowMs: nu
   const buckets = await liveBuckets(db, champion.id, fromMs, toMs)
   const requests = await liveRequests(db, model.name, fromMs, toMs)
   const quality = await qualityBuckets(db, champion.id, fromMs, toMs)
-  const sumOf = (key: 'predictions' | 'labelled' | 'lossSum' | 'lossSquares' | 'labelSum' | 'scoreSum') =>
-    quality.reduce((sum, bucket) => sum + bucket[key], 0)
+  const sumOf = (key: keyof QualitySums) => quality.reduce((sum, bucket) => sum + bucket[key], 0)
   return {
     window,
     versionId: champion.id,

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Log } from '../../kernel/log.ts'
 import type { Store } from '../../kernel/store/store.ts'
+import { alertRequestOf } from '../../testing/control-builders.ts'
 import { controlLab, until, type ControlLab } from '../../testing/control-lab.ts'
 import { fakeClock, type FakeClock } from '../../testing/fake-clock.ts'
 import { testStore } from '../../testing/test-store.ts'
@@ -75,19 +76,8 @@ async function declare(...webhooks: (Partial<Webhook> & { url: string })[]): Pro
   lab.context.project()!.project.alerts = { webhooks: filled }
 }
 
-const requestOf = (overrides: Partial<AlertRequest> = {}): AlertRequest => ({
-  model: 'm',
-  endpoint: 'm',
-  versionId: 'm@1',
-  source: 'drift',
-  subject: 'distance',
-  severity: 'warning',
-  why: 'PSI 0.4 over 0.25',
-  figures: { psi: 0.4 },
-  response: 'tell',
-  runbook: 'https://example.com/drift',
-  ...overrides,
-})
+const requestOf = (overrides: Partial<AlertRequest> = {}) =>
+  alertRequestOf({ runbook: 'https://example.com/drift', ...overrides })
 const raise = (overrides?: Partial<AlertRequest>) =>
   store.transaction((tx) => raiseAlert(tx, clock, requestOf(overrides)))
 const resolve = () => store.transaction((tx) => resolveAlert(tx, clock, { ...requestOf(), why: 'PSI 0.1' }))

@@ -73,9 +73,12 @@ export interface BucketCounts {
  */
 export type ColumnCounts = number[]
 
-export interface QualityBucket {
+export interface QualityBucket extends QualitySums {
   versionId: string
   bucketMs: number
+}
+
+export interface QualitySums {
   predictions: number
   labelled: number
   lossSum: number

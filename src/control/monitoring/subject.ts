@@ -4,7 +4,7 @@ import type { Store } from '../../kernel/store/store.ts'
 import type { BaselineProfile } from '../evaluation/baseline-profile.ts'
 import { evaluationOf } from '../evaluation/evaluation-store.ts'
 import type { Version } from '../registry/version.ts'
-import { aliasHistory, championOf } from '../registry/version-store.ts'
+import { championOf, championSince } from '../registry/version-store.ts'
 
 /** What is watched: the champion of a model, since it has the traffic. */
 export interface Subject {
@@ -35,12 +35,11 @@ export class Subjects {
     const { db } = this.#store
     const champion = await championOf(db, model.name)
     if (champion === null) return null
-    const spans = (await aliasHistory(db, model.name)).filter((span) => span.alias === 'champion')
     const figures = (await evaluationOf(db, champion.id))?.figures ?? null
     return {
       model,
       champion,
-      sinceMs: spans.findLast((span) => span.versionId === champion.id)?.fromCalendarMs ?? champion.createdCalendarMs,
+      sinceMs: (await championSince(db, champion)) ?? champion.createdCalendarMs,
       profile: await this.#profileOf(champion),
       reference: figures === null ? null : { meanLoss: figures.meanLoss, rows: figures.rows },
       loss: figures?.lossName ?? model.gate.loss,

@@ -22,8 +22,12 @@ export class NothingAppliedError extends MillraceError {
 }
 
 export async function latestRevision(db: Db): Promise<Revision | null> {
-  const row = await db.selectFrom('revision').selectAll().orderBy('id', 'desc').limit(1).executeTakeFirst()
+  const row = await latestRow(db)
   return row === undefined ? null : toRevision(row)
+}
+
+function latestRow(db: Db): Promise<Row | undefined> {
+  return db.selectFrom('revision').selectAll().orderBy('id', 'desc').limit(1).executeTakeFirst()
 }
 
 export async function listRevisions(db: Db, limit: number): Promise<Revision[]> {
@@ -39,7 +43,10 @@ export async function applyProject(
   const digest = projectDigest(request.project)
   const nowMs = clock.epochMs()
   return store.transaction(async (tx) => {
-    const before = await latestRevision(tx)
+    const latest = await latestRow(tx)
+    // Read and checked just now: it need not be completed again.
+    if (latest?.digest === digest) noteProject(latest, request.project)
+    const before = latest === undefined ? null : toRevision(latest)
     if (before?.digest === digest) return { revision: before, changes: [] }
     const changes = projectChanges(before?.project ?? null, request.project)
     const row = await tx
@@ -94,10 +101,26 @@ async function setModels(tx: Transaction<Database>, project: Project, nowMs: num
   await (names.length === 0 ? paused : paused.where('name', 'not in', names)).execute()
 }
 
-function toRevision(row: Selectable<RevisionTable>): Revision {
+type Row = Selectable<RevisionTable>
+
+/** A revision never changes, and to complete what is stored takes its time: those that were read last are kept. */
+const projects = new Map<string, Project>()
+const PROJECTS_KEPT = 8
+
+function noteProject({ id, digest }: Pick<Row, 'id' | 'digest'>, project: Project): Project {
+  if (projects.size >= PROJECTS_KEPT) projects.clear()
+  projects.set(`${id} ${digest}`, project)
+  return project
+}
+
+function projectOf(row: Row): Project {
+  return projects.get(`${row.id} ${row.digest}`) ?? noteProject(row, completeProject(row.project as Project))
+}
+
+function toRevision(row: Row): Revision {
   return {
     revision: row.id,
-    project: completeProject(row.project as Project),
+    project: projectOf(row),
     digest: row.digest,
     source: row.source,
     sourcePath: row.source_path,

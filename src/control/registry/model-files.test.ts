@@ -152,6 +152,28 @@ describe('a model with a table of features', () => {
   }
 })
 
+describe('a model with a step before it', () => {
+  it('is kept with all that lies beside it but for what Python leaves behind, ZipMap rewritten all the same', async () => {
+    const path = exported(onnx.zipMapModel([1, 2]))
+    const dir = dirname(path)
+    mkdirSync(join(dir, 'vocabulary', '__pycache__'), { recursive: true })
+    writeFileSync(join(dir, 'vocabulary', 'words.json'), '["a"]')
+    writeFileSync(join(dir, 'vocabulary', '__pycache__', 'x.pyc'), 'x')
+    writeFileSync(join(dir, 'scaler.json'), '{}')
+    const { digest } = await keepModelFile(artifacts, path, scratch(), 'all')
+    const files = await modelFiles({ artifacts, dataDir }, digest)
+    expect(Object.keys(files.externalDigests).toSorted()).toEqual(['scaler.json', 'vocabulary/words.json'])
+    expect(readFileSync(join(dirname(files.path), 'vocabulary', 'words.json'), 'utf8')).toBe('["a"]')
+    expect((await registrationOf(artifacts, digest)).notes).toEqual([expect.stringContaining('served as FP32')])
+    await (await openModel(files.path)).close()
+  })
+
+  it('is one file where nothing lies beside it', async () => {
+    const { digest } = await keepModelFile(artifacts, exported(onnx.linearModel({ weights: [1] })), scratch(), 'all')
+    expect(await artifacts.isTree(digest)).toBe(false)
+  })
+})
+
 describe('a folder that a server of its own reads', () => {
   it('is kept whole but for what Python leaves behind', async () => {
     const dir = join(dataDir, 'export')

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { rm, stat } from 'node:fs/promises'
-import { join, normalize } from 'node:path'
+import { readdir, rm, stat } from 'node:fs/promises'
+import { join, normalize, relative } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { hexOf, type Artifacts, type Tree } from '../../kernel/artifacts/artifacts.ts'
 import { isMissing } from '../../kernel/runtime/system-error.ts'
@@ -16,7 +16,8 @@ import { ORIGINAL_PROPERTY, rewriteZipMaps } from '../../kernel/model/zip-map.ts
  * A version's model is kept in one of three forms, told apart by what its digest leads to:
  *
  *   a file                      one ONNX file
- *   a folder with model.onnx    the same with its weights in further files, or with tables that give it inputs
+ *   a folder with model.onnx    the same with its weights in further files, with tables that give it inputs, or with what
+ *                               its preparing step reads
  *   any other folder            what a server of the user's own reads
  */
 export const MODEL_FILE = 'model.onnx'
@@ -28,23 +29,26 @@ export interface KeptModel {
   notes: string[]
 }
 
+/** What is kept with an ONNX file besides its weights: tables, by their paths beside it, or all that lies there. */
+export type Beside = readonly string[] | 'all'
+
 /**
- * Takes an ONNX file into the store, with the files that hold its weights, and tables of features, ZipMap rewritten. One that can't be read is
- * kept as it is: opening it, which comes next, says what is wrong with it. Repeating it gives the same digest.
+ * Takes an ONNX file into the store, with the files that hold its weights, and what lies beside it, ZipMap rewritten. One
+ * that can't be read is kept as it is: opening it, which comes next, says what is wrong with it. Repeating it gives the
+ * same digest.
  * @param scratch - a path that may be written to and removed
- * @param tables - paths beside the model
  * @throws FeatureTableError where a table is not there or too large
  */
 export async function keepModelFile(
   artifacts: Artifacts,
   path: string,
   scratch: string,
-  tables: readonly string[] = [],
+  beside: Beside = [],
 ): Promise<KeptModel> {
   await rm(scratch, { force: true })
   try {
     const rewritten = (await rewriteZipMaps(path, scratch)) !== null
-    const files = [...(await weightFiles(path)), ...(await tableFiles(path, tables))]
+    const files = beside === 'all' ? await allFiles(path) : await namedFiles(path, beside)
     const from = rewritten ? scratch : path
     if (files.length === 0) {
       const { digest, sizeBytes } = await artifacts.putFile(from)
@@ -61,6 +65,24 @@ export async function keepModelFile(
 export async function keepModelFolder(artifacts: Artifacts, dir: string): Promise<KeptModel> {
   const { digest, contentBytes, leftOut } = await artifacts.putDir(dir, { ignore: ['__pycache__'] })
   return { digest, sizeBytes: contentBytes, notes: leftOut.map((name) => `${name} has no content to keep`) }
+}
+
+const namedFiles = async (path: string, tables: readonly string[]) => [
+  ...(await weightFiles(path)),
+  ...(await tableFiles(path, tables)),
+]
+
+/** All that lies in the model's folder and below, but for the model itself and what Python leaves behind. */
+async function allFiles(path: string): Promise<{ path: string; from: string }[]> {
+  const dir = join(path, '..')
+  const files: { path: string; from: string }[] = []
+  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
+    const from = join(entry.parentPath, entry.name)
+    const name = relative(dir, from)
+    if (name === MODEL_FILE || name.split('/').includes('__pycache__')) continue
+    if ((await stat(from)).isFile()) files.push({ path: name, from })
+  }
+  return files
 }
 
 async function tableFiles(path: string, tables: readonly string[]): Promise<{ path: string; from: string }[]> {

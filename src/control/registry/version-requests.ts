@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { Clock } from '../../kernel/clock.ts'
-import { appendEvent } from '../../kernel/store/state-machine.ts'
+import { appendEvent, timesOf } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import type { ScoreOutput, Signature } from '../../kernel/model/signature.ts'
 import type { Attempt, Run, Step, StepPlace } from '../pipeline/run.ts'
@@ -21,6 +21,7 @@ export async function createVersionOfRun(
     reportedMetrics: unknown
     registration?: Lineage['registration']
     server?: Lineage['server'] | null
+    prepare?: Lineage['prepare'] | null
     tables?: Lineage['tables']
   },
 ): Promise<string> {
@@ -47,6 +48,7 @@ export interface ImportedModel {
   cause: string
   registration?: Lineage['registration']
   server?: Lineage['server'] | null
+  prepare?: Lineage['prepare'] | null
   tables?: Lineage['tables']
 }
 
@@ -223,13 +225,15 @@ export async function setAlias(
 function registered(made: {
   registration?: Lineage['registration']
   server?: Lineage['server'] | null
+  prepare?: Lineage['prepare'] | null
   tables?: Lineage['tables']
-}): Pick<Lineage, 'registration' | 'server' | 'tables'> {
-  const { registration, server, tables = [] } = made
+}): Pick<Lineage, 'registration' | 'server' | 'prepare' | 'tables'> {
+  const { registration, server, prepare, tables = [] } = made
   const isPlain = registration === undefined || (registration.original === null && registration.notes.length === 0)
   return {
     ...(isPlain ? {} : { registration }),
     ...(server ? { server } : {}),
+    ...(prepare ? { prepare } : {}),
     ...(tables.length === 0 ? {} : { tables }),
   }
 }
@@ -253,8 +257,4 @@ function lineageOf(run: Run, attempts: Attempt[]): Lineage {
     }),
     holdoutDigest: null,
   }
-}
-
-function timesOf(clock: Clock): { atMs: number; calendarMs: number } {
-  return { atMs: clock.epochMs(), calendarMs: Math.round(clock.calendarMs()) }
 }

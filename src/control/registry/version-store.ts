@@ -112,6 +112,20 @@ export async function aliasHistory(db: Db, model: string): Promise<AliasSpan[]> 
   }))
 }
 
+/** Since when a model's champion is that; null where the history says nothing of it. */
+export async function championSince(db: Db, champion: Pick<Version, 'id' | 'model'>): Promise<number | null> {
+  const row = await db
+    .selectFrom('alias_history')
+    .select('calendar_ms')
+    .where('model', '=', champion.model)
+    .where('alias', '=', 'champion')
+    .where('version_id', '=', champion.id)
+    .orderBy('seq', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+  return row?.calendar_ms ?? null
+}
+
 export interface LiveSpan {
   versionId: string | null
   fromMs: number | null

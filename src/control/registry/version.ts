@@ -1,7 +1,7 @@
 import type { DeclaredTable } from '../../kernel/features/feature-source.ts'
 import type { ScoreOutput, Signature } from '../../kernel/model/signature.ts'
 import { stateMachine } from '../../kernel/state-machine.ts'
-import type { VersionServer } from './version-server.ts'
+import type { VersionPrepare, VersionServer } from './version-server.ts'
 
 export type VersionStatus =
   | 'candidate' // registered; waits for its evaluation, or for a person where nothing to evaluate by is declared
@@ -76,6 +76,8 @@ export interface Lineage {
   registration?: { original: string | null; notes: string[] }
   /** What serves it, where that is not Millrace's own server: as declared when it was made. */
   server?: VersionServer
+  /** What prepares that which it is fed, where there is a step for it: as declared when it was made. */
+  prepare?: VersionPrepare
   /** Tables that came with it and give some of its inputs, as declared when it was made. */
   tables?: DeclaredTable[]
 }

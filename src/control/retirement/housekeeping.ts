@@ -32,6 +32,30 @@ export const SWEEP_LIMITS: SweepLimits = {
 export async function sweep(context: ControlContext, limits: SweepLimits = SWEEP_LIMITS): Promise<void> {
   await sweepRuns(context, limits)
   await sweepEvents(context, limits)
+  await refreshStatistics(context)
+}
+
+/** The least number of events after which the tables may have become others, and their share of all. */
+const NEWS = { events: 500, share: 0.2 }
+const STATISTICS = 'statistics'
+
+/** Once so much has happened since the last time that plans made then may be bad ones. */
+async function refreshStatistics({ store }: ControlContext): Promise<void> {
+  const { last } = await store.db
+    .selectFrom('event')
+    .select((eb) => eb.fn.max('id').as('last'))
+    .executeTakeFirstOrThrow()
+  const events = Number(last ?? 0)
+  const row = await store.db.selectFrom('setting').select('value').where('key', '=', STATISTICS).executeTakeFirst()
+  const seen = (row?.value as { events: number } | undefined)?.events ?? 0
+  if (events - seen < Math.max(NEWS.events, seen * NEWS.share)) return
+  await store.refreshStatistics()
+  const value = JSON.stringify({ events })
+  await store.db
+    .insertInto('setting')
+    .values({ key: STATISTICS, value })
+    .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
+    .execute()
 }
 
 /** The rows of a run stay: only its folder goes. What it made is kept as artifacts. */

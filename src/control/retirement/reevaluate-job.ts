@@ -7,8 +7,7 @@ import { openDuckDB, quoteName, timestampLiteral, type DuckDBConnection } from '
 import { readManifest } from '../../kernel/lake/manifest.ts'
 import { createLakeViews, viewNames } from '../../kernel/lake/views.ts'
 import type { ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
-import { openRunnable } from '../../kernel/server/open-runnable.ts'
-import type { ServerPlan } from '../../kernel/server/server-plan.ts'
+import { openRunnable, type ModelPlace } from '../../kernel/server/open-runnable.ts'
 import { featuresOf } from '../evaluation/features.ts'
 import { bestConstant, rowLosses } from '../evaluation/losses.ts'
 import { modelRunner } from '../evaluation/model-runner.ts'
@@ -27,14 +26,7 @@ export interface ReevaluateJobInput {
   task: Task
   positive: string | null
   loss: LossName
-  versions: {
-    versionId: string
-    modelPath: string
-    /** The server that it is asked through; absent: its ONNX file is run here. */
-    server?: ServerPlan
-    signature: Signature
-    scoreOutput: ScoreOutput | null
-  }[]
+  versions: (ModelPlace & { versionId: string; signature: Signature; scoreOutput: ScoreOutput | null })[]
   /** Of more labelled rows than this a sample by their ids is taken. */
   maxRows: number
   /** The rows, a file that the job writes. */

@@ -73,7 +73,7 @@ export class ReevaluationController {
     for (const windowMs of [newest - outdated.windowMs, newest]) {
       const tries = this.#tries.get(`${model.name} ${windowMs}`)
       const mayTry =
-        tries === undefined || (tries.count < TRIES_MAX && this.#context.clock.epochMs() >= tries.notBeforeMs)
+        tries === undefined || (tries.count < TRIES_MAX && this.#context.clock.monotonicMs() >= tries.notBeforeMs)
       if (windowMs > last && mayTry) return windowMs
     }
     return null
@@ -94,7 +94,7 @@ export class ReevaluationController {
   #failed(model: string, windowMs: number, error: unknown): void {
     const key = `${model} ${windowMs}`
     const count = (this.#tries.get(key)?.count ?? 0) + 1
-    this.#tries.set(key, { count, notBeforeMs: this.#context.clock.epochMs() + RETRY_MS })
+    this.#tries.set(key, { count, notBeforeMs: this.#context.clock.monotonicMs() + RETRY_MS })
     this.#context.log.warn({ model, windowMs, count, why: reasonOf(error) }, 'versions could not be measured again')
   }
 

@@ -3,6 +3,7 @@ import type { Clock } from '../../kernel/clock.ts'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
 import type { Store } from '../../kernel/store/store.ts'
 import type { Database } from '../../kernel/store/schema.ts'
+import { timesOf } from '../../kernel/store/state-machine.ts'
 import { forgetModelFiles } from '../registry/model-files.ts'
 import { setDisposition } from '../registry/version-requests.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
@@ -135,7 +136,8 @@ export async function removeFiles(
     if (current?.status !== 'deleting') return
     const { policy } = current
     const why = `${removed.length} files removed${left}`
-    await moveRetirement(tx, clock, current, 'remove', { policy, why, by: 'millrace' })
+    if (!(await moveRetirement(tx, clock, current, 'remove', { policy, why, by: 'millrace' }))) return
+    await tx.updateTable('version').set({ deleted_at_ms: clock.epochMs() }).where('id', '=', versionId).execute()
   })
   return null
 }
@@ -234,7 +236,6 @@ async function recordSafety(tx: Tx, clock: Clock, model: string, versionId: stri
     value: good ? 1 : 0,
     good,
     subject: `${versionId} ${act} ${clock.epochMs()}`,
-    atMs: clock.epochMs(),
-    calendarMs: Math.round(clock.calendarMs()),
+    ...timesOf(clock),
   })
 }

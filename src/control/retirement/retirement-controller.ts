@@ -1,13 +1,13 @@
 import type { ModelConfig } from '../../config/project.ts'
 import type { GatewayReport } from '../../kernel/contract/routing.ts'
-import type { ControlContext } from '../control-context.ts'
+import { allModels, type ControlContext } from '../control-context.ts'
 import { openAlert } from '../monitoring/alert-store.ts'
 import { decideRetirement, type RetirementOutlook } from './decide-retirement.ts'
 import { sweep, type SweepLimits } from './housekeeping.ts'
 import { SUSPECTED_DATA } from './reevaluation-controller.ts'
 import { actOnVersion, removeFiles, UNRECORDED_MS } from './retirement-acts.ts'
 import { retirementQuestion } from './retirement-facts.ts'
-import { listRetirements } from './retirement-store.ts'
+import { openRetirements } from './retirement-store.ts'
 import type { UsesOutside } from './use-facts.ts'
 
 /** Of one look: the rest waits for the next, so that nothing else waits for it. */
@@ -68,13 +68,11 @@ export class RetirementController {
 
   /** Uses that the database does not know. */
   outside(): UsesOutside {
-    const applied = this.#context.project()
     const inFlight = new Map<string, number>()
     for (const report of this.#sources.gateways())
       for (const { deploymentId, requests } of report.inFlight)
         inFlight.set(deploymentId, (inFlight.get(deploymentId) ?? 0) + requests)
-    const models = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
-    return { models, inFlight, readers: this.#sources.readers() }
+    return { models: allModels(this.#context.project()), inFlight, readers: this.#sources.readers() }
   }
 
   async #do(model: ModelConfig, { view, act }: RetirementOutlook): Promise<boolean> {
@@ -91,7 +89,7 @@ export class RetirementController {
 
   async #removeDeleting(): Promise<number> {
     const { store, log } = this.#context
-    const deleting = (await listRetirements(store.db)).filter((r) => r.status === 'deleting')
+    const deleting = (await openRetirements(store.db)).filter((r) => r.status === 'deleting')
     let removed = 0
     for (const { versionId, model } of deleting) {
       if (removed >= REMOVALS_MAX) break

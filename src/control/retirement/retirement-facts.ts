@@ -2,12 +2,12 @@ import type { Kysely } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { openEvaluations } from '../evaluation/evaluation-store.ts'
-import { aliasHistory, type AliasSpan } from '../registry/version-store.ts'
+import { deploymentsWithReplicas } from '../release/release-store.ts'
 import type { RetirementQuestion, RetirementView } from './decide-retirement.ts'
 import { holders } from './holders.ts'
 import { outdatedBy, type Reevaluation } from './reevaluation.ts'
 import { reevaluationsOf } from './reevaluation-store.ts'
-import { listRetirements, pinMsOf } from './retirement-store.ts'
+import { openRetirements, pinMsOf } from './retirement-store.ts'
 import { useFacts, type UsesOutside } from './use-facts.ts'
 
 type Db = Kysely<Database>
@@ -25,13 +25,14 @@ export async function retirementQuestion(
   const { name } = model
   const rows = await versionRows(db, name)
   const uses = await useFacts(db, name, outside)
-  const retirements = new Map((await listRetirements(db, { model: name })).map((r) => [r.versionId, r]))
+  const retirements = new Map((await openRetirements(db, { model: name })).map((r) => [r.versionId, r]))
   const named = await db.selectFrom('alias').select(['alias', 'version_id']).where('model', '=', name).execute()
   const versionOf = (alias: string) => named.find((a) => a.alias === alias)?.version_id ?? null
   const championId = versionOf('champion')
   const champion = rows.find((r) => r.id === championId)
-  const spans = (await aliasHistory(db, name)).filter((s) => s.alias === 'champion')
-  const calls = new Map((await db.selectFrom('version_use').selectAll().execute()).map((u) => [u.version_id, u]))
+  const ids = rows.map((row) => row.id)
+  const championDays = await lastChampionDays(db, name, ids, now.calendarMs)
+  const calls = await callsOf(db, ids)
   const windows = await reevaluationsOf(db, name)
   const running = await runningOf(db, name, outside)
   const openRun = await db
@@ -46,7 +47,7 @@ export async function retirementQuestion(
 
   const views = rows.map((row): RetirementView => {
     const used = calls.get(row.id)
-    const asChampion = lastChampionDay(spans, row.id, now.calendarMs)
+    const asChampion = championDays.get(row.id) ?? null
     return {
       versionId: row.id,
       number: row.number,
@@ -87,7 +88,6 @@ interface VersionRow {
 async function versionRows(db: Db, model: string): Promise<VersionRow[]> {
   const rows = await db
     .selectFrom('version')
-    .leftJoin('retirement', 'retirement.version_id', 'version.id')
     .select(['version.id', 'version.number', 'version.status', 'version.disposition', 'version.approval'])
     .select((eb) => [
       'version.created_calendar_ms',
@@ -100,7 +100,7 @@ async function versionRows(db: Db, model: string): Promise<VersionRow[]> {
         .as('compared_with'),
     ])
     .where('version.model', '=', model)
-    .where((eb) => eb.or([eb('retirement.status', 'is', null), eb('retirement.status', '<>', 'deleted')]))
+    .where('version.deleted_at_ms', 'is', null)
     .orderBy('version.number', 'desc')
     .limit(VERSIONS_MAX)
     .execute()
@@ -133,31 +133,52 @@ function noWorse(
   return { versionId: champion.id, why: `it passed its gate against ${champion.compared_with}` }
 }
 
-/** End of its last time as champion, now if it still is; null: it never was. */
-function lastChampionDay(spans: AliasSpan[], versionId: string, calendarMs: number): number | null {
-  const last = spans.findLastIndex((s) => s.versionId === versionId)
-  return last < 0 ? null : (spans[last + 1]?.fromCalendarMs ?? calendarMs)
+/** Of each that was champion: the end of its last time, now if it still is. */
+async function lastChampionDays(
+  db: Db,
+  model: string,
+  versionIds: string[],
+  calendarMs: number,
+): Promise<Map<string, number>> {
+  const rows = await db
+    .selectFrom('alias_history as span')
+    .select((eb) => [
+      'span.version_id',
+      eb
+        .selectFrom('alias_history as next')
+        .select('next.calendar_ms')
+        .where('next.model', '=', model)
+        .where('next.alias', '=', 'champion')
+        .whereRef('next.seq', '>', 'span.seq')
+        .orderBy('next.seq')
+        .limit(1)
+        .as('until_ms'),
+    ])
+    .where('span.model', '=', model)
+    .where('span.alias', '=', 'champion')
+    .where('span.version_id', 'in', [...versionIds, ''])
+    .orderBy('span.seq')
+    .execute()
+  return new Map(rows.map((row) => [row.version_id!, row.until_ms ?? calendarMs]))
+}
+
+async function callsOf(db: Db, versionIds: string[]) {
+  const rows = await db
+    .selectFrom('version_use')
+    .selectAll()
+    .where('version_id', 'in', [...versionIds, ''])
+    .execute()
+  return new Map(rows.map((used) => [used.version_id, used]))
 }
 
 /** By version: deployments and replicas that have not ended, and requests on them. */
 async function runningOf(db: Db, model: string, outside: UsesOutside): Promise<Map<string, string[]>> {
-  const rows = await db
-    .selectFrom('deployment')
-    .select(['id', 'version_id', 'status'])
-    .where('model', '=', model)
-    .where((eb) =>
-      eb.or([
-        eb('status', 'in', ['starting', 'ready', 'draining']),
-        eb('id', 'in', eb.selectFrom('replica').select('deployment_id').where('replica.status', '<>', 'gone')),
-      ]),
-    )
-    .orderBy('seq')
-    .execute()
+  const rows = (await deploymentsWithReplicas(db)).filter((deployment) => deployment.model === model)
   const running = new Map<string, string[]>()
-  for (const { id, version_id, status } of rows) {
+  for (const { id, versionId, status } of rows) {
     const requests = outside.inFlight.get(id) ?? 0
     const text = `${id} (${status}${requests > 0 ? `, ${requests} requests in flight` : ''})`
-    running.set(version_id, [...(running.get(version_id) ?? []), text])
+    running.set(versionId, [...(running.get(versionId) ?? []), text])
   }
   return running
 }

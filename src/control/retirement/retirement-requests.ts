@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { Clock } from '../../kernel/clock.ts'
-import { appendEvent, compareAndSet } from '../../kernel/store/state-machine.ts'
+import { appendEvent, compareAndSet, timesOf } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { NotRetiredError, VersionDeletedError } from './errors.ts'
 import {
@@ -111,8 +111,7 @@ export async function moveRetirement(
     from: current.status,
     to: retirementMachine.transition(current.status, step),
     cause: `${policy}: ${why}`,
-    atMs: clock.epochMs(),
-    calendarMs: Math.round(clock.calendarMs()),
+    ...timesOf(clock),
     set: { policy, why, by, held_by: JSON.stringify(facts.heldBy ?? []), ...statusTimes(clock), ...begins },
     detail: { policy, by, model: current.model },
   })
@@ -155,6 +154,6 @@ function event(
   cause: string,
   detail: unknown,
 ): Promise<void> {
-  const times = { atMs: clock.epochMs(), calendarMs: Math.round(clock.calendarMs()) }
+  const times = timesOf(clock)
   return appendEvent(tx, { entity: 'retirement', entityId: id, from, to, cause, ...times, detail })
 }

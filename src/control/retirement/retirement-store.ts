@@ -19,6 +19,18 @@ export async function listRetirements(db: Db, filter: { model?: string } = {}): 
   return (await query.execute()).map(toRetirement)
 }
 
+/** Of versions that are not deleted. @param filter.model - of every model unless given */
+export async function openRetirements(db: Db, filter: { model?: string } = {}): Promise<Retirement[]> {
+  let query = db
+    .selectFrom('retirement')
+    .selectAll()
+    .where('status', '<>', 'deleted')
+    .orderBy('proposed_at_ms')
+    .orderBy('version_id')
+  if (filter.model !== undefined) query = query.where('model', '=', filter.model)
+  return (await query.execute()).map(toRetirement)
+}
+
 /** Versions of a model whose files are gone, or going: nothing may read them. */
 export async function versionsBeyondUse(db: Db, model: string): Promise<Set<string>> {
   const rows = await db

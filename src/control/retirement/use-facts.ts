@@ -8,7 +8,7 @@ import { activeFreezes } from '../release/freeze-store.ts'
 import { gatherMembers } from '../release/gather-store.ts'
 import { openReleases, routes } from '../release/release-store.ts'
 import { holders, unused, type UseFacts } from './holders.ts'
-import { listRetirements, pinMsOf } from './retirement-store.ts'
+import { openRetirements, pinMsOf } from './retirement-store.ts'
 
 type Db = Kysely<Database> | Transaction<Database>
 
@@ -22,14 +22,24 @@ export interface UsesOutside {
   readers: Map<string, string[]>
 }
 
-/** Every use of a model's versions. Within a transaction that has locked a version it can't change for that one. */
-export async function useFacts(db: Db, model: string, outside: UsesOutside): Promise<Map<string, UseFacts>> {
-  const versions = await db
+/**
+ * Every use of a model's versions that are not deleted. Within a transaction that has locked a version it can't change for
+ * that one.
+ * @param only - of this version
+ */
+export async function useFacts(
+  db: Db,
+  model: string,
+  outside: UsesOutside,
+  only?: string,
+): Promise<Map<string, UseFacts>> {
+  let query = db
     .selectFrom('version')
     .select(['id', 'number', 'disposition', 'run_id'])
     .where('model', '=', model)
-    .orderBy('number')
-    .execute()
+    .where('deleted_at_ms', 'is', null)
+  if (only !== undefined) query = query.where('id', '=', only)
+  const versions = await query.orderBy('number').execute()
   const facts = new Map(versions.map((v) => [v.id, unused(v.id)]))
   const of = (id: string | null | undefined): UseFacts | undefined => facts.get(id ?? '')
 
@@ -97,7 +107,7 @@ export async function useFacts(db: Db, model: string, outside: UsesOutside): Pro
   }
   await addReaders(db, versions, facts)
   for (const [id, readers] of outside.readers) of(id)?.readers.push(...readers)
-  for (const r of await listRetirements(db, { model })) {
+  for (const r of await openRetirements(db, { model })) {
     const kept = of(r.versionId)
     if (kept !== undefined && r.status === 'kept' && r.policy === 'person')
       kept.keptBy = { by: r.by, why: r.why, untilCalendarMs: r.keptUntilCalendarMs }
@@ -112,7 +122,7 @@ export async function holdersOf(
   outside: UsesOutside,
   calendarMs: number,
 ): Promise<string[]> {
-  const facts = (await useFacts(tx, version.model, outside)).get(version.id)
+  const facts = (await useFacts(tx, version.model, outside, version.id)).get(version.id)
   const pinMs = pinMsOf(outside.models, version.model)
   return facts === undefined ? [] : holders(facts, calendarMs, pinMs)
 }

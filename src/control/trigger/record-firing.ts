@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
 import type { Database } from '../../kernel/store/schema.ts'
-import { appendEvent } from '../../kernel/store/state-machine.ts'
+import { appendEvent, timesOf } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
 import { snapshotCode } from '../pipeline/code-snapshot.ts'
 import { requestRun, type TriggerKind } from '../pipeline/run-requests.ts'
@@ -128,8 +128,7 @@ async function note(
     from: null,
     to,
     cause,
-    atMs: clock.epochMs(),
-    calendarMs: Math.round(clock.calendarMs()),
+    ...timesOf(clock),
     detail: { run, model: model.name, kind },
   })
 }

@@ -2,7 +2,7 @@ import type { Transaction } from 'kysely'
 import type { ModelConfig } from '../../config/project.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Database } from '../../kernel/store/schema.ts'
-import { appendEvent } from '../../kernel/store/state-machine.ts'
+import { appendEvent, timesOf } from '../../kernel/store/state-machine.ts'
 import { requestCancel } from '../pipeline/run-requests.ts'
 import { BACKFILLS_OPEN_MAX, countDates, type Backfill } from './backfill.ts'
 import { BackfillEndedError, TooManyBackfillsError, TriggerNotFoundError } from './errors.ts'
@@ -152,8 +152,7 @@ async function noteTrigger(
     from: null,
     to,
     cause,
-    atMs: clock.epochMs(),
-    calendarMs: Math.round(clock.calendarMs()),
+    ...timesOf(clock),
     detail: { model },
   })
 }

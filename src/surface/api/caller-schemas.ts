@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { nameRule, namePattern } from '../../config/schema-fields.ts'
+import { atMs } from './schema-parts.ts'
 
 /* Callers, their keys, and the versions that they are kept on. */
 
 const DAY_MS = 86_400_000
 
-const atMs = (what: string) => z.number().describe(`${what}, ms since 1970`)
 const atMsOrNull = (what: string) => z.number().nullable().describe(`${what}, ms since 1970; null: none`)
 
 export const callerName = z.string().regex(namePattern, nameRule).describe('Name of a caller, e.g. `booking-site`')

@@ -1,15 +1,13 @@
 import { z } from 'zod'
+import { atMs, atMsOrNull, count } from './schema-parts.ts'
 
 /*
  * What is tried under live traffic, for people: the steps, who got how much, and the evidence of each comparison with
- * its numbers. Units as in schemas.ts.
+ * its numbers. Units as in schema-parts.ts.
  */
 
-const atMs = (what: string) => z.number().describe(`${what}, ms since 1970`)
-const atMsOrNull = (what: string) => z.number().nullable().describe(`${what}, ms since 1970; null: not yet`)
 const durationMs = (what: string) => z.number().nonnegative().describe(`${what}, in ms of real time`)
 const figure = (what: string) => z.number().nullable().describe(`${what}; null: not known`)
-const count = (what: string) => z.number().int().nonnegative().describe(what)
 
 export const comparisonSchema = z
   .object({

@@ -2,14 +2,26 @@ import { eventIterator, oc } from '@orpc/contract'
 import { z } from 'zod'
 
 import type { ErrorKind } from '../../kernel/errors.ts'
-import * as r from './retirement-schemas.ts'
 import * as c from './caller-schemas.ts'
 import { canarySchema } from './canary-schemas.ts'
+import { clockSchema } from './clock-schemas.ts'
+import { endpointSchema } from './endpoint-schemas.ts'
+import { errorSchema } from './error-schemas.ts'
+import { eventSchema } from './event-schemas.ts'
+import { gateSchema } from './gate-schemas.ts'
 import { metricsSchema } from './metrics-schemas.ts'
+import { modelSchema, modelSummarySchema } from './model-schemas.ts'
 import * as m from './monitoring-schemas.ts'
-import * as s from './schemas.ts'
-import { budgetSchema } from './service-level-schemas.ts'
+import { queryResultSchema, reconciliationSchema } from './prediction-log-schemas.ts'
+import { projectSchema, revisionSchema } from './project-schemas.ts'
+import { releaseSchema } from './release-schemas.ts'
+import * as r from './retirement-schemas.ts'
+import { logChunkSchema, runSchema, runSummarySchema } from './run-schemas.ts'
+import { atMs, by, givenWhy, limit, modelName, sha256, versionRef, why } from './schema-parts.ts'
+import { budgetSchema, serviceLevelSchema } from './service-level-schemas.ts'
+import { statusSchema } from './status-schemas.ts'
 import * as t from './triggers-schemas.ts'
+import { liveSpanSchema, versionSchema, versionSummarySchema } from './version-schemas.ts'
 
 /*
  * The control API: one contract for the server, the typed client, the CLI and the OpenAPI document.
@@ -30,7 +42,7 @@ export const WIRE_ERRORS = {
 
 export type WireErrorCode = keyof typeof WIRE_ERRORS
 
-const failure = (code: WireErrorCode) => ({ status: WIRE_ERRORS[code].status, data: s.errorSchema })
+const failure = (code: WireErrorCode) => ({ status: WIRE_ERRORS[code].status, data: errorSchema })
 
 const base = oc.errors({
   INVALID: failure('INVALID'),
@@ -48,7 +60,6 @@ const get = (path: `/${string}`, tag: string, summary: string) =>
 const post = (path: `/${string}`, tag: string, summary: string) =>
   base.route({ method: 'POST', path, tags: [tag], summary })
 
-const { atMs, by, givenWhy, limit, sha256 } = s.input
 const runId = z
   .string()
   .regex(/^run-\d+$/, 'a run is written run-12')
@@ -62,8 +73,8 @@ const scalar = z.union([z.string(), z.number(), z.boolean()])
 const project = {
   get: get('/project', 'project', 'The applied configuration').output(
     z.object({
-      revision: s.revisionSchema,
-      project: s.projectSchema,
+      revision: revisionSchema,
+      project: projectSchema,
       source: z.string().nullable().describe('The text it was read from'),
     }),
   ),
@@ -72,39 +83,39 @@ const project = {
       z.object({
         source: z.string().max(4_000_000).nullable().describe('Text of the configuration file, kept for people'),
         sourcePath: z.string().nullable().describe('Where that file is'),
-        project: s.projectSchema,
+        project: projectSchema,
         by,
       }),
     )
-    .output(s.revisionSchema),
+    .output(revisionSchema),
   revisions: get('/project/revisions', 'project', 'Every applied revision, newest first')
     .input(z.object({ limit: limit.default(50) }))
-    .output(z.array(s.revisionSchema)),
+    .output(z.array(revisionSchema)),
 }
 
 const models = {
   list: get('/models', 'models', 'Every model, with its champion and what keeps it from releasing by itself').output(
-    z.array(s.modelSummarySchema),
+    z.array(modelSummarySchema),
   ),
   get: get('/models/{model}', 'models', 'One model: versions, aliases, champion, health')
-    .input(z.object({ model: s.modelName }))
-    .output(s.modelSchema),
+    .input(z.object({ model: modelName }))
+    .output(modelSchema),
 }
 
 const versions = {
   list: get('/models/{model}/versions', 'versions', 'Versions of a model, newest first')
-    .input(z.object({ model: s.modelName, limit: limit.default(50) }))
-    .output(z.array(s.versionSummarySchema)),
+    .input(z.object({ model: modelName, limit: limit.default(50) }))
+    .output(z.array(versionSummarySchema)),
   get: get('/versions/{ref}', 'versions', 'One version: metrics, gate, lineage, signature, artifacts, deployment')
-    .input(z.object({ ref: s.versionRef }))
-    .output(s.versionSchema),
+    .input(z.object({ ref: versionRef }))
+    .output(versionSchema),
   liveAt: get('/models/{model}/live-at', 'versions', 'Which version was live at a time')
-    .input(z.object({ model: s.modelName, atMs: atMs('The moment asked for (calendar)') }))
-    .output(s.liveSpanSchema),
+    .input(z.object({ model: modelName, atMs: atMs('The moment asked for (calendar)') }))
+    .output(liveSpanSchema),
   import: post('/models/{model}/import', 'versions', 'Bring in a model file that was made elsewhere')
     .input(
       z.object({
-        model: s.modelName,
+        model: modelName,
         from: z.union([
           z.object({ path: z.string().min(1).describe('Absolute path on the machine of the control plane') }),
           z.object({ digest: sha256 }),
@@ -114,31 +125,31 @@ const versions = {
         by,
       }),
     )
-    .output(s.versionSummarySchema),
+    .output(versionSummarySchema),
 }
 
 const runs = {
   list: get('/runs', 'runs', 'Runs, newest first')
-    .input(z.object({ model: s.modelName.optional(), limit: limit.default(50) }))
-    .output(z.array(s.runSummarySchema)),
+    .input(z.object({ model: modelName.optional(), limit: limit.default(50) }))
+    .output(z.array(runSummarySchema)),
   get: get('/runs/{id}', 'runs', 'One run: steps, attempts, progress, and what became of its model')
     .input(z.object({ id: runId }))
-    .output(s.runSchema),
+    .output(runSchema),
   start: post('/runs', 'runs', 'Train a model now')
     .input(
       z.object({
-        model: s.modelName,
+        model: modelName,
         params: z.record(z.string(), scalar).optional().describe('Override the declared parameters'),
         seed: z.number().int().optional(),
         asOfMs: z.number().optional().describe('MILLRACE_AS_OF; the calendar time unless given'),
-        why: s.why.optional(),
+        why: why.optional(),
         by,
       }),
     )
-    .output(s.runSummarySchema),
+    .output(runSummarySchema),
   cancel: post('/runs/{id}/cancel', 'runs', 'Stop a run with its whole process tree')
-    .input(z.object({ id: runId, why: s.why.optional(), by }))
-    .output(s.runSummarySchema),
+    .input(z.object({ id: runId, why: why.optional(), by }))
+    .output(runSummarySchema),
   logs: get('/runs/{id}/logs', 'runs', 'The output of a run, as server-sent events; with `follow` until it ends')
     .input(
       z.object({
@@ -148,28 +159,28 @@ const runs = {
         follow: z.boolean().default(false),
       }),
     )
-    .output(eventIterator(s.logChunkSchema)),
+    .output(eventIterator(logChunkSchema)),
 }
 
 const triggerName = z.string().min(1).max(100).describe('Name of a trigger or a backfill, e.g. `cron-1`')
 
 const triggers = {
   list: get('/triggers', 'triggers', 'Every trigger: what it fires for, its state and why, when it fires next')
-    .input(z.object({ model: s.modelName.optional(), trigger: triggerName.optional() }))
+    .input(z.object({ model: modelName.optional(), trigger: triggerName.optional() }))
     .output(z.array(t.triggerDetailSchema)),
   history: get('/triggers/history', 'triggers', 'What triggers fired and did not fire, and why, newest first')
-    .input(z.object({ model: s.modelName.optional(), trigger: triggerName.optional(), limit: limit.default(50) }))
+    .input(z.object({ model: modelName.optional(), trigger: triggerName.optional(), limit: limit.default(50) }))
     .output(z.array(t.triggerEventSchema)),
   pause: post('/models/{model}/triggers/pause', 'triggers', 'Let a trigger, or every one of the model, fire nothing')
-    .input(z.object({ model: s.modelName, trigger: triggerName.optional(), why: givenWhy, by }))
+    .input(z.object({ model: modelName, trigger: triggerName.optional(), why: givenWhy, by }))
     .output(z.array(t.triggerDetailSchema)),
   resume: post('/models/{model}/triggers/resume', 'triggers', 'Let it fire again; what it missed only by catchUp')
     .input(
       z.object({
-        model: s.modelName,
+        model: modelName,
         trigger: triggerName.optional(),
         catchUp: z.boolean().default(false).describe('Fire once for what was missed during the pause'),
-        why: s.why.optional(),
+        why: why.optional(),
         by,
       }),
     )
@@ -178,86 +189,86 @@ const triggers = {
 
 const backfills = {
   list: get('/backfills', 'triggers', 'Backfills, newest first')
-    .input(z.object({ model: s.modelName.optional() }))
+    .input(z.object({ model: modelName.optional() }))
     .output(z.array(t.backfillSchema)),
   start: post('/models/{model}/backfill', 'triggers', 'Train as of past dates, one after the other; releases nothing')
     .input(
       z.object({
-        model: s.modelName,
+        model: modelName,
         fromMs: atMs('The first as-of date'),
         untilMs: atMs('No as-of date lies after it'),
         everyMs: z.number().int().min(60_000).describe('From one date to the next, in ms; at least a minute'),
         params: z.record(z.string(), scalar).optional().describe('Override the declared parameters'),
-        why: s.why.optional(),
+        why: why.optional(),
         by,
       }),
     )
     .output(t.backfillSchema),
   cancel: post('/models/{model}/backfills/{backfill}/cancel', 'triggers', 'End a backfill with the run it has open')
-    .input(z.object({ model: s.modelName, backfill: triggerName, why: givenWhy, by }))
+    .input(z.object({ model: modelName, backfill: triggerName, why: givenWhy, by }))
     .output(t.backfillSchema),
 }
 
 const gates = {
   get: get('/versions/{ref}/gate', 'gates', 'The verdict on a version: every check with its figures and its reason')
-    .input(z.object({ ref: s.versionRef }))
-    .output(s.gateSchema),
+    .input(z.object({ ref: versionRef }))
+    .output(gateSchema),
   approve: post('/versions/{ref}/approve', 'gates', 'Let a version through, with a reason that is kept')
-    .input(z.object({ ref: s.versionRef, why: givenWhy, by }))
-    .output(s.versionSummarySchema),
+    .input(z.object({ ref: versionRef, why: givenWhy, by }))
+    .output(versionSummarySchema),
   reject: post('/versions/{ref}/reject', 'gates', 'Refuse a version, with a reason that is kept')
-    .input(z.object({ ref: s.versionRef, why: givenWhy, by }))
-    .output(s.versionSummarySchema),
+    .input(z.object({ ref: versionRef, why: givenWhy, by }))
+    .output(versionSummarySchema),
 }
 
 const releases = {
   list: get('/releases', 'releases', 'Releases, newest first')
-    .input(z.object({ model: s.modelName.optional(), limit: limit.default(50) }))
-    .output(z.array(s.releaseSchema)),
+    .input(z.object({ model: modelName.optional(), limit: limit.default(50) }))
+    .output(z.array(releaseSchema)),
   get: get('/releases/{id}', 'releases', 'One release: status, reason, steps with their times')
     .input(z.object({ id: releaseId }))
-    .output(s.releaseSchema),
+    .output(releaseSchema),
   create: post('/releases', 'releases', 'Release a version that passed or was approved')
-    .input(z.object({ ref: s.versionRef, why: givenWhy, by }))
-    .output(s.releaseSchema),
+    .input(z.object({ ref: versionRef, why: givenWhy, by }))
+    .output(releaseSchema),
   rollback: post('/endpoints/{endpoint}/rollback', 'releases', 'Give the traffic back to an earlier version')
     .input(
       z.object({
         endpoint: z.string().min(1),
-        to: s.versionRef.optional().describe('The version before the live one unless given'),
+        to: versionRef.optional().describe('The version before the live one unless given'),
         why: givenWhy,
         by,
       }),
     )
-    .output(s.releaseSchema),
+    .output(releaseSchema),
 }
 
 const freezes = {
   list: get('/freezes', 'freezes', 'What keeps models from releasing by themselves, and what did, newest first')
-    .input(z.object({ model: s.modelName.optional(), limit: limit.default(50) }))
+    .input(z.object({ model: modelName.optional(), limit: limit.default(50) }))
     .output(z.array(r.freezeSchema)),
   create: post('/models/{model}/freeze', 'freezes', 'Release nothing of a model by itself until it is unfrozen')
-    .input(z.object({ model: s.modelName, why: givenWhy, by }))
+    .input(z.object({ model: modelName, why: givenWhy, by }))
     .output(r.freezeSchema),
   end: post('/models/{model}/unfreeze', 'freezes', 'End every freeze of a model; what waited is decided anew')
-    .input(z.object({ model: s.modelName, why: givenWhy, by }))
+    .input(z.object({ model: modelName, why: givenWhy, by }))
     .output(z.array(r.freezeSchema)),
 }
 
 const retirement = {
   list: get('/retirement', 'retirement', 'Every version: what becomes of it, why, and what holds it')
-    .input(z.object({ model: s.modelName.optional(), deleted: z.boolean().default(false) }))
+    .input(z.object({ model: modelName.optional(), deleted: z.boolean().default(false) }))
     .output(z.array(r.retirementSchema)),
   retire: post('/versions/{ref}/retire', 'retirement', 'Take a version out of service; refused while it is in use')
-    .input(z.object({ ref: s.versionRef, why: givenWhy, by, dryRun: z.boolean().default(false).describe('Only say') }))
+    .input(z.object({ ref: versionRef, why: givenWhy, by, dryRun: z.boolean().default(false).describe('Only say') }))
     .output(r.retirementSchema),
   revive: post('/versions/{ref}/revive', 'retirement', 'Bring back a version that is out of service')
-    .input(z.object({ ref: s.versionRef, why: givenWhy, by }))
+    .input(z.object({ ref: versionRef, why: givenWhy, by }))
     .output(r.retirementSchema),
   keep: post('/versions/{ref}/keep', 'retirement', 'Protect a version from every policy, until a time or for good')
     .input(
       z.object({
-        ref: s.versionRef,
+        ref: versionRef,
         untilMs: atMs('Until when (calendar); null: for good').nullable(),
         why: givenWhy,
         by,
@@ -277,29 +288,29 @@ const canaries = {
     .output(canarySchema),
   stop: post('/endpoints/{endpoint}/canary/stop', 'releases', 'End it: the champion gets all traffic back')
     .input(z.object({ endpoint: z.string().min(1), why: givenWhy, by }))
-    .output(s.releaseSchema),
+    .output(releaseSchema),
   promote: post('/endpoints/{endpoint}/canary/promote', 'releases', 'End it with all traffic, whatever the evidence')
     .input(z.object({ endpoint: z.string().min(1), why: givenWhy, by }))
-    .output(s.releaseSchema),
+    .output(releaseSchema),
 }
 
 const endpoints = {
   disable: post('/endpoints/{endpoint}/disable', 'endpoints', 'Answer every request by the fallback, within a second')
     .input(z.object({ endpoint: endpointName, why: givenWhy, by }))
-    .output(s.endpointSchema),
+    .output(endpointSchema),
   enable: post('/endpoints/{endpoint}/enable', 'endpoints', 'Put a disabled endpoint into service again')
     .input(z.object({ endpoint: endpointName, by }))
-    .output(s.endpointSchema),
+    .output(endpointSchema),
   join: post('/endpoints/{endpoint}/members/{ref}/join', 'endpoints', 'Let a version that could not join try again')
-    .input(z.object({ endpoint: endpointName, ref: s.versionRef, why: givenWhy, by }))
-    .output(s.endpointSchema),
+    .input(z.object({ endpoint: endpointName, ref: versionRef, why: givenWhy, by }))
+    .output(endpointSchema),
   list: get('/endpoints', 'endpoints', 'What clients can call: versions, weights, replicas, address').output(
-    z.array(s.endpointSchema),
+    z.array(endpointSchema),
   ),
 }
 
 const predictionLog = {
-  status: get('/prediction-log', 'prediction log', 'Served = logged = in the lake').output(s.reconciliationSchema),
+  status: get('/prediction-log', 'prediction log', 'Served = logged = in the lake').output(reconciliationSchema),
   query: post('/prediction-log/query', 'prediction log', 'SQL (DuckDB) over predictions and labels; read only')
     .input(
       z.object({
@@ -307,11 +318,11 @@ const predictionLog = {
         limit: z.number().int().min(1).max(100_000).default(1_000).describe('At most so many rows'),
       }),
     )
-    .output(s.queryResultSchema),
+    .output(queryResultSchema),
 }
 
 const status = {
-  get: get('/status', 'status', 'Everything at a glance').output(s.statusSchema),
+  get: get('/status', 'status', 'Everything at a glance').output(statusSchema),
 }
 
 const events = {
@@ -323,7 +334,7 @@ const events = {
         limit: z.number().int().min(1).max(10_000).default(1_000),
       }),
     )
-    .output(z.array(s.eventSchema)),
+    .output(z.array(eventSchema)),
   watch: get('/events/watch', 'events', 'What happens, as server-sent events; does not end by itself')
     .input(
       z.object({
@@ -331,26 +342,26 @@ const events = {
         entity: z.string().optional(),
       }),
     )
-    .output(eventIterator(s.eventSchema)),
+    .output(eventIterator(eventSchema)),
 }
 
 const clock = {
-  get: get('/clock', 'clock', 'Calendar time, and who holds it').output(s.clockSchema),
+  get: get('/clock', 'clock', 'Calendar time, and who holds it').output(clockSchema),
   set: post('/clock', 'clock', 'Move the rehearsal clock; never backwards')
     .input(z.object({ calendarMs: atMs('The new calendar time') }))
-    .output(s.clockSchema),
+    .output(clockSchema),
   hold: post('/clock/hold', 'clock', 'Stop calendar time until the same name releases it')
     .input(z.object({ by, why: givenWhy }))
-    .output(s.clockSchema),
-  release: post('/clock/release', 'clock', 'Let calendar time go on').input(z.object({ by })).output(s.clockSchema),
+    .output(clockSchema),
+  release: post('/clock/release', 'clock', 'Let calendar time go on').input(z.object({ by })).output(clockSchema),
 }
 
 const serviceLevels = {
   get: get('/service-levels', 'service levels', 'Indicators of each phase with their objectives').output(
-    z.array(s.serviceLevelSchema),
+    z.array(serviceLevelSchema),
   ),
   budgets: get('/service-levels/budgets', 'service levels', 'Error budgets: what is left, how fast it burns')
-    .input(z.object({ model: s.modelName.optional() }))
+    .input(z.object({ model: modelName.optional() }))
     .output(z.array(budgetSchema)),
 }
 
@@ -364,7 +375,7 @@ const metrics = {
 
 const monitors = {
   list: get('/monitors', 'monitoring', 'What each monitor said last: value, limit, verdict, reason')
-    .input(z.object({ model: s.modelName.optional() }))
+    .input(z.object({ model: modelName.optional() }))
     .output(z.array(m.monitorSchema)),
 }
 
@@ -372,7 +383,7 @@ const alerts = {
   list: get('/alerts', 'monitoring', 'Alerts that are open, newest first; with `all` those that are resolved as well')
     .input(
       z.object({
-        model: s.modelName.optional(),
+        model: modelName.optional(),
         all: z.boolean().default(false),
         limit: limit.default(100),
       }),
@@ -416,9 +427,9 @@ const callers = {
       z.object({
         endpoint: endpointName,
         caller: c.callerName,
-        ref: s.versionRef,
+        ref: versionRef,
         forMs: c.callerInput.forMs,
-        why: s.why.nullable().default(null),
+        why: why.nullable().default(null),
         by,
       }),
     )

@@ -3,7 +3,7 @@ import { ZodToJsonSchemaConverter } from '@orpc/zod/zod4'
 import { z } from 'zod'
 
 import { contract } from './contract.ts'
-import { errorSchema } from './schemas.ts'
+import { errorSchema } from './error-schemas.ts'
 
 export const REST_PREFIX = '/api/v1'
 

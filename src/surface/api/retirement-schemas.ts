@@ -1,9 +1,7 @@
 import { z } from 'zod'
-import { why } from './schemas.ts'
+import { atMs, why } from './schema-parts.ts'
 
 /* Freezes, disabled endpoints and the retirement of versions. */
-
-const atMs = (what: string) => z.number().describe(`${what}, ms since 1970`)
 
 export const freezeSchema = z
   .object({

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 import { connectControlPlane } from '../client/control-plane.ts'
 import type { MillraceError } from '../../kernel/errors.ts'
-import { fakeControlPlane, type FakeControlPlane } from '../../testing/fake-handlers.ts'
+import { fakeControlPlane, type FakeControlPlane } from '../../testing/fake-handlers/index.ts'
 import { createApiServer, type ApiServer } from './server.ts'
 
 let dir: string
@@ -229,10 +229,22 @@ describe('without a server', () => {
   })
 
   it('says that the control plane is down, and not that nothing runs, where a supervisor does', async () => {
-    const { api } = connectControlPlane({ dataDir: path.join(dir, 'nowhere'), waitMs: 1, supervised: true })
+    const { api } = connectControlPlane({
+      dataDir: path.join(dir, 'nowhere'),
+      waitMs: 1,
+      isSupervised: async () => true,
+    })
     const error = await failureOf(api.status.get())
     expect(error).toMatchObject({ code: 'MR_CONTROL_PLANE_DOWN', retryable: true })
     expect(error).toMatchObject({ fix: expect.not.stringContaining('millrace up') })
+  })
+
+  it('does not wait for it where the supervisor is gone meanwhile, and says that nothing runs', async () => {
+    const seen = [true, true, false]
+    const isSupervised = async () => seen.shift() ?? false
+    const { api } = connectControlPlane({ dataDir: path.join(dir, 'nowhere'), waitMs: 60_000, isSupervised })
+    expect(await failureOf(api.status.get())).toMatchObject({ code: 'MR_NOT_RUNNING' })
+    expect(seen).toEqual([])
   })
 
   it('waits for it as long as asked', async () => {

@@ -1,8 +1,7 @@
 import { z } from 'zod'
+import { count, durationMs } from './schema-parts.ts'
 
 /** Error budgets, as `millrace slo` and the dashboard show them. */
-
-const events = (what: string) => z.number().int().nonnegative().describe(what)
 
 export const burnSchema = z.object({
   limit: z.number().describe('It burns when both windows do so many times as fast as the budget allows'),
@@ -22,8 +21,8 @@ export const budgetSchema = z.object({
   objective: z.number().describe('Share of events to be good'),
   thresholdMs: z.number().nullable().describe('What takes longer is bad; null: an event is good or bad by itself'),
   windowMs: z.number(),
-  good: events('Good events in the window'),
-  bad: events('Bad events in the window'),
+  good: count('Good events in the window'),
+  bad: count('Bad events in the window'),
   left: z.number().nullable().describe('Of the budget: 1 untouched, 0 or less spent; null: nothing was measured'),
   burns: z.array(burnSchema).describe('By pair of windows, the fastest first'),
   state: z.enum(['unmeasured', 'kept', 'burning', 'spent']),
@@ -34,4 +33,17 @@ export const budgetSchema = z.object({
   alert: z.string().nullable().describe('The alert that is open about it'),
 })
 
+export const serviceLevelSchema = z.object({
+  phase: z.string().describe('trigger, run, evaluation, release, serving, log …'),
+  indicator: z.string().describe('e.g. `run success`, `lead time p95`'),
+  model: z.string().nullable(),
+  value: z.number().nullable().describe('Null: nothing measured in the window'),
+  unit: z.enum(['ratio', 'ms', 'count', 'bytes']),
+  objective: z.number().nullable().describe('The target; null: none is declared'),
+  met: z.boolean().nullable().describe('Null: no objective or nothing measured'),
+  count: count('Measurements behind the value'),
+  windowMs: durationMs('The window it covers'),
+})
+
 export type BudgetView = z.infer<typeof budgetSchema>
+export type ServiceLevel = z.infer<typeof serviceLevelSchema>

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { why } from './schemas.ts'
+import { atMsOrNull, why } from './schema-parts.ts'
 
 /* Triggers and backfills. */
 
@@ -52,6 +52,18 @@ export const backfillSchema = z
   })
   .describe('Runs of past dates; what they make is evaluated and never released by itself')
 
+export const triggerSchema = z.object({
+  id: z.string(),
+  model: z.string(),
+  kind: z.string().describe('e.g. `newData`'),
+  state: z.enum(['watching', 'settling', 'waiting', 'paused', 'blocked']),
+  why: why.nullable().describe('Why it does not fire now'),
+  lastFiredAtMs: atMsOrNull('Last fired (calendar)'),
+  lastRun: z.string().nullable(),
+  nextAtMs: z.number().nullable().describe('When it fires next (calendar); null: not known'),
+})
+
 export type TriggerDetail = z.infer<typeof triggerDetailSchema>
 export type TriggerEventView = z.infer<typeof triggerEventSchema>
 export type BackfillView = z.infer<typeof backfillSchema>
+export type TriggerView = z.infer<typeof triggerSchema>

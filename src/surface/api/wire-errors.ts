@@ -5,7 +5,7 @@ import { asDataDirError } from '../../kernel/runtime/data-dir.ts'
 import { MillraceError, messageOf, type ErrorKind } from '../../kernel/errors.ts'
 import { WIRE_ERRORS, type WireErrorCode } from './contract.ts'
 import { ApiFailedError, ApiInputError, ApiOutputError, ApiRequestError } from './errors.ts'
-import type { WireError } from './schemas.ts'
+import type { WireError } from './error-schemas.ts'
 
 /** A defect is told to the operator's log with its stack; the caller gets its message. */
 export type OnDefect = (error: MillraceError, procedure: string) => void

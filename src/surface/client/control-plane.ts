@@ -4,7 +4,7 @@ import type { ContractRouterClient } from '@orpc/contract'
 
 import { messageOf, MillraceError, type ErrorKind } from '../../kernel/errors.ts'
 import type { Contract } from '../api/contract.ts'
-import type { WireError } from '../api/schemas.ts'
+import type { WireError } from '../api/error-schemas.ts'
 import { ConnectionLostError, RemoteError } from './errors.ts'
 import { httpFetch, type HttpTarget } from './http-fetch.ts'
 import { controlSocketPath } from './socket-path.ts'
@@ -18,7 +18,7 @@ interface CallContext {
 export type ControlApi = ContractRouterClient<Contract, CallContext>
 
 export type ControlPlaneAddress =
-  | { dataDir: string; waitMs?: number; supervised?: boolean }
+  | { dataDir: string; waitMs?: number; isSupervised?: () => Promise<boolean> }
   | { socketPath: string; waitMs?: number }
   | { url: string; token: string; waitMs?: number }
 
@@ -84,8 +84,9 @@ function targetOf(address: ControlPlaneAddress): HttpTarget {
     return { socketPath: null, headers, where: address.url, waitMs }
   }
   if ('socketPath' in address) return { socketPath: address.socketPath, headers: {}, where: address.socketPath, waitMs }
-  const { dataDir, supervised = false } = address
-  return { socketPath: controlSocketPath(dataDir), headers: {}, where: dataDir, waitMs, supervised }
+  const { dataDir, isSupervised } = address
+  const target = { socketPath: controlSocketPath(dataDir), headers: {}, where: dataDir, waitMs }
+  return isSupervised === undefined ? target : { ...target, isSupervised }
 }
 
 function translateStream(output: unknown, procedure: string): unknown {

@@ -14,8 +14,8 @@ export interface HttpTarget {
   where: string
   /** As long as nobody listens, try again for so long. */
   waitMs: number
-  /** A supervisor runs there: nobody listening means that the control plane is being started again. */
-  supervised?: boolean
+  /** Whether a supervisor runs there: then nobody listening means that the control plane is being started again. */
+  isSupervised?: () => Promise<boolean>
 }
 
 const RETRY_MS = 100
@@ -40,8 +40,10 @@ export async function httpFetch(
       return await once(target, request, body, what, answerWithinMs)
     } catch (error) {
       if (!(error instanceof NotRunningError)) throw error
+      const isSupervised = await target.isSupervised?.()
+      if (isSupervised === false) throw error // it is gone meanwhile: nobody will listen again
       if (performance.now() >= giveUpAtMs)
-        throw target.supervised === true ? new ControlPlaneDownError(target.where, target.waitMs) : error
+        throw isSupervised === true ? new ControlPlaneDownError(target.where, target.waitMs) : error
       await sleep(RETRY_MS)
     }
   }

@@ -71,7 +71,7 @@ describe('the gateway client', () => {
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     close = () => server.close().closeAllConnections()
-    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, timeoutMs: 300 }
+    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, timeoutMs: 30_000 }
   }
 
   it('returns outputs, version and the prediction id', async () => {

@@ -3,6 +3,7 @@ import { endingSoon, type Caller, type CallerPin } from '../../../control/caller
 import { addCaller, pinCaller, revokeCaller, rotateKey, unpinCaller } from '../../../control/caller/caller-requests.ts'
 import { findCaller, listCallers, listPins } from '../../../control/caller/caller-store.ts'
 import { NeverReleasedError } from '../../../control/caller/errors.ts'
+import { allModels } from '../../../control/control-context.ts'
 import { resolveVersion } from '../../../control/registry/version-store.ts'
 import { hasServed } from '../../../control/release/release-store.ts'
 import type { HandlerGroup } from '../handlers.ts'
@@ -61,7 +62,7 @@ export const callerHandlers = (services: Services): HandlerGroup<'callers'> => (
 /** An endpoint of a model, or one that asks several. @throws EndpointUnknownError */
 function requireEndpoint({ context }: Services, endpoint: string): void {
   const applied = context.project()
-  const models = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])].map((model) => model.endpoint)
+  const models = allModels(applied).map((model) => model.endpoint)
   const known = [...models, ...(applied?.project.endpoints ?? []).map(({ name }) => name)]
   if (!known.includes(endpoint)) throw new EndpointUnknownError(endpoint, known)
 }

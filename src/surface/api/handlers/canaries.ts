@@ -1,5 +1,6 @@
 import type { ModelConfig } from '../../../config/project.ts'
 import { MillraceError } from '../../../kernel/errors.ts'
+import { findModel } from '../../../control/control-context.ts'
 import { findRelease, openReplicas } from '../../../control/release/release-store.ts'
 import type { Release } from '../../../control/release/release.ts'
 import { demandsOf, NO_COUNTS, trialAfter, trialPlanOf, type Look } from '../../../control/release/trial.ts'
@@ -15,7 +16,7 @@ import {
 import type { CanaryLook, CanaryStep, CanaryView } from '../canary-schemas.ts'
 import type { HandlerGroup } from '../handlers.ts'
 import { releaseView } from './release-view.ts'
-import { EndpointUnknownError } from './releases.ts'
+import { modelOfEndpoint } from './releases.ts'
 import type { Services } from './services.ts'
 
 /** So many of the looks that were kept are shown. */
@@ -50,18 +51,18 @@ export const canaryHandlers = (services: Services): HandlerGroup<'canaries'> => 
     return Promise.all((await runningTrials(db)).map((trial) => canaryView(services, trial)))
   },
   async get({ endpoint }) {
-    const { name } = declaredEndpoint(services, endpoint)
+    const { endpoint: name } = modelOfEndpoint(services, endpoint)
     const trial = await lastTrial(services.context.store.db, name)
     if (trial === null) throw new NothingTriedError(name)
     return canaryView(services, trial)
   },
   async stop({ endpoint, why, by }) {
-    const { name } = declaredEndpoint(services, endpoint)
+    const { endpoint: name } = modelOfEndpoint(services, endpoint)
     const { store, clock } = services.context
     return ended(services, await store.transaction((tx) => stopTrial(tx, clock, { endpoint: name, why, by })))
   },
   async promote({ endpoint, why, by }) {
-    const { name } = declaredEndpoint(services, endpoint)
+    const { endpoint: name } = modelOfEndpoint(services, endpoint)
     const { store, clock } = services.context
     const release = await store.transaction((tx) => triedRelease(tx, name))
     if (!(await hasReadyReplica(services, release))) throw new NotReadyToPromoteError(release)
@@ -76,24 +77,8 @@ async function ended(services: Services, releaseId: string) {
 
 async function hasReadyReplica({ context, observations }: Services, release: Release): Promise<boolean> {
   const replicas = (await openReplicas(context.store.db)).filter((r) => r.deploymentId === release.deploymentId)
-  return replicas.some((r) => r.status === 'running' && observations.lease(r.id)?.state === 'ready')
+  return replicas.some((replica) => observations.isReady(replica))
 }
-
-/** By its name or its model's, also where the model has left the configuration. */
-function declaredEndpoint({ context }: Services, name: string): { name: string } {
-  const models = modelsOf(context.project())
-  const model = models.find((m) => m.endpoint === name) ?? models.find((m) => m.name === name)
-  if (model !== undefined) return { name: model.endpoint }
-  throw new EndpointUnknownError(
-    name,
-    models.map((m) => m.endpoint),
-  )
-}
-
-const modelsOf = (applied: ReturnType<Services['context']['project']>): ModelConfig[] => [
-  ...(applied?.project.models ?? []),
-  ...(applied?.paused ?? []),
-]
 
 async function canaryView(services: Services, last: TrialRow): Promise<CanaryView> {
   const { context } = services
@@ -101,7 +86,7 @@ async function canaryView(services: Services, last: TrialRow): Promise<CanaryVie
   const release = await findRelease(db, last.releaseId)
   const trials = await trialsOf(db, release.id)
   const ids = trials.map(({ id }) => id)
-  const model = modelsOf(context.project()).find((m) => m.name === release.model) ?? null
+  const model = findModel(context.project(), release.model)
   const running = last.status === 'running'
   const kept = await keptLooks(db, ids, LOOKS_SHOWN)
   return {

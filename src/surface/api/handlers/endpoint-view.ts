@@ -1,8 +1,9 @@
+import { allModels } from '../../../control/control-context.ts'
 import { memberDeployment } from '../../../control/release/gather-route.ts'
 import { openDeployments, openReplicas, routes } from '../../../control/release/release-store.ts'
 import type { Deployment } from '../../../control/release/release.ts'
 import { trafficTotals } from '../../../control/service-level/traffic-store.ts'
-import type { EndpointView } from '../schemas.ts'
+import type { EndpointView } from '../endpoint-schemas.ts'
 import { gatherViews } from './gather-view.ts'
 import type { Services } from './services.ts'
 
@@ -10,7 +11,7 @@ export async function endpointViews(services: Services): Promise<EndpointView[]>
   const { context, observations, publisher } = services
   const { db } = context.store
   const applied = context.project()
-  const all = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
+  const all = allModels(applied)
   const gateways = observations.gateways()
   const [rows, deployments, replicas, totals] = [
     await routes(db),
@@ -18,10 +19,7 @@ export async function endpointViews(services: Services): Promise<EndpointView[]>
     await openReplicas(db),
     await trafficTotals(db),
   ]
-  const ready = (d: Deployment) =>
-    replicas.filter(
-      (r) => r.deploymentId === d.id && r.status === 'running' && observations.lease(r.id)?.state === 'ready',
-    ).length
+  const ready = (d: Deployment) => observations.readyOf(d.id, replicas)
   const address = (endpoint: string): Pick<EndpointView, 'url' | 'port'> => {
     const port = gateways[0]?.port ?? null
     const { host, tls } = applied!.project.gateway

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Selectable } from 'kysely'
 import type { EventTable } from '../../../kernel/store/schema.ts'
 import type { HandlerGroup } from '../handlers.ts'
-import type { EventView } from '../schemas.ts'
+import type { EventView } from '../event-schemas.ts'
 import type { Services } from './services.ts'
 
 const WATCH_EVERY_MS = 200

@@ -3,7 +3,7 @@ import { gatherSignature } from '../../../kernel/contract/gather-signature.ts'
 import type { GatherMember } from '../../../control/release/gather.ts'
 import { gatherMembers } from '../../../control/release/gather-store.ts'
 import type { GatherDetails } from '../gather-schemas.ts'
-import type { EndpointView } from '../schemas.ts'
+import type { EndpointView } from '../endpoint-schemas.ts'
 import type { Services } from './services.ts'
 
 /** What the other endpoints' views are made of, too. */

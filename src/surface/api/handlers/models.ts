@@ -5,14 +5,21 @@ import { missingForAutomation } from '../../../config/missing-for-automation.ts'
 import type { ModelConfig } from '../../../config/project.ts'
 import { messageOf, MillraceError } from '../../../kernel/errors.ts'
 import type { Signature } from '../../../kernel/model/signature.ts'
+import { allModels } from '../../../control/control-context.ts'
 import { aliases, aliasHistory, listVersions, liveAt, resolveVersion } from '../../../control/registry/version-store.ts'
-import { keepModelFile, keepModelFolder, registrationOf } from '../../../control/registry/model-files.ts'
+import {
+  keepModelFile,
+  keepModelFolder,
+  MODEL_FILE,
+  registrationOf,
+  type Beside,
+} from '../../../control/registry/model-files.ts'
 import { modelToMeasure } from '../../../control/registry/server-place.ts'
 import type { Lineage } from '../../../control/registry/version.ts'
-import { serverOf } from '../../../control/registry/version-server.ts'
+import { prepareOf, serverOf } from '../../../control/registry/version-server.ts'
 import { createImportedVersion, setApproval, setSignature } from '../../../control/registry/version-requests.ts'
 import type { HandlerGroup } from '../handlers.ts'
-import type { ModelSummary } from '../schemas.ts'
+import type { ModelSummary } from '../model-schemas.ts'
 import { DiskLowError } from './disk-low.ts'
 import { freezeBlockers } from './freeze-blockers.ts'
 import type { Services } from './services.ts'
@@ -44,7 +51,7 @@ class ImportUnreadableError extends MillraceError {
 /** A model of the applied configuration. @throws ModelUnknownError; `paused` ones only where allowed */
 export function declaredModel(services: Pick<Services, 'context'>, name: string, paused = false): ModelConfig {
   const applied = services.context.project()
-  const all = [...(applied?.project.models ?? []), ...(paused ? (applied?.paused ?? []) : [])]
+  const all = paused ? allModels(applied) : (applied?.project.models ?? [])
   const found = all.find((m) => m.name === name)
   if (found === undefined)
     throw new ModelUnknownError(
@@ -56,9 +63,7 @@ export function declaredModel(services: Pick<Services, 'context'>, name: string,
 
 export const modelHandlers = (services: Services): HandlerGroup<'models'> => ({
   async list() {
-    const applied = services.context.project()
-    const all = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
-    return Promise.all(all.map((m) => modelSummary(services, m)))
+    return Promise.all(allModels(services.context.project()).map((m) => modelSummary(services, m)))
   },
   async get({ model }) {
     const config = declaredModel(services, model, true)
@@ -96,11 +101,14 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
     const { context } = services
     const { store, clock, artifacts } = context
     if (context.diskLow()) throw new DiskLowError('nothing is imported')
-    const server = serverOf(context.project()!.project, config)
+    const { project } = context.project()!
+    const [server, prepare] = [serverOf(project, config), prepareOf(project, config)]
     const tables = server === null ? config.serving.enrich : []
-    const kept = { wholeFolder: server !== null, tables: tables.map(({ table }) => table) }
-    const digest = 'path' in from ? await keptFile(services, from.path, kept) : from.digest
-    const signature = await inspected(services, config, digest, { server: server ?? undefined, tables })
+    const beside = prepare === null ? tables.map(({ table }) => table) : 'all'
+    const digest =
+      'path' in from ? await keptFile(services, from.path, { wholeFolder: server !== null, beside }) : from.digest
+    const lineage = { server: server ?? undefined, prepare: prepare ?? undefined, tables }
+    const signature = await inspected(services, config, digest, lineage)
     const { sizeBytes, ...registration } = await registrationOf(artifacts, digest)
     const facts = {
       model,
@@ -109,6 +117,7 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
       sizeBytes,
       registration,
       server,
+      prepare,
       tables,
       importedFrom: 'path' in from ? from.path : digest,
     }
@@ -135,7 +144,7 @@ async function inspected(
   services: Services,
   config: ModelConfig,
   digest: string,
-  { server, tables }: Pick<Lineage, 'server' | 'tables'>,
+  lineage: Pick<Lineage, 'server' | 'prepare' | 'tables'>,
 ): Promise<Signature> {
   const { context } = services
   const parent = join(context.dataDir, 'tmp')
@@ -143,7 +152,7 @@ async function inspected(
   const dir = await mkdtemp(join(parent, 'import-'))
   try {
     const about = { id: `an import of ${config.name}`, modelDigest: digest, number: 0 }
-    const place = await modelToMeasure(context, { ...about, lineage: { codeDigest: null, server, tables } }, dir)
+    const place = await modelToMeasure(context, { ...about, lineage: { codeDigest: null, ...lineage } }, dir)
     return (await services.inspectModel(place, config.features)).signature
   } finally {
     await rm(dir, { recursive: true, force: true })
@@ -152,12 +161,12 @@ async function inspected(
 
 /**
  * @param options.wholeFolder - a server of the user's own reads it: then any file will do, or a folder
- * @param options.tables - paths beside it, which are kept with it
+ * @param options.beside - what is kept with it; 'all' of a folder that was named, never of one that a file happens to be in
  */
 async function keptFile(
   { context }: Services,
   path: string,
-  { wholeFolder, tables }: { wholeFolder: boolean; tables: readonly string[] },
+  { wholeFolder, beside }: { wholeFolder: boolean; beside: Beside },
 ): Promise<string> {
   try {
     if (wholeFolder) {
@@ -166,7 +175,10 @@ async function keptFile(
     }
     const scratch = join(context.dataDir, 'tmp', `import-${randomUUID()}.onnx`)
     await mkdir(dirname(scratch), { recursive: true, mode: 0o700 })
-    return (await keepModelFile(context.artifacts, path, scratch, tables)).digest
+    const isFolder = beside === 'all' && (await stat(path)).isDirectory()
+    const file = isFolder ? join(path, MODEL_FILE) : path
+    const kept = beside === 'all' && !isFolder ? [] : beside
+    return (await keepModelFile(context.artifacts, file, scratch, kept)).digest
   } catch (error) {
     throw error instanceof MillraceError ? error : new ImportUnreadableError(path, error)
   }

@@ -6,7 +6,7 @@ import {
 } from '../../../control/project/revision-store.ts'
 import type { Revision as StoredRevision } from '../../../control/project/revision.ts'
 import type { HandlerGroup } from '../handlers.ts'
-import type { Revision } from '../schemas.ts'
+import type { Revision } from '../project-schemas.ts'
 import type { Services } from './services.ts'
 
 export const projectHandlers = (services: Services): HandlerGroup<'project'> => ({

@@ -1,6 +1,7 @@
+import { findModel } from '../../../control/control-context.ts'
 import { findVersion } from '../../../control/registry/version-store.ts'
 import type { Release } from '../../../control/release/release.ts'
-import type { ReleaseView } from '../schemas.ts'
+import type { ReleaseView } from '../release-schemas.ts'
 import type { Services } from './services.ts'
 
 export async function releaseView(services: Services, release: Release): Promise<ReleaseView> {
@@ -29,9 +30,7 @@ export async function releaseView(services: Services, release: Release): Promise
 }
 
 function strategyOf({ context }: Services, { kind, model }: Release): string {
-  const applied = context.project()
-  const found = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])].find((m) => m.name === model)
-  return kind === 'rollback' ? 'immediate' : (found?.release.strategy ?? 'immediate')
+  return kind === 'rollback' ? 'immediate' : (findModel(context.project(), model)?.release.strategy ?? 'immediate')
 }
 
 const stepNames: Record<string, string> = {

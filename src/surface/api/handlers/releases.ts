@@ -1,3 +1,4 @@
+import { allModels } from '../../../control/control-context.ts'
 import { gateOf } from '../../../control/evaluation/evaluation-store.ts'
 import { mayBeReleased, type Version } from '../../../control/registry/version.ts'
 import { setDisposition } from '../../../control/registry/version-requests.ts'
@@ -13,7 +14,8 @@ import { versionsBeyondUse } from '../../../control/retirement/retirement-store.
 import type { ModelConfig } from '../../../config/project.ts'
 import { MillraceError } from '../../../kernel/errors.ts'
 import type { HandlerGroup } from '../handlers.ts'
-import type { EndpointView, ReleaseView } from '../schemas.ts'
+import type { EndpointView } from '../endpoint-schemas.ts'
+import type { ReleaseView } from '../release-schemas.ts'
 import { declaredModel } from './models.ts'
 import { endpointViews } from './endpoint-view.ts'
 import { releaseView } from './release-view.ts'
@@ -25,7 +27,7 @@ class GateNotPassedError extends MillraceError {
     super({
       code: 'MR_GATE_NOT_PASSED',
       kind: 'conflict',
-      message: `${ref} can't be released: ${how}: ${why}.`,
+      message: `${ref} can't be released: ${how}: ${why.replace(/\.$/, '')}.`,
       fix: `Run 'millrace gate show ${ref}' for the figures, or 'millrace approve ${ref} --why …' to let it through.`,
     })
   }
@@ -117,10 +119,9 @@ export const releaseHandlers = (services: Services): HandlerGroup<'releases'> =>
   },
 })
 
-/** Also of a model that has left the configuration: it still serves. @throws EndpointUnknownError */
+/** By its name or its model's. Also of a model that has left the configuration: it still serves. @throws EndpointUnknownError */
 export function modelOfEndpoint({ context }: Services, endpoint: string): ModelConfig {
-  const applied = context.project()
-  const models = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
+  const models = allModels(context.project())
   const model = models.find((m) => m.endpoint === endpoint) ?? models.find((m) => m.name === endpoint)
   if (model !== undefined) return model
   throw new EndpointUnknownError(

@@ -1,3 +1,4 @@
+import { allModels } from '../../../control/control-context.ts'
 import { resolveVersion } from '../../../control/registry/version-store.ts'
 import type { RetirementOutlook } from '../../../control/retirement/decide-retirement.ts'
 import { VersionHeldError } from '../../../control/retirement/errors.ts'
@@ -12,9 +13,7 @@ import type { Services } from './services.ts'
 
 export const retirementHandlers = (services: Services): HandlerGroup<'retirement'> => ({
   async list({ model, deleted }) {
-    const applied = services.context.project()
-    const all = [...(applied?.project.models ?? []), ...(applied?.paused ?? [])]
-    const models = model === undefined ? all : [declaredModel(services, model, true)]
+    const models = model === undefined ? allModels(services.context.project()) : [declaredModel(services, model, true)]
     const rows: RetirementRow[] = []
     for (const config of models) {
       if (deleted) rows.push(...(await deletedRows(services, config.name)))

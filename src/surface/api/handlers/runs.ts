@@ -6,7 +6,7 @@ import { requestCancel, requestRun } from '../../../control/pipeline/run-request
 import { attemptsOf, findRun, listRuns } from '../../../control/pipeline/run-store.ts'
 import { MillraceError } from '../../../kernel/errors.ts'
 import type { HandlerGroup } from '../handlers.ts'
-import type { LogChunk } from '../schemas.ts'
+import type { LogChunk } from '../run-schemas.ts'
 import { DiskLowError } from './disk-low.ts'
 import { declaredModel } from './models.ts'
 import { runSummary, runView } from './run-view.ts'

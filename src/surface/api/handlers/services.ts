@@ -6,7 +6,9 @@ import type { RetirementController } from '../../../control/retirement/retiremen
 import type { TriggerController } from '../../../control/trigger/trigger-controller.ts'
 import type { Signature } from '../../../kernel/model/signature.ts'
 import type { ModelToMeasure } from '../../../control/registry/server-place.ts'
-import type { ClockView, QueryResult, Reconciliation, StatusView } from '../schemas.ts'
+import type { ClockView } from '../clock-schemas.ts'
+import type { QueryResult, Reconciliation } from '../prediction-log-schemas.ts'
+import type { StatusView } from '../status-schemas.ts'
 
 /** What the handlers work with; put together in processes/control-plane.ts. */
 export interface Services {

@@ -11,7 +11,11 @@ import type { Replica } from '../../../control/release/release.ts'
 import { lastRuns, stateKey, triggerStates } from '../../../control/trigger/trigger-store.ts'
 import { MillraceError } from '../../../kernel/errors.ts'
 import type { HandlerGroup } from '../handlers.ts'
-import type { EndpointView, Reconciliation, ServiceLevel, StatusView, TriggerView } from '../schemas.ts'
+import type { EndpointView } from '../endpoint-schemas.ts'
+import type { Reconciliation } from '../prediction-log-schemas.ts'
+import type { ServiceLevel } from '../service-level-schemas.ts'
+import type { StatusView } from '../status-schemas.ts'
+import type { TriggerView } from '../triggers-schemas.ts'
 import { endpointViews } from './endpoint-view.ts'
 import { EXPOSED_FIX, exposures } from './exposures.ts'
 import { releaseView } from './release-view.ts'
@@ -155,7 +159,7 @@ function warningsOf(
   for (const e of endpoints)
     if (e.state === 'disabled') warn(`Endpoint ${e.name} is ${e.why}.`, `'millrace enable ${e.name}'`)
   for (const f of freezes)
-    warn(`Automatic release of ${f.model} is frozen (${f.id}): ${f.why}.`, `Ends by ${f.unfreezes}.`)
+    warn(`Automatic release of ${f.model} is frozen (${f.id}): ${f.why.replace(/\.$/, '')}.`, `Ends by ${f.unfreezes}.`)
   for (const pin of pins)
     warn(
       `Caller ${pin.caller} is pinned to ${pin.versionId} on ${pin.endpoint} until ${minute(pin.expiresAtMs)}, and served as others are from then on.`,

@@ -4,7 +4,8 @@ import type { Version } from '../../../control/registry/version.ts'
 import { aliases, aliasHistory } from '../../../control/registry/version-store.ts'
 import { retirementOf } from '../../../control/retirement/retirement-store.ts'
 import { openDeployments, openReplicas, releasesOf, routeOf } from '../../../control/release/release-store.ts'
-import type { GateView, VersionSummary, VersionView } from '../schemas.ts'
+import type { GateView } from '../gate-schemas.ts'
+import type { VersionSummary, VersionView } from '../version-schemas.ts'
 import type { Services } from './services.ts'
 
 export async function versionSummary(services: Services, version: Version): Promise<VersionSummary> {

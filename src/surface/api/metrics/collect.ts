@@ -1,6 +1,6 @@
 import { activeFreezes } from '../../../control/release/freeze-store.ts'
 import { openDeployments, openReleases, openReplicas } from '../../../control/release/release-store.ts'
-import type { Deployment, Replica } from '../../../control/release/release.ts'
+import type { Deployment } from '../../../control/release/release.ts'
 import { aliases } from '../../../control/registry/version-store.ts'
 import { exposition } from '../../../kernel/metrics/exposition.ts'
 import { each, single } from '../../../kernel/metrics/metric.ts'
@@ -54,9 +54,11 @@ async function runFamilies({ context }: ControlSource, known: ReadonlySet<string
     .select(['model', 'trigger_name', (eb) => eb.fn.countAll<number>().as('count')])
     .groupBy(['model', 'trigger_name'])
     .execute()
-  const mine = runs.filter(({ model }) => known.has(model))
+  const isKnown = ({ model }: { model: string }): boolean => known.has(model)
+  const mine = runs.filter(isKnown)
+  const graded = versions.filter(isKnown)
   const labels = ({ model, status }: { model: string; status: string }): string[] => [model, status]
-  const waiting = versions.filter(({ disposition }) => disposition === 'awaiting-approval')
+  const waiting = graded.filter(({ disposition }) => disposition === 'awaiting-approval')
   return [
     each(
       metrics.runsOpen,
@@ -70,33 +72,27 @@ async function runFamilies({ context }: ControlSource, known: ReadonlySet<string
       labels,
       countOf,
     ),
-    each(
-      metrics.firings,
-      firings.filter(({ model }) => known.has(model)),
-      ({ model, trigger_name }) => [model, trigger_name],
-      countOf,
-    ),
-    { definition: metrics.versions, samples: summed(versions, known, labels) },
-    { definition: metrics.waiting, samples: summed(waiting, known, ({ model }) => [model]) },
+    each(metrics.firings, firings.filter(isKnown), ({ model, trigger_name }) => [model, trigger_name], countOf),
+    { definition: metrics.versions, samples: summed(graded, labels, countOf) },
+    { definition: metrics.waiting, samples: summed(waiting, ({ model }) => [model], countOf) },
   ]
 }
 
-/** Over whatever else the rows are grouped by. */
-function summed<Row extends { model: string; count: number }>(
-  rows: readonly Row[],
-  known: ReadonlySet<string>,
-  labelsOf: (row: Row) => string[],
+/** One sample for all that have the same labels. @param valueOf - default: how many they are */
+function summed<T>(
+  things: readonly T[],
+  labelsOf: (thing: T) => string[],
+  valueOf: (thing: T) => number = () => 1,
 ): { labels: string[]; value: number }[] {
-  const sums = new Map<string, { labels: string[]; value: number }>()
-  for (const row of rows) {
-    if (!known.has(row.model)) continue
-    const labels = labelsOf(row)
+  const byLabels = new Map<string, { labels: string[]; value: number }>()
+  for (const thing of things) {
+    const labels = labelsOf(thing)
     const key = labels.join('\0')
-    const sum = sums.get(key) ?? { labels, value: 0 }
-    sum.value += countOf(row)
-    sums.set(key, sum)
+    const sum = byLabels.get(key) ?? { labels, value: 0 }
+    sum.value += valueOf(thing)
+    byLabels.set(key, sum)
   }
-  return [...sums.values()]
+  return [...byLabels.values()]
 }
 
 const countOf = ({ count }: { count: number }): number => Number(count)
@@ -118,33 +114,20 @@ async function releaseFamilies({ context }: ControlSource, known: ReadonlySet<st
       ({ model }) => [model],
       ({ versionId }) => Number(numberOf(versionId)),
     ),
-    { definition: metrics.releasesOpen, samples: tallied(open, ({ model, status }) => [model, status]) },
+    { definition: metrics.releasesOpen, samples: summed(open, ({ model, status }) => [model, status]) },
     each(
       metrics.releases,
       ended.filter(({ model }) => known.has(model)),
       ({ model, kind, status }) => [model, kind, status],
       countOf,
     ),
-    { definition: metrics.freezes, samples: tallied(await activeFreezes(db), ({ model, kind }) => [model, kind]) },
+    { definition: metrics.freezes, samples: summed(await activeFreezes(db), ({ model, kind }) => [model, kind]) },
   ]
 }
 
 /** `churn@3` */
 function numberOf(versionId: string): string {
   return versionId.slice(versionId.lastIndexOf('@') + 1)
-}
-
-/** How many things have the same labels. */
-function tallied<T>(things: readonly T[], labelsOf: (thing: T) => string[]): { labels: string[]; value: number }[] {
-  const byLabels = new Map<string, { labels: string[]; value: number }>()
-  for (const thing of things) {
-    const labels = labelsOf(thing)
-    const key = labels.join('\0')
-    const tally = byLabels.get(key) ?? { labels, value: 0 }
-    tally.value += 1
-    byLabels.set(key, tally)
-  }
-  return [...byLabels.values()]
 }
 
 async function replicaFamilies({ context, observations }: ControlSource): Promise<MetricFamily[]> {
@@ -157,12 +140,9 @@ async function replicaFamilies({ context, observations }: ControlSource): Promis
     numberOf(versionId),
     id,
   ]
-  const isReady = ({ id, status }: Replica): boolean =>
-    status === 'running' && observations.lease(id)?.state === 'ready'
-  const ready = ({ id }: Deployment): number => replicas.filter((one) => one.deploymentId === id && isReady(one)).length
   return [
     each(metrics.wanted, deployments, labels, ({ replicasWanted }) => replicasWanted),
-    each(metrics.ready, deployments, labels, ready),
+    each(metrics.ready, deployments, labels, ({ id }) => observations.readyOf(id, replicas)),
     single(metrics.gateways, observations.gateways().length),
   ]
 }
@@ -184,7 +164,7 @@ async function watchFamilies(source: ControlSource): Promise<MetricFamily[]> {
   return [
     {
       definition: metrics.alerts,
-      samples: tallied(alerts, ({ model, source: from, severity }) => [model, from, severity]),
+      samples: summed(alerts, ({ model, source: from, severity }) => [model, from, severity]),
     },
     single(metrics.notifications, Number(count)),
     each(

@@ -1,0 +1,31 @@
+import type { HandlerGroup } from '../../surface/api/handlers.ts'
+import type { RetirementRow } from '../../surface/api/retirement-schemas.ts'
+import { ConflictError, T0, type FakeWorld } from './world.ts'
+
+export const fakeRetirementHandlers = (world: FakeWorld): HandlerGroup<'retirement'> => ({
+  list: () => [fakeRetirement, { ...fakeRetirement, version: 'late-flight@2', status: 'kept', policy: null }],
+  retire: (input) => {
+    world.did('retirement.retire', input)
+    if (input.ref === 'late-flight@2') throw new ConflictError('late-flight@2 is in use (alias champion).')
+    return { ...fakeRetirement, policy: 'person', why: input.why }
+  },
+  revive: (input) => (world.did('retirement.revive', input), { ...fakeRetirement, status: 'kept' as const }),
+  keep: (input) => {
+    world.did('retirement.keep', input)
+    return { ...fakeRetirement, status: 'kept' as const, keptUntilMs: input.untilMs }
+  },
+})
+
+const fakeRetirement: RetirementRow = {
+  version: 'late-flight@1',
+  model: 'late-flight',
+  status: 'proposed',
+  policy: 'superseded',
+  why: 'late-flight@2 serves instead',
+  heldBy: ['alias previous (what a rollback goes to)'],
+  next: null,
+  outlook: 'in use: alias previous (what a rollback goes to)',
+  by: 'millrace',
+  statusAtMs: T0,
+  keptUntilMs: null,
+}

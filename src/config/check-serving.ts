@@ -21,6 +21,7 @@ export function checkServing(at: Path, { serving }: WrittenModel): Finding[] {
     ...checkRules(at, serving),
     ...checkLimits([...at, 'limits'], serving.limits),
     ...checkEnrich([...at, 'enrich'], serving),
+    ...checkPrepare([...at, 'prepare'], serving),
   ]
 }
 
@@ -73,6 +74,36 @@ function checkEnrich(at: Path, { enrich, server }: WrittenModel['serving']): Fin
     found.push(finding([...at, table, 'columns'], `gives '${columns[i]}' a second time`, 'name each column once.'))
   }
   enrich.forEach((table, i) => found.push(...checkTable([...at, i], table, columns)))
+  return found
+}
+
+function checkPrepare(at: Path, { prepare, server, enrich, timeout }: WrittenModel['serving']): Finding[] {
+  if (prepare === undefined) return []
+  const found: Finding[] = []
+  if (server !== undefined)
+    found.push(
+      finding(
+        at,
+        'is for models that Millrace serves itself',
+        'prepare the request in your server: it gets what callers send.',
+      ),
+    )
+  if (enrich.length > 0)
+    found.push(
+      finding(
+        at,
+        `can't stand beside 'enrich': a table gives columns of the model, which the step makes itself`,
+        'read the table in the step: it lies in MILLRACE_MODEL_DIR, beside the model.',
+      ),
+    )
+  if (prepare.timeout !== undefined && prepare.timeout > timeout)
+    found.push(
+      finding(
+        [...at, 'timeout'],
+        `is longer than a request may take: it is answered with 504 after ${seconds(timeout)}`,
+        'make it shorter, or serving.timeout longer.',
+      ),
+    )
   return found
 }
 

@@ -343,6 +343,30 @@ export interface ServingInput {
    * that have only the key.
    */
   enrich?: EnrichInput[]
+  /**
+   * A command of your own stands before the model: it takes what callers send, and answers with the inputs of the ONNX
+   * file. The holdout has the columns that callers send.
+   */
+  prepare?: PrepareInput
+}
+
+/** @example { command: 'python prepare.py' } */
+export interface PrepareInput {
+  /**
+   * Run by /bin/sh beside each replica, with the files of the version in `$MILLRACE_MODEL_DIR`. It listens on
+   * 127.0.0.1:`$PORT`, speaks the Open Inference Protocol v2 and calls what it does `$MILLRACE_MODEL_NAME`.
+   */
+  command: string
+  /** Default: the model's. */
+  environment?: EnvironmentInput
+  /** Further environment variables. */
+  env?: Record<string, string | number | boolean>
+  /** What the command calls it, `/v2/models/<name>`. Default: the model's name. */
+  model?: string
+  /** It must be ready within this. Default `'2m'`. */
+  readyTimeout?: Duration
+  /** One request may take it so long, and no longer than its caller waits. Default: `serving.timeout`. */
+  timeout?: Duration
 }
 
 /** @example { table: 'customers.parquet', key: 'customer', columns: ['visits', 'spent'], staleness: '2d' } */

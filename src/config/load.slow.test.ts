@@ -29,7 +29,7 @@ async function refusal(
   name = 'millrace.config.ts',
 ): Promise<string> {
   const dir = await folder({ [name]: source, ...more })
-  const failed = await loadProject({ cwd: dir, timeoutMs: 8_000 }).catch((error: unknown) => error)
+  const failed = await loadProject({ cwd: dir, timeoutMs: 60_000 }).catch((error: unknown) => error)
   expect(failed).toBeInstanceOf(ConfigError)
   return (failed as ConfigError).message
 }
@@ -207,11 +207,11 @@ export default defineProject({
         export default {}`,
     })
     const before = performance.now()
-    await expect(loadProject({ cwd, timeoutMs: 1_000 })).rejects.toThrow(
-      /did not finish within 1 s and was stopped\. Fix: take out what waits or loops/,
+    await expect(loadProject({ cwd, timeoutMs: 3_000 })).rejects.toThrow(
+      /did not finish within 3 s and was stopped\. Fix: take out what waits or loops/,
     )
-    expect(performance.now() - before).toBeLessThan(5_000)
-    expect(await goneWithin(2_000, Number(await readFile(join(cwd, 'pid'), 'utf8')))).toBe(true)
+    expect(performance.now() - before).toBeLessThan(15_000)
+    expect(await goneWithin(15_000, Number(await readFile(join(cwd, 'pid'), 'utf8')))).toBe(true)
   })
 
   it('survives a file that takes all memory', async () => {
@@ -230,7 +230,7 @@ export default defineProject({
     const asking = spawn(process.execPath, ['ask.ts'], { cwd, stdio: 'ignore' })
     const pid = await eventually(async () => Number(await readFile(join(cwd, 'pid'), 'utf8')) || null)
     asking.kill('SIGKILL')
-    expect(await goneWithin(4_000, pid)).toBe(true)
+    expect(await goneWithin(15_000, pid)).toBe(true)
   })
 
   it('prints no warnings of Node', async () => {
@@ -260,12 +260,12 @@ async function goneWithin(limitMs: number, pid: number): Promise<boolean> {
 
 async function eventually<T>(look: () => Promise<T | null>): Promise<T> {
   let last: unknown = null
-  for (const end = performance.now() + 10_000; performance.now() < end; await sleep(50)) {
+  for (const end = performance.now() + 60_000; performance.now() < end; await sleep(50)) {
     const found = await look().catch((error: unknown) => {
       last = error
       return null
     })
     if (found !== null) return found
   }
-  throw new Error('did not happen within 10 s', { cause: last })
+  throw new Error('did not happen within 60 s', { cause: last })
 }

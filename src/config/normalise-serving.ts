@@ -32,8 +32,8 @@ export function toGateway(written: WrittenProject['gateway']): GatewayConfig {
   }
 }
 
-/** Without `server`, which takes more than what stands under `serving`. */
-export function toServing(written: WrittenServing): Omit<ServingConfig, 'server'> {
+/** Without commands, which take more than what stands under `serving`. */
+export function toServing(written: WrittenServing): Omit<ServingConfig, 'server' | 'prepare'> {
   return {
     replicas: toReplicas(written),
     timeoutMs: written.timeout,

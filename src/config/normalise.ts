@@ -10,10 +10,12 @@ import {
 } from './normalise-loop.ts'
 import { toGateway, toGatherEndpoint, toLog, toServing } from './normalise-serving.ts'
 import type {
+  CommandConfig,
   DataSource,
   EnvironmentConfig,
   GateConfig,
   ModelConfig,
+  PrepareConfig,
   Project,
   ServerConfig,
   StepConfig,
@@ -55,7 +57,7 @@ function toModel(name: string, model: WrittenModel): ModelConfig {
     pipeline: { steps: toSteps(model), params: model.params, seed: model.seed },
     gate,
     release: toRelease(model.release, gate),
-    serving: { ...toServing(model.serving), server: toServer(name, model) },
+    serving: { ...toServing(model.serving), server: toServer(name, model), prepare: toPrepare(name, model) },
     log: toLog(model.log),
     monitors,
     retirement: toRetirement(model.retirement),
@@ -115,17 +117,26 @@ function toSteps(model: WrittenModel): StepConfig[] {
   })
 }
 
-/** It runs where training does, unless said otherwise. */
 function toServer(name: string, model: WrittenModel): ServerConfig | null {
   const { server } = model.serving
-  if (server === undefined) return null
+  return server === undefined ? null : { ...toCommand(name, model, server), isPure: server.pure }
+}
+
+function toPrepare(name: string, model: WrittenModel): PrepareConfig | null {
+  const { prepare, timeout } = model.serving
+  return prepare === undefined ? null : { ...toCommand(name, model, prepare), timeoutMs: prepare.timeout ?? timeout }
+}
+
+type WrittenCommand = NonNullable<WrittenModel['serving']['server'] | WrittenModel['serving']['prepare']>
+
+/** It runs where training does, unless said otherwise. */
+function toCommand(name: string, model: WrittenModel, written: WrittenCommand): CommandConfig {
   return {
-    command: server.command,
-    environment: toEnvironment(server.environment ?? model.environment),
-    env: Object.fromEntries(Object.entries(server.env).map(([key, value]) => [key, String(value)])),
-    modelName: server.model ?? name,
-    readyTimeoutMs: server.readyTimeout,
-    isPure: server.pure,
+    command: written.command,
+    environment: toEnvironment(written.environment ?? model.environment),
+    env: Object.fromEntries(Object.entries(written.env).map(([key, value]) => [key, String(value)])),
+    modelName: written.model ?? name,
+    readyTimeoutMs: written.readyTimeout,
   }
 }
 

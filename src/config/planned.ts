@@ -21,10 +21,9 @@ const fields = new Set([
   'rebuild', // release
   'packaging',
   'image',
-  'prepare', // serving
-  'redact',
+  'redact', // prediction log
   'redaction',
-  'retention', // prediction log
+  'retention',
   'overlays',
   'environments',
   's3',

@@ -394,10 +394,12 @@ export interface ServingConfig {
   server: ServerConfig | null
   /** Tables that come with each version and give some of the model's columns to requests. */
   enrich: DeclaredTable[]
+  /** Makes what the model is fed of what callers send; null: they send what it is fed. */
+  prepare: PrepareConfig | null
 }
 
 /** Any command that speaks the Open Inference Protocol v2 over HTTP on the port that it is given. */
-export interface ServerConfig {
+export interface CommandConfig {
   /** Run by /bin/sh. */
   command: string
   environment: EnvironmentConfig
@@ -405,6 +407,16 @@ export interface ServerConfig {
   /** What it calls the model. */
   modelName: string
   readyTimeoutMs: number
+}
+
+/** It stands before the model. */
+export interface PrepareConfig extends CommandConfig {
+  /** One request may take it so long. */
+  timeoutMs: number
+}
+
+/** It is the model's server. */
+export interface ServerConfig extends CommandConfig {
   /** False: a request must not be computed twice, so that it is retried only where nothing was sent. */
   isPure: boolean
 }

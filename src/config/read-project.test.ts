@@ -110,6 +110,7 @@ describe('defaults', () => {
         limits: { concurrency: null, perCaller: null },
         server: null,
         enrich: [],
+        prepare: null,
       },
       log: { mode: 'relaxed', samplePercent: 100 },
       monitors: {

@@ -22,7 +22,7 @@ const everyMonitor = /^(models\.\*\.monitors)\.(\w+)\.(then|severity|runbook|rai
 const documentedOnce = (path: string) =>
   path
     .replace(/^models\.\*\.train\./, 'models.*.steps.*.')
-    .replace(/^(models\.\*)\.(?:steps\.\*|serving\.server)(\.environment\.)/, '$1$2')
+    .replace(/^(models\.\*)\.(?:steps\.\*|serving\.(?:server|prepare))(\.environment\.)/, '$1$2')
     .replace(/^(models\.\*\.gate\.metrics)\.\w+\.(min|max)$/, '$1.*.$2')
     .replace(columnMonitors, '$1.*.$3')
     .replace(sampleMonitors, '$1.*.$3')

@@ -142,13 +142,24 @@ const gate = z.strictObject({
   stability: stability.prefault({}),
 })
 
-const server = z.strictObject({
-  command: text('a shell command', 'python server.py'),
+/** A command that speaks the Open Inference Protocol v2. */
+const v2Command = {
   environment: environment.optional(),
   env: environmentVariables.prefault({}),
   model: text('the name that the server gives the model', 'churn').optional(),
   readyTimeout: duration('1s', '1h', '2m').prefault('2m'),
+}
+
+const server = z.strictObject({
+  command: text('a shell command', 'python server.py'),
+  ...v2Command,
   pure: boolean().prefault(true),
+})
+
+const prepare = z.strictObject({
+  command: text('a shell command', 'python prepare.py'),
+  ...v2Command,
+  timeout: duration('1ms', '10m', '2s').optional(),
 })
 
 const serving = z.strictObject({
@@ -163,6 +174,7 @@ const serving = z.strictObject({
   limits: endpointLimits.prefault({}),
   server: server.optional(),
   enrich: enrich.prefault([]),
+  prepare: prepare.optional(),
 })
 
 const model = z.strictObject({

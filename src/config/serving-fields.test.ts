@@ -58,6 +58,47 @@ describe("a server of the user's own", () => {
   })
 })
 
+describe('a step before the model', () => {
+  it('is none unless it is declared', () => {
+    expect(servingOf({}).prepare).toBeNull()
+  })
+
+  it('runs where training does, and may take as long as a request, unless it is said', () => {
+    const python = { python: '3.11', lock: 'requirements.lock' }
+    const serving = { timeout: '3s', prepare: { command: 'python prepare.py' } }
+    const [m] = projectOf({ name: 'p', models: { m: { train: 'x', environment: python, serving } } }).models
+    expect(m!.serving.prepare).toEqual({
+      command: 'python prepare.py',
+      environment: { kind: 'python', ...python },
+      env: {},
+      modelName: 'm',
+      readyTimeoutMs: 120_000,
+      timeoutMs: 3_000,
+    })
+    const said = { environment: 'inherit', env: { N: 2 }, model: 'iris', readyTimeout: '5s', timeout: '200ms' }
+    expect(servingOf({ prepare: { command: 's', ...said } }).prepare).toEqual({
+      command: 's',
+      environment: { kind: 'inherit' },
+      env: { N: '2' },
+      modelName: 'iris',
+      readyTimeoutMs: 5_000,
+      timeoutMs: 200,
+    })
+  })
+
+  const prepare = { command: 's' }
+  const table = { table: 't.parquet', key: 'customer', columns: ['visits'] }
+  it.each<[string, object, string]>([
+    ['without a command', { prepare: {} }, 'models.m.serving.prepare.command'],
+    ['before a server of its own', { prepare, server: { command: 's' } }, 'prepare the request in your server'],
+    ['beside a table', { prepare, enrich: [table] }, 'read the table in the step: it lies in MILLRACE_MODEL_DIR'],
+    ['for longer than a request takes', { prepare: { ...prepare, timeout: '11s' } }, 'answered with 504 after 10 s'],
+    ['that may compute only once', { prepare: { ...prepare, pure: false } }, 'pure'],
+  ])('is refused %s', (_, serving, why) => {
+    expect(servingRefusals(serving)).toEqual([expect.stringContaining(why)])
+  })
+})
+
 describe('tables of features', () => {
   const table = { table: 'customers.parquet', key: 'customer', columns: ['visits'] }
 

@@ -114,7 +114,7 @@ describe('a model behind a server of its own', () => {
     const child = Number(readFileSync(join(dir, 'child'), 'utf8'))
     expect(existsSync(`/proc/${child}`)).toBe(true)
     await server.stop(2_000)
-    for (let i = 0; i < 50 && isRunning(child); i++) await sleep(20)
+    for (let i = 0; i < 500 && isRunning(child); i++) await sleep(20)
     expect(isRunning(child)).toBe(false)
   })
 

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { signatureFromMetadata } from './served-model.ts'
+import { signatureFromMetadata, toTensor } from './served-model.ts'
+import type { Datatype } from '../model/signature.ts'
+import type { AnsweredTensor } from '../protocol/inference.ts'
 import { serverEnvironment } from './server-process.ts'
 
 const x = { name: 'x', datatype: 'FP32', shape: [-1, 2] }
@@ -29,6 +31,37 @@ describe('what a server says of its model', () => {
 
   it('must fit the features', () => {
     expect(() => signatureFromMetadata({ inputs: [x], outputs: [y] }, 'm', ['a', 'b', 'c'])).toThrow('takes 2 columns')
+  })
+})
+
+describe('an output of a server', () => {
+  const output = (datatype: Datatype, ...data: AnsweredTensor['data']) =>
+    toTensor({ datatype, shape: [data.length], data }, 'y')
+
+  it('is a tensor of its type, up to its bounds', () => {
+    expect(output('UINT8', 0, 255).data).toEqual(new Uint8Array([0, 255]))
+    expect(output('INT16', -32_768, 32_767).data).toEqual(new Int16Array([-32_768, 32_767]))
+    expect(output('INT64', -1, 9223372036854775807n).data).toEqual(new BigInt64Array([-1n, 9223372036854775807n]))
+    expect(output('UINT64', 18446744073709551615n).data).toEqual(new BigUint64Array([18446744073709551615n]))
+    expect(output('FP32', 3.4e38, null).data).toEqual(new Float32Array([3.4e38, Number.NaN]))
+    expect(output('FP64', 9007199254740993n).data).toEqual(new Float64Array([9007199254740992]))
+  })
+
+  it.each<[Datatype, AnsweredTensor['data'][number], string]>([
+    ['UINT8', 256, '256'],
+    ['UINT8', -1, '-1'],
+    ['INT8', 128, '128'],
+    ['INT32', 2 ** 31, '2147483648'],
+    ['INT64', 9223372036854775808n, '9223372036854775808'],
+    ['UINT64', -1, '-1'],
+    ['INT16', 1.5, '1.5'],
+    ['INT16', '7', '"7"'],
+    ['INT64', null, 'null'],
+    ['FP32', 1e39, '1e+39'],
+    ['FP64', 'a', '"a"'],
+    ['BOOL', 2, '2'],
+  ])('of %s does not hold %s', (datatype, value, shown) => {
+    expect(() => output(datatype, value)).toThrow(`output 'y' holds ${shown}, which is not ${datatype}`)
   })
 })
 

@@ -2,10 +2,10 @@ import { messageOf } from '../errors.ts'
 import type { RunnableModel } from '../model/runnable-model.ts'
 import type { Datatype, Signature } from '../model/signature.ts'
 import { signatureOf } from '../model/signature-of.ts'
-import { allocate, MAX_RANK } from '../model/tensor.ts'
+import { allocate, FLOAT32_LIMIT, INTEGER_BOUNDS, MAX_RANK } from '../model/tensor.ts'
 import type { Tensor } from '../model/tensor.ts'
 import { encodeInferRequest, isDatatype, parseInferResponse, type AnsweredTensor } from '../protocol/inference.ts'
-import { ServerAnswerError, ServerMetadataError } from './errors.ts'
+import { ServerAnswerError, ServerMetadataError, type ServerRole } from './errors.ts'
 import type { ServerPlan } from './server-plan.ts'
 import { startServer } from './server-process.ts'
 import { v2Client, type V2Client } from './v2-client.ts'
@@ -42,40 +42,53 @@ export async function openServedModel(plan: ServerPlan, features: string[] | nul
  * What a server says that its model takes and gives.
  * @throws ServerMetadataError
  */
-export async function servedSignature(client: V2Client, model: string, features: string[] | null): Promise<Signature> {
+export async function servedSignature(
+  client: V2Client,
+  model: string,
+  features: string[] | null,
+  role: ServerRole = 'server',
+): Promise<Signature> {
   const { status, body } = await client.get(`/v2/models/${encodeURIComponent(model)}`, METADATA_TIMEOUT_MS)
-  if (status !== 200) throw new ServerMetadataError(model, `it is answered with ${status}: ${shown(body)}`)
-  return signatureFromMetadata(parsed(body, model), model, features)
+  if (status !== 200) throw new ServerMetadataError(model, `it is answered with ${status}: ${shown(body)}`, role)
+  return signatureFromMetadata(parsed(body, model, role), model, features, role)
 }
 
 /** Pure. @throws ServerMetadataError */
-export function signatureFromMetadata(json: unknown, model: string, features: string[] | null): Signature {
+export function signatureFromMetadata(
+  json: unknown,
+  model: string,
+  features: string[] | null,
+  role: ServerRole = 'server',
+): Signature {
   const { inputs, outputs } = (json ?? {}) as { inputs?: unknown; outputs?: unknown }
-  const facts = { inputs: specs(inputs, 'inputs', model), outputs: specs(outputs, 'outputs', model) }
+  const refuse = (why: string) => new ServerMetadataError(model, why, role)
+  const facts = { inputs: specs(inputs, 'inputs', refuse), outputs: specs(outputs, 'outputs', refuse) }
   return signatureOf({ ...facts, metadata: {} }, features, `model '${model}'`)
 }
 
-function specs(list: unknown, what: string, model: string): { name: string; datatype: Datatype; shape: number[] }[] {
-  if (!Array.isArray(list) || list.length === 0) throw new ServerMetadataError(model, `it names no ${what}`)
+function specs(
+  list: unknown,
+  what: string,
+  refuse: (why: string) => Error,
+): { name: string; datatype: Datatype; shape: number[] }[] {
+  if (!Array.isArray(list) || list.length === 0) throw refuse(`it names no ${what}`)
   return list.map((entry: unknown) => {
     const { name, datatype, shape } = (entry ?? {}) as { name?: unknown; datatype?: unknown; shape?: unknown }
-    if (typeof name !== 'string' || name === '' || name === '__proto__')
-      throw new ServerMetadataError(model, `one of its ${what} has no name`)
-    if (!isDatatype(datatype))
-      throw new ServerMetadataError(model, `the datatype of '${name}' is ${JSON.stringify(datatype)}`)
+    if (typeof name !== 'string' || name === '' || name === '__proto__') throw refuse(`one of its ${what} has no name`)
+    if (!isDatatype(datatype)) throw refuse(`the datatype of '${name}' is ${JSON.stringify(datatype)}`)
     const isShape = Array.isArray(shape) && shape.length <= MAX_RANK && shape.every(isAxis)
-    if (!isShape) throw new ServerMetadataError(model, `the shape of '${name}' is ${JSON.stringify(shape)}`)
+    if (!isShape) throw refuse(`the shape of '${name}' is ${JSON.stringify(shape)}`)
     return { name, datatype, shape: shape as number[] }
   })
 }
 
 const isAxis = (size: unknown): boolean => Number.isSafeInteger(size) && (size as number) >= -1
 
-function parsed(body: Buffer, model: string): unknown {
+function parsed(body: Buffer, model: string, role: ServerRole): unknown {
   try {
     return JSON.parse(body.toString('utf8'))
   } catch (error) {
-    throw new ServerMetadataError(model, `it is no JSON (${messageOf(error)})`)
+    throw new ServerMetadataError(model, `it is no JSON (${messageOf(error)})`, role)
   }
 }
 
@@ -120,21 +133,22 @@ function refuseUnsendable(inputs: Record<string, Tensor>, model: string): void {
   }
 }
 
-/** Values as a typed array; null stands for NaN. @throws TypeError where a value is not of the type */
-function toTensor({ datatype, shape, data }: AnsweredTensor, name: string): Tensor {
+/** Values as a typed array; null stands for NaN. @throws TypeError where a value is not of the type, or beyond it */
+export function toTensor({ datatype, shape, data }: AnsweredTensor, name: string): Tensor {
   if (!isDatatype(datatype)) throw new TypeError(`output '${name}' has the datatype ${JSON.stringify(datatype)}`)
   const values = allocate(datatype, data.length) as { [index: number]: unknown }
   const convert = converterOf(datatype)
   data.forEach((value, i) => {
     const converted = convert(value)
-    if (converted === undefined)
-      throw new TypeError(`output '${name}' holds ${JSON.stringify(value)}, which is not ${datatype}`)
+    if (converted === undefined) throw new TypeError(`output '${name}' holds ${text(value)}, which is not ${datatype}`)
     values[i] = converted
   })
   return { datatype, shape, data: values as unknown as Tensor['data'] }
 }
 
 type Answered = AnsweredTensor['data'][number]
+
+const text = (value: Answered): string => (typeof value === 'bigint' ? String(value) : JSON.stringify(value))
 
 function converterOf(datatype: Datatype): (value: Answered) => unknown {
   switch (datatype) {
@@ -144,11 +158,10 @@ function converterOf(datatype: Datatype): (value: Answered) => unknown {
       return (value) => (typeof value === 'boolean' ? Number(value) : value === 0 || value === 1 ? value : undefined)
     case 'INT64':
     case 'UINT64':
-      return (value) =>
-        typeof value === 'bigint' ? value : Number.isInteger(value) ? BigInt(value as number) : undefined
+      return (value) => inRange(datatype, Number.isInteger(value) ? BigInt(value as number) : value)
     case 'FP32':
     case 'FP64':
-      return (value) => (value === null ? NaN : typeof value === 'number' ? value : Number(value as bigint))
+      return (value) => toFloat(value, datatype === 'FP32' ? FLOAT32_LIMIT : Infinity)
     case 'FP16':
       return () => undefined // JSON can't carry it
     case 'INT8':
@@ -157,8 +170,22 @@ function converterOf(datatype: Datatype): (value: Answered) => unknown {
     case 'UINT8':
     case 'UINT16':
     case 'UINT32':
-      return (value) => (Number.isInteger(value) ? value : undefined)
+      return (value) => (Number.isInteger(value) ? inRange(datatype, value) : undefined)
   }
+}
+
+/** undefined where it is no integer, or one that a typed array would wrap. */
+function inRange(datatype: Datatype, value: Answered): Answered | undefined {
+  const [min, max] = INTEGER_BOUNDS[datatype]!
+  const isWhole = typeof value === 'bigint' || typeof value === 'number'
+  return isWhole && value >= min && value <= max ? value : undefined
+}
+
+/** undefined where it is no number, or would become an infinite one. */
+function toFloat(value: Answered, limit: number): number | undefined {
+  if (value === null) return NaN
+  const number = typeof value === 'bigint' ? Number(value) : value
+  return typeof number === 'number' && Math.abs(number) < limit ? number : undefined
 }
 
 const shown = (body: Buffer) => body.toString('utf8').slice(0, 300)

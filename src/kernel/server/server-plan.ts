@@ -18,4 +18,13 @@ export interface ServerPlan {
   readyTimeoutMs: number
   /** Output of the command is appended here, and cut in the middle where it gets long. */
   logPath: string
+  /** It stands before the model instead of being it. Absent: it is the model's server. */
+  role?: 'prepare'
+}
+
+/** A preparing step of somebody else's, about to be started: the same kind of command, before a model of Millrace's own. */
+export interface PreparePlan extends ServerPlan {
+  role: 'prepare'
+  /** One request of it may take so long. */
+  timeoutMs: number
 }

@@ -161,7 +161,8 @@ class RunningServer implements ServerProcess {
   }
 
   #failed(why: string): ServerStartError {
-    return new ServerStartError(this.#plan.command, why, lastWords(this.#plan.logPath))
+    const { command, logPath, role } = this.#plan
+    return new ServerStartError(command, why, lastWords(logPath), role)
   }
 
   stop(graceMs: number): Promise<void> {

@@ -3,16 +3,12 @@ import type { Lease } from '../../kernel/contract/routing.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { ServerPlan } from '../../kernel/server/server-plan.ts'
 import { startServer, type ServerProcess } from '../../kernel/server/server-process.ts'
-import { keepLease, type LeaseKeeper } from './lease.ts'
-import { FAILED_STAYS_MS, type Replica, type ReplicaParts } from './replica.ts'
+import { ReplicaLife, type Replica, type ReplicaEnd, type ReplicaIdentity, type Tell } from './replica-life.ts'
 import type { ReplicaOptions } from './replica-options.ts'
 
 /**
  * A replica whose server is a command of the user's own. This process answers no request: it starts the command, speaks
  * for it to the control plane, and watches it; gateways call the command's port themselves.
- *
- *   loading ──▶ ready ──▶ draining ──▶ over
- *      └─▶ failed ────────────┘   (as in replica.ts)
  *
  * It ends with its command, and takes it along when it ends: what is left then is replaced like any other replica.
  */
@@ -22,12 +18,14 @@ export async function startCustomReplica(options: CustomReplicaOptions, parts: C
   return replica
 }
 
-export type CustomReplicaOptions = Pick<
-  ReplicaOptions,
-  'replicaId' | 'token' | 'deploymentId' | 'model' | 'version' | 'digest' | 'versionDigest' | 'controlSocket'
-> & { server: ServerPlan; drainMs?: number }
+export type CustomReplicaOptions = ReplicaIdentity &
+  Pick<ReplicaOptions, 'model' | 'version'> & { server: ServerPlan; drainMs?: number }
 
-export type CustomReplicaParts = Pick<ReplicaParts, 'tell' | 'failedStaysMs'> & { hungMs?: number }
+export interface CustomReplicaParts {
+  tell: Tell
+  failedStaysMs?: number
+  hungMs?: number
+}
 
 /** A command that does not say that it is ready for so long hangs. Long: it may be busy with a prediction. */
 const HUNG_MS = 30_000
@@ -40,51 +38,44 @@ const SAID_MS = 100
 const DRAIN_MS = 20_000
 
 class CustomReplica implements Replica {
-  readonly over: Promise<{ abandoned: number; failed: boolean }>
   readonly #options: CustomReplicaOptions
   readonly #parts: CustomReplicaParts
+  readonly #life: ReplicaLife
   #server: ServerProcess | null = null
-  #lease: LeaseKeeper | null = null
-  #state: Lease['state'] = 'loading'
-  #why: string | null = null
-  #loaded = false
-  #finish: (end: { abandoned: number; failed: boolean }) => void = () => {}
 
   constructor(options: CustomReplicaOptions, parts: CustomReplicaParts) {
     this.#options = options
     this.#parts = parts
-    this.over = new Promise((resolve) => (this.#finish = resolve))
+    this.#life = new ReplicaLife(options, {
+      tell: parts.tell,
+      // Gateways count what they have under way; the command is not asked.
+      facts: () => ({ socketPath: '', httpPort: this.httpPort, inFlight: null }),
+      finishRequests: (failed) => this.#finishRequests(failed),
+      failedStaysMs: parts.failedStaysMs,
+    })
   }
 
   get state(): Lease['state'] {
-    return this.#state
+    return this.#life.state
+  }
+
+  get over(): Promise<ReplicaEnd> {
+    return this.#life.over
   }
 
   get httpPort(): number | null {
-    return this.#loaded ? this.#server!.httpPort : null
+    return this.#life.hasLoaded ? this.#server!.httpPort : null
   }
 
   async start(): Promise<void> {
-    this.#lease = keepLease({
-      controlSocket: this.#options.controlSocket,
-      describe: () => this.#describe(),
-      onDrain: () => this.drain('the control plane asked for it'),
-      onContact: (reached, why) =>
-        reached
-          ? this.#parts.tell('info', 'control plane reached')
-          : this.#parts.tell('warn', 'control plane out of reach, serving on', { why }),
-    })
+    this.#life.announce()
     this.#server = await startServer(this.#options.server)
     void this.#server.exited.then(({ code, signal }) => this.#ended(signal ?? `exit status ${code}`))
     void this.#load(this.#server)
   }
 
   drain(why: string): void {
-    if (this.#state === 'draining') return
-    const failed = this.#state === 'failed'
-    this.#parts.tell('info', 'draining', { why })
-    this.#become('draining', why)
-    void this.#end(failed)
+    this.#life.drain(why)
   }
 
   /** Never rejects: what goes wrong is the state `failed`. */
@@ -93,11 +84,10 @@ class CustomReplica implements Replica {
     const startMs = performance.now()
     try {
       await server.ready()
-      if (this.#state !== 'loading') return
-      this.#loaded = true
+      if (this.state !== 'loading') return
       const loadMs = Math.round(performance.now() - startMs)
       this.#parts.tell('info', 'ready', { model, version, loadMs, port: server.httpPort, pid: server.pid })
-      this.#become('ready', null)
+      this.#life.loaded()
       await this.#watch(server)
     } catch (error) {
       await this.#fail(messageOf(error))
@@ -108,7 +98,7 @@ class CustomReplica implements Replica {
   async #watch(server: ServerProcess): Promise<void> {
     const hungMs = this.#parts.hungMs ?? HUNG_MS
     let seenMs = performance.now()
-    while (this.#state === 'ready') {
+    while (this.state === 'ready') {
       await sleep(Math.min(WATCH_MS, hungMs), undefined, { ref: false })
       if (await server.isReady()) seenMs = performance.now()
       else if (performance.now() - seenMs > hungMs)
@@ -118,49 +108,23 @@ class CustomReplica implements Replica {
 
   /** The command has ended by itself. One that never got ready is told of by `ready`, with its last words. */
   #ended(how: string): void {
-    if (this.#state !== 'ready') return
+    if (this.state !== 'ready') return
     this.#parts.tell('error', 'the server has ended', { how })
-    this.#become('failed', `its server has ended with ${how}`)
-    void this.#end(true)
+    this.#life.fail(`its server has ended with ${how}`)
+    void this.#life.end(true)
   }
 
   async #fail(why: string): Promise<void> {
     const { model, version } = this.#options
     this.#parts.tell('error', 'cannot serve', { model, version, why })
-    if (this.#state !== 'loading' && this.#state !== 'ready') return
-    this.#become('failed', why)
+    if (!this.#life.fail(why)) return
     await this.#server?.stop(0)
-    await sleep(this.#parts.failedStaysMs ?? FAILED_STAYS_MS, undefined, { ref: false })
-    this.drain('its server failed, and nobody said stop')
+    await this.#life.drainAfterStay('its server failed, and nobody said stop')
   }
 
-  async #end(failed: boolean): Promise<void> {
+  async #finishRequests(failed: boolean): Promise<number> {
     await sleep(failed ? SAID_MS : LINGER_MS)
     await this.#server?.stop(failed ? 0 : (this.#options.drainMs ?? DRAIN_MS))
-    this.#lease?.stop()
-    this.#finish({ abandoned: 0, failed })
-  }
-
-  #become(state: Lease['state'], why: string | null): void {
-    this.#state = state
-    this.#why = why
-    this.#lease?.renewNow()
-  }
-
-  #describe(): Lease {
-    const { replicaId, token, deploymentId, digest, versionDigest } = this.#options
-    return {
-      replicaId,
-      token,
-      deploymentId,
-      pid: process.pid,
-      state: this.#state,
-      why: this.#why,
-      socketPath: '',
-      httpPort: this.httpPort,
-      // Gateways count what they have under way; the command is not asked.
-      inFlight: 0,
-      loadedDigest: this.#loaded ? (versionDigest ?? digest) : null,
-    }
+    return 0
   }
 }

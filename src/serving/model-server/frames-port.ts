@@ -267,7 +267,7 @@ class Connection {
   #waitForRoom(): void {
     const { stuckMs } = this.#port.limits
     this.#patience = setTimeout(() => {
-      if (this.#outbox.stuckMs(performance.now()) >= stuckMs) this.#break('it takes no answers')
+      if (this.#outbox.stuckMs() >= stuckMs) this.#break('it takes no answers')
       else this.#waitForRoom()
     }, stuckMs)
   }

@@ -1,13 +1,9 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { dirname, join, normalize } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../../kernel/clock.ts'
 import type { Enricher } from '../../kernel/features/enricher.ts'
 import type { PlacedTable } from '../../kernel/features/feature-source.ts'
 import { openEnricher } from '../../kernel/features/open-enricher.ts'
-import { ModelNotServableError, ModelRunError } from '../../kernel/model/errors.ts'
+import { ModelRunError } from '../../kernel/model/errors.ts'
 import type { OnnxModel } from '../../kernel/model/onnx-model.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
 import type { Tensor } from '../../kernel/model/tensor.ts'
@@ -16,10 +12,13 @@ import type { InferRequest } from '../../kernel/protocol/inference.ts'
 import { createBatcher } from './batcher.ts'
 import type { Batcher, BatcherLimits, Waiter, Work } from './batcher.ts'
 import type { Isolate } from './decide-isolation.ts'
-import { DigestMismatchError, WarmUpError } from './errors.ts'
+import { WarmUpError } from './errors.ts'
 import { openForServing } from './open-for-serving.ts'
 import type { OpenedModel } from './open-for-serving.ts'
+import type { Preparer } from './prepare-step.ts'
 import { InferenceTotals } from './statistics.ts'
+import { verifyFile, verifyWeights } from './verify-files.ts'
+import { warmThrough } from './warm-preparer.ts'
 import { warmUp } from './warm-up.ts'
 import type { WarmUp } from './warm-up.ts'
 
@@ -31,10 +30,12 @@ export interface LoadOrder {
   digest: string | null
   /** Digests of the weight files beside it, by the names that the ONNX file uses. */
   externalDigests?: Record<string, string>
-  /** Columns of a single `[N, K]` input. */
+  /** Columns of a single `[N, K]` input. Where a step prepares what it is fed: of that step, which knows them itself. */
   features: string[] | null
   /** Tables that give some of its inputs. */
   tables?: readonly PlacedTable[]
+  /** Makes what the model is fed of what callers send; whoever gives it ends it. Absent: callers send what it is fed. */
+  preparer?: Preparer | undefined
   /** An infer request of the protocol that the model must answer before it counts as ready. */
   warmUpRequest?: object | null
 }
@@ -56,10 +57,12 @@ export interface LoadedModel {
   readonly model: string
   readonly version: string
   readonly digest: string | null
-  /** With what callers send, where tables give some of the inputs. */
+  /** With what callers send, where tables give some of the inputs; of a step and the model behind it, where there is one. */
   readonly signature: Signature
   /** Null: requests have every input. */
   readonly enricher: Enricher | null
+  /** Null: the model is fed what callers send. */
+  readonly preparer: Preparer | null
   /** Whether requests are computed together, and why (not). */
   readonly stacking: { stackable: boolean; why: string }
   /** Whether it runs in a process of its own, and why (not). */
@@ -89,15 +92,17 @@ export interface LoadedModel {
 
 /**
  * Verify, load, warm up: ready when this returns.
- * @throws DigestMismatchError, ModelNotServableError, FeatureTableError, WarmUpError, RunProcessError
+ * @throws DigestMismatchError, ModelNotServableError, FeatureTableError, WarmUpError, RunProcessError, ServerStartError,
+ * ServerMetadataError, PrepareFitError
  */
 export async function loadModel(
   order: LoadOrder,
   settings: LoadSettings,
   othersAreServed: boolean,
 ): Promise<LoadedModel> {
-  const { path, features, digest } = order
-  if (digest !== null) await verify(path, digest)
+  const { path, digest, preparer } = order
+  const features = preparer === undefined ? order.features : null
+  if (digest !== null) await verifyFile(path, digest)
   const { tell } = settings
   const facts = { model: order.model, version: order.version }
   const opened = await openForServing({
@@ -109,60 +114,58 @@ export async function loadModel(
       features,
       beforeRestart: async (model) => {
         if (digest === null) return
-        await verify(path, digest)
-        await verifyExternal(order, model)
+        await verifyFile(path, digest)
+        await verifyWeights(order, model)
       },
       onDown: (why) => tell('warn', "the model's process is down", { ...facts, why }),
       onUp: () => tell('info', "the model's process is up again", facts),
     },
   })
   try {
-    if (digest !== null) await verifyExternal(order, opened.model)
-    const { tables = [] } = order
-    const { signature } = opened.model
-    const enricher = tables.length === 0 ? null : await openEnricher(tables, signature, settings.clock)
+    if (digest !== null) await verifyWeights(order, opened.model)
+    const before = await openBefore(order, opened.model.signature, settings.clock)
     const warm = await warm_(order, opened.model)
-    return new BatchedModel(order, opened, warm, enricher, settings)
+    if (preparer !== undefined) await warmPreparer(order, preparer, before.signature, opened.model, tell)
+    return new BatchedModel(order, opened, warm, before, settings)
   } catch (error) {
     await opened.model.close()
     throw error
   }
 }
 
-async function verify(path: string, digest: string): Promise<void> {
-  const hash = createHash('sha256')
-  try {
-    await pipeline(createReadStream(path), hash)
-  } catch (cause) {
-    throw new ModelNotServableError({
-      code: 'MR_MODEL_MISSING',
-      message: `Cannot read the model ${path}: ${(cause as Error).message}.`,
-      fix: 'Restore the artifact from a backup, or train the version again.',
-      cause,
-    })
-  }
-  const actual = `sha256:${hash.digest('hex')}`
-  if (actual !== digest) throw new DigestMismatchError(path, digest, actual)
+/** What stands before the model, and what callers send therefore. */
+interface Before {
+  signature: Signature
+  enricher: Enricher | null
 }
 
-async function verifyExternal({ path, externalDigests = {} }: LoadOrder, model: OnnxModel): Promise<void> {
-  for (const file of model.facts.externalFiles) {
-    const digest = externalDigests[file] ?? externalDigests[normalize(file)]
-    if (digest === undefined) {
-      throw new ModelNotServableError({
-        code: 'MR_MODEL_EXTERNAL_DATA',
-        message: `${path} keeps weights in '${file}', which was not registered with it.`,
-        fix: 'Export the model as one file (external_data=False).',
-      })
-    }
-    await verify(join(dirname(path), file), digest)
-  }
+async function openBefore({ tables = [], preparer }: LoadOrder, model: Signature, clock: Clock): Promise<Before> {
+  if (preparer !== undefined) return { signature: await preparer.open(model), enricher: null }
+  const enricher = tables.length === 0 ? null : await openEnricher(tables, model, clock)
+  return { signature: enricher?.signature ?? model, enricher }
 }
 
 async function warm_(order: LoadOrder, model: OnnxModel): Promise<WarmUp> {
   const sample = sampleOf(order, model)
   try {
     return await warmUp(model, sample)
+  } catch (cause) {
+    throw new WarmUpError(`${order.model}@${order.version}`, cause)
+  }
+}
+
+/** First requests are slow here too. @throws WarmUpError */
+async function warmPreparer(
+  order: LoadOrder,
+  preparer: Preparer,
+  signature: Signature,
+  model: OnnxModel,
+  tell: TellModel,
+): Promise<void> {
+  const facts = { model: order.model, version: order.version }
+  try {
+    const why = await warmThrough(preparer, signature, model)
+    if (why !== null) tell('info', 'made-up rows were refused while it was warmed up', { ...facts, why })
   } catch (cause) {
     throw new WarmUpError(`${order.model}@${order.version}`, cause)
   }
@@ -188,6 +191,7 @@ class BatchedModel implements LoadedModel {
   readonly digest: string | null
   readonly signature: Signature
   readonly enricher: Enricher | null
+  readonly preparer: Preparer | null
   readonly stacking: { stackable: boolean; why: string }
   readonly maxBatchRows: number
   readonly totals = new InferenceTotals()
@@ -199,15 +203,16 @@ class BatchedModel implements LoadedModel {
   readonly #batcher: Batcher
   #worksUntilMs = 0
 
-  constructor(order: LoadOrder, opened: OpenedModel, warm: WarmUp, enricher: Enricher | null, settings: LoadSettings) {
+  constructor(order: LoadOrder, opened: OpenedModel, warm: WarmUp, before: Before, settings: LoadSettings) {
     const { model } = opened
     const { limits, clock } = settings
     const blocking = opened.isolated === null
     this.model = order.model
     this.version = order.version
     this.digest = order.digest
-    this.signature = enricher?.signature ?? model.signature
-    this.enricher = enricher
+    this.signature = before.signature
+    this.enricher = before.enricher
+    this.preparer = order.preparer ?? null
     this.stacking = { stackable: warm.stackable, why: warm.why }
     this.maxBatchRows = warm.stackable ? limits.maxBatchRows : 0
     this.jsonHeaders = headersOf('application/json', order.version)
@@ -232,7 +237,7 @@ class BatchedModel implements LoadedModel {
   }
 
   get downWhy(): string | null {
-    return this.#opened.isolated?.downWhy ?? null
+    return this.preparer?.downWhy ?? this.#opened.isolated?.downWhy ?? null
   }
 
   get queued(): number {

@@ -1,12 +1,26 @@
 import type { Clock } from '../../kernel/clock.ts'
 import { FED_HEADER, FEED_HEADER, fedHeader } from '../../kernel/contract/fed.ts'
 import type { Enricher } from '../../kernel/features/enricher.ts'
-import { encodeInferAnswer, encodeInferRequestBody, parseInferRequest } from '../../kernel/protocol/inference.ts'
-import type { InferRequest } from '../../kernel/protocol/inference.ts'
+import {
+  encodeInferAnswer,
+  encodeInferRequestBody,
+  isLargeAnswer,
+  isLargeJson,
+  largeAnswer,
+  parseInferRequest,
+  parseLargeRequest,
+  ProtocolError,
+} from '../../kernel/protocol/inference.ts'
+import type { BodyForm, EncodedBody, InferRequest, InferResponse } from '../../kernel/protocol/inference.ts'
 import type { InferAnswer, InferCall } from '../front/data-plane.ts'
+import { InTurns } from '../front/in-turns.ts'
 import { hopOf, newTrace, RETURN_TRACE, textOf, traceText } from '../front/trace-context.ts'
 import type { Tensors, Waiter, Work } from './batcher.ts'
 import type { LoadedModel } from './loaded-model.ts'
+import type { Preparer } from './prepare-step.ts'
+
+/** Large JSON of all requests of this process: reading and writing it holds up nobody else. */
+const inTurns = new InTurns()
 
 /**
  * One request on its way through a model: read, queued, computed, written. It waits in the queue itself instead of
@@ -42,26 +56,84 @@ export class OneInference implements Waiter {
   }
 
   begin(): void {
+    const { body, jsonBytes } = this.#call
+    if (isLargeJson(body, jsonBytes)) void this.#beginLarge()
+    else this.#begin(body, this.#call)
+  }
+
+  /** @param body - as parseInferRequest takes it */
+  #begin(body: Uint8Array | object, form: BodyForm): void {
     try {
       const { enricher } = this.#loaded
-      if (enricher === null) this.#request = parseInferRequest(this.#call.body, this.#loaded.signature, this.#call)
-      else this.#request = this.#enriched(enricher)
+      if (enricher === null) this.#request = parseInferRequest(body, this.#loaded.signature, form)
+      else this.#request = this.#enriched(enricher, body, form)
       this.#work = this.#workOf(this.#request)
+    } catch (error) {
+      return this.reject(error)
+    }
+    const { preparer } = this.#loaded
+    if (preparer === null) this.#loaded.enqueue(this.#work, this)
+    else void this.#enqueuePrepared(preparer, this.#work)
+  }
+
+  /** Never rejects. */
+  async #enqueuePrepared(preparer: Preparer, asked: Work): Promise<void> {
+    try {
+      const fed = await preparer.prepare(asked)
+      if (this.#call.headers[FEED_HEADER] !== undefined) this.#fed = fed
+      this.#work = { ...asked, inputs: fed, queuedMs: this.#clock.monotonicMs() }
     } catch (error) {
       return this.reject(error)
     }
     this.#loaded.enqueue(this.#work, this)
   }
 
-  resolve(outputs: Tensors): void {
-    if (this.#isOver) return
+  /** Never rejects. */
+  async #beginLarge(): Promise<void> {
+    const { body, cancellation, timeoutMs } = this.#call
+    const waitsMs = shortest(timeoutMs, null, headerMs(this.#call)) ?? Infinity
+    const isWanted = (): boolean =>
+      cancellation.reason === null && this.#clock.monotonicMs() - this.#arrivedMs < waitsMs
     try {
-      const answer = this.#call.cancellation.reason === null ? this.#answerOf(outputs) : null
-      this.#isOver = true
-      this.#answered(answer)
+      const read = await inTurns.run(parseLargeRequest(body, this.#loaded.signature, this.#call), isWanted)
+      if (read === null) this.reject(new ProtocolError(504, 'The request was not read within its timeout'))
+      else this.#begin(read.json, read.form)
     } catch (error) {
       this.reject(error)
     }
+  }
+
+  resolve(outputs: Tensors): void {
+    if (this.#isOver) return
+    try {
+      const { binaryOutputs } = this.#request!
+      if (this.#call.cancellation.reason !== null) this.#conclude(null)
+      else if (isLargeAnswer(outputs, binaryOutputs)) void this.#resolveLarge(outputs)
+      else {
+        const encodingMs = this.#clock.monotonicMs()
+        this.#conclude(this.#answerOf(encodeInferAnswer(this.#answerToEncode(outputs), binaryOutputs), encodingMs))
+      }
+    } catch (error) {
+      this.reject(error)
+    }
+  }
+
+  /** Never rejects. */
+  async #resolveLarge(outputs: Tensors): Promise<void> {
+    const { cancellation } = this.#call
+    const encodingMs = this.#clock.monotonicMs()
+    try {
+      const steps = largeAnswer(this.#answerToEncode(outputs), this.#request!.binaryOutputs)
+      const encoded = await inTurns.run(steps, () => cancellation.reason === null && !this.#isOver)
+      if (!this.#isOver) this.#conclude(encoded === null ? null : this.#answerOf(encoded, encodingMs))
+    } catch (error) {
+      this.reject(error)
+    }
+  }
+
+  #conclude(answer: InferAnswer | null): void {
+    this.#isOver = true
+    this.#answered(answer)
   }
 
   reject(error: unknown): void {
@@ -72,8 +144,8 @@ export class OneInference implements Waiter {
     this.#failed(error)
   }
 
-  #enriched(enricher: Enricher): InferRequest {
-    const { request, fed } = enricher.read(this.#call.body, this.#call)
+  #enriched(enricher: Enricher, body: Uint8Array | object, form: BodyForm): InferRequest {
+    const { request, fed } = enricher.read(body, form)
     if (this.#call.headers[FEED_HEADER] !== undefined) this.#fed = fed
     return request
   }
@@ -86,12 +158,14 @@ export class OneInference implements Waiter {
     return { inputs, rows, outputs, deadlineMs, cancellation, queuedMs: this.#clock.monotonicMs() }
   }
 
-  #answerOf(outputs: Tensors): InferAnswer {
-    const { model: modelName, version: modelVersion, totals, jsonHeaders, binaryHeaders } = this.#loaded
-    const { id, binaryOutputs } = this.#request!
+  #answerToEncode(outputs: Tensors): InferResponse {
+    const { model: modelName, version: modelVersion } = this.#loaded
+    return { modelName, modelVersion, id: this.#request!.id, outputs }
+  }
+
+  #answerOf({ body, jsonBytes }: EncodedBody, encodingMs: number): InferAnswer {
+    const { totals, jsonHeaders, binaryHeaders } = this.#loaded
     const { queuedMs = 0, startedMs = 0, endedMs = 0 } = this.#work!
-    const encodingMs = this.#clock.monotonicMs()
-    const { body, jsonBytes } = encodeInferAnswer({ modelName, modelVersion, id, outputs }, binaryOutputs)
     const encodedMs = this.#clock.monotonicMs()
     totals.countSuccess({ arrivedMs: this.#arrivedMs, queuedMs, startedMs, endedMs, encodingMs, encodedMs })
     const headers = jsonBytes === null ? jsonHeaders : binaryHeaders

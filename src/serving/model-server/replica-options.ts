@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { PlacedTable } from '../../kernel/features/feature-source.ts'
 import { messageOf } from '../../kernel/errors.ts'
-import type { ServerPlan } from '../../kernel/server/server-plan.ts'
+import type { PreparePlan, ServerPlan } from '../../kernel/server/server-plan.ts'
 import { ReplicaOptionsError } from './errors.ts'
 import type { Isolate } from './decide-isolation.ts'
 
@@ -26,6 +26,8 @@ export interface ReplicaOptions {
   tables?: PlacedTable[]
   /** The command that serves it, where that is not this process; then `artifactPath` is a folder. */
   server?: ServerPlan
+  /** The command that prepares what the model is fed; then `features` are columns of its input. Absent: there is none. */
+  prepare?: PreparePlan
   /** An infer request that must be answered before the replica counts as ready. */
   warmUpRequest?: object | null
   socketPath: string

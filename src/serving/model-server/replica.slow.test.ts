@@ -2,23 +2,22 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { Agent, createServer, request } from 'node:http'
-import type { Server } from 'node:http'
+import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Lease } from '../../kernel/contract/routing.ts'
 import type { UpstreamError } from '../gateway/errors.ts'
 import { openUpstreams } from '../gateway/upstream/open-upstreams.ts'
+import { LeaseListener } from '../../testing/lease-listener.ts'
 import * as onnx from '../../testing/onnx-builder.ts'
 
 const ENTRY = fileURLToPath(new URL('../../processes/model-server.ts', import.meta.url))
 
 let folder = ''
 let children: ChildProcess[] = []
-let control: ControlPlane | null = null
+let control: LeaseListener | null = null
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mr-replica-'))
@@ -30,36 +29,6 @@ afterEach(async () => {
   control = null
   rmSync(folder, { recursive: true, force: true })
 })
-
-/** Takes leases and says what it was told to say. */
-class ControlPlane {
-  leases: Lease[] = []
-  goal: 'run' | 'drain' = 'run'
-  readonly #server: Server
-
-  constructor(socketPath: string) {
-    this.#server = createServer((call, answer) => {
-      let text = ''
-      call.on('data', (chunk: Buffer) => (text += chunk.toString()))
-      call.on('end', () => {
-        if (call.url === '/internal/lease') this.leases.push(JSON.parse(text) as Lease)
-        answer.end(JSON.stringify({ goal: this.goal }))
-      })
-    })
-    this.#server.listen(socketPath)
-  }
-
-  async lease(matches: (lease: Lease) => boolean): Promise<Lease> {
-    return waitFor(() => this.leases.find(matches))
-  }
-
-  close(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#server.close(() => resolve())
-      this.#server.closeAllConnections()
-    })
-  }
-}
 
 async function waitFor<T>(look: () => T | undefined | false | null, limitMs = 15_000): Promise<T> {
   for (let waitedMs = 0; waitedMs < limitMs; waitedMs += 20) {
@@ -133,9 +102,9 @@ const linear = onnx.linearModel({ weights: [2] })
 
 describe('a replica', () => {
   it('announces itself, becomes ready, serves by socket and port, and says who it is', async () => {
-    control = new ControlPlane(controlSocket())
+    control = await LeaseListener.listen(controlSocket())
     const { child, digest } = start(linear)
-    const lease = await control.lease(({ state }) => state === 'ready')
+    const lease = await control.saying('ready')
     expect(lease).toMatchObject({
       replicaId: 'replica-1',
       token: 'secret',
@@ -160,9 +129,9 @@ describe('a replica', () => {
   })
 
   it('ends on SIGTERM without losing a request', async () => {
-    control = new ControlPlane(controlSocket())
+    control = await LeaseListener.listen(controlSocket())
     const { child, ended } = start(onnx.slowModel({ size: 256, repeats: 20, width: 1 }))
-    await control.lease(({ state }) => state === 'ready')
+    await control.saying('ready')
     const agent = new Agent({ keepAlive: true, maxSockets: 16 })
     const answers: number[] = []
     const lost: string[] = []
@@ -192,9 +161,9 @@ describe('a replica', () => {
   })
 
   it('answers frames on a socket of their own, which its lease names', async () => {
-    control = new ControlPlane(controlSocket())
+    control = await LeaseListener.listen(controlSocket())
     start(linear, { framesPath: framesPath() })
-    const lease = await control.lease(({ state }) => state === 'ready')
+    const lease = await control.saying('ready')
     expect(lease.framesPath).toBe(framesPath())
     const upstream = openUpstreams()({ replicaId: 'replica-1', socketPath: socketPath(), framesPath: framesPath() })
     expect(await upstream.probe(1_000)).toBe(true)
@@ -212,9 +181,9 @@ describe('a replica', () => {
   })
 
   it('ends on SIGTERM without losing a request that came by frames', async () => {
-    control = new ControlPlane(controlSocket())
+    control = await LeaseListener.listen(controlSocket())
     const { child, ended } = start(onnx.slowModel({ size: 256, repeats: 20, width: 1 }), { framesPath: framesPath() })
-    await control.lease(({ state }) => state === 'ready')
+    await control.saying('ready')
     const upstream = openUpstreams()({ replicaId: 'replica-1', socketPath: socketPath(), framesPath: framesPath() })
     const request = { model: 'm', version: '3', body: Buffer.from(rows([1])), jsonBytes: null, headers: [] }
     const answers: number[] = []
@@ -241,18 +210,18 @@ describe('a replica', () => {
   })
 
   it('drains when the control plane says so', async () => {
-    control = new ControlPlane(controlSocket())
+    control = await LeaseListener.listen(controlSocket())
     const { ended } = start(linear)
-    await control.lease(({ state }) => state === 'ready')
+    await control.saying('ready')
     control.goal = 'drain'
     expect(await ended).toBe(0)
     expect(control.leases.at(-1)).toMatchObject({ state: 'draining', why: 'the control plane asked for it' })
   })
 
   it('says why it can not serve, and stays to say so', async () => {
-    control = new ControlPlane(controlSocket())
+    control = await LeaseListener.listen(controlSocket())
     const { child, ended } = start(linear, { digest: `sha256:${'0'.repeat(64)}` })
-    const lease = await control.lease(({ state }) => state === 'failed')
+    const lease = await control.saying('failed')
     expect(lease.why).toContain('was registered')
     expect(lease.loadedDigest).toBeNull()
     expect(await ask('GET', '/v2/health/ready')).toMatchObject({
@@ -269,29 +238,29 @@ describe('a replica', () => {
   it('needs no control plane, nor its record, to serve; a later control plane finds it', async () => {
     const { child } = start(linear)
     await waitFor(() => existsSync(socketPath()))
-    await sleep(1_000)
-    expect(await infer([4])).toMatchObject({ status: 200, json: { outputs: [{ data: [8] }] } })
+    await expect.poll(async () => (await infer([4])).status, { timeout: 15_000 }).toBe(200)
+    expect(await infer([4])).toMatchObject({ json: { outputs: [{ data: [8] }] } })
     rmSync(recordPath())
-    control = new ControlPlane(controlSocket())
-    await control.lease(({ state }) => state === 'ready')
+    control = await LeaseListener.listen(controlSocket())
+    await control.saying('ready')
     await control.close()
     rmSync(controlSocket(), { force: true })
     await sleep(800)
     expect(await infer([5])).toMatchObject({ status: 200 })
-    control = new ControlPlane(controlSocket())
-    expect(await control.lease(({ state }) => state === 'ready')).toMatchObject({ pid: child.pid })
+    control = await LeaseListener.listen(controlSocket())
+    expect(await control.saying('ready')).toMatchObject({ pid: child.pid })
   })
 
   it('starts where one was killed and left its socket behind', async () => {
-    control = new ControlPlane(controlSocket())
+    control = await LeaseListener.listen(controlSocket())
     const first = start(linear)
-    await control.lease(({ state }) => state === 'ready')
+    await control.saying('ready')
     first.child.kill('SIGKILL')
     await first.ended
     expect(existsSync(socketPath())).toBe(true)
     control.leases = []
     const second = start(linear)
-    expect(await control.lease(({ state }) => state === 'ready')).toMatchObject({ pid: second.child.pid })
+    expect(await control.saying('ready')).toMatchObject({ pid: second.child.pid })
     expect(await infer([1])).toMatchObject({ status: 200 })
   })
 

@@ -7,35 +7,15 @@ import { createFramesPort } from './frames-port.ts'
 import type { FramesPort } from './frames-port.ts'
 import { createHttpFront } from './http.ts'
 import type { HttpFront, HttpLimits } from './http.ts'
-import { keepLease } from './lease.ts'
-import type { LeaseKeeper } from './lease.ts'
 import { createModelServer } from './model-server.ts'
 import type { ModelServer } from './model-server.ts'
+import { PrepareStep } from './prepare-step.ts'
+import type { PrepareLimits } from './prepare-step.ts'
+import { ReplicaLife } from './replica-life.ts'
+import type { Replica, ReplicaEnd, Tell } from './replica-life.ts'
 import type { ReplicaOptions } from './replica-options.ts'
 import { serverMetricsText } from './server-metrics.ts'
 import { ServerPlane } from './server-plane.ts'
-
-/**
- * One model-server process, from its start to its end:
- *
- *   loading ──▶ ready ──▶ draining ──▶ over
- *      └─▶ failed ────────────┘   (its lease says why, until it is told to stop, at most FAILED_STAYS_MS)
- *
- * It needs nobody to go on: without a control plane it serves what it has loaded.
- */
-export interface Replica {
-  readonly state: Lease['state']
-  readonly httpPort: number | null
-  /** Not ready from now on; answers what is here; then over. Calling it again changes nothing. */
-  drain(why: string): void
-  /** When it has ended: how many requests were cut off because they took longer than the limit. */
-  readonly over: Promise<{ abandoned: number; failed: boolean }>
-}
-
-export type Tell = (level: 'info' | 'warn' | 'error', message: string, facts?: Record<string, unknown>) => void
-
-/** A replica that couldn't load stays to say so for this long. */
-export const FAILED_STAYS_MS = 60_000
 
 /** As long as HTTP has: see httpLimits. */
 const framesDrain = { lingerMs: 250, limitMs: 20_000 }
@@ -47,10 +27,17 @@ export interface ReplicaParts {
   /** Its calendar says how old a table is. */
   clock?: Clock
   failedStaysMs?: number
+  prepareLimits?: Partial<PrepareLimits>
 }
 
+/** The control plane is to read why it has failed, before it says that it drains. */
+const SAID_MS = 100
+/** From SIGTERM to SIGKILL, for a step that has nothing left to answer. */
+const STEP_GRACE_MS = 5_000
+
 /**
- * Listens, announces itself, then loads. Returns once it listens; loading goes on behind it.
+ * A replica that runs its model itself. Listens, announces itself, then loads. Returns once it listens; loading goes
+ * on behind it.
  * @throws ListenError
  */
 export async function startReplica(options: ReplicaOptions, parts: ReplicaParts): Promise<Replica> {
@@ -60,19 +47,15 @@ export async function startReplica(options: ReplicaOptions, parts: ReplicaParts)
 }
 
 class RunningReplica implements Replica {
-  readonly over: Promise<{ abandoned: number; failed: boolean }>
   readonly #options: ReplicaOptions
   readonly #parts: ReplicaParts
   readonly #models: ModelServer
   readonly #plane: ServerPlane
   readonly #front: HttpFront
   readonly #frames: FramesPort
-  #lease: LeaseKeeper | null = null
-  #state: Lease['state'] = 'loading'
-  #why: string | null = null
+  readonly #life: ReplicaLife
+  #step: Promise<PrepareStep> | null = null
   #httpPort: number | null = null
-  #loadedDigest: string | null = null
-  #finish: (end: { abandoned: number; failed: boolean }) => void = () => {}
 
   constructor(options: ReplicaOptions, parts: ReplicaParts) {
     this.#options = options
@@ -97,11 +80,26 @@ class RunningReplica implements Replica {
       routes: [metricsRoute(() => this.#metrics())],
       limits: parts.httpLimits,
     })
-    this.over = new Promise((resolve) => (this.#finish = resolve))
+    this.#life = new ReplicaLife(options, {
+      tell,
+      facts: () => ({
+        socketPath: options.socketPath,
+        framesPath: options.framesPath,
+        httpPort: this.#httpPort,
+        inFlight: this.#underWay,
+      }),
+      finishRequests: () => this.#finishRequests(),
+      close: () => this.#close(),
+      failedStaysMs: parts.failedStaysMs,
+    })
   }
 
   get state(): Lease['state'] {
-    return this.#state
+    return this.#life.state
+  }
+
+  get over(): Promise<ReplicaEnd> {
+    return this.#life.over
   }
 
   get httpPort(): number | null {
@@ -112,24 +110,12 @@ class RunningReplica implements Replica {
     await this.#front.listenOnSocket(this.#options.socketPath)
     if (this.#options.framesPath !== undefined) await this.#frames.listen(this.#options.framesPath)
     this.#httpPort = await this.#front.listenOnPort('127.0.0.1', 0)
-    this.#lease = keepLease({
-      controlSocket: this.#options.controlSocket,
-      describe: () => this.#describe(),
-      onDrain: () => this.drain('the control plane asked for it'),
-      onContact: (reached, why) =>
-        reached
-          ? this.#parts.tell('info', 'control plane reached')
-          : this.#parts.tell('warn', 'control plane out of reach, serving on', { why }),
-    })
+    this.#life.announce()
     void this.#load()
   }
 
   drain(why: string): void {
-    if (this.#state === 'draining') return
-    const failed = this.#state === 'failed'
-    this.#parts.tell('info', 'draining', { why, inFlight: this.#underWay })
-    this.#become('draining', why)
-    void this.#end(failed)
+    this.#life.drain(why)
   }
 
   /** Never rejects: what goes wrong is the state `failed`. */
@@ -137,6 +123,7 @@ class RunningReplica implements Replica {
     const { model, version, artifactPath: path, digest, externalDigests, tables, features } = this.#options
     const startMs = performance.now()
     try {
+      const preparer = await this.#startStep()
       const loaded = await this.#models.load({
         model,
         version,
@@ -145,9 +132,9 @@ class RunningReplica implements Replica {
         externalDigests,
         features: features ?? null,
         tables,
+        preparer,
         warmUpRequest: this.#options.warmUpRequest,
       })
-      this.#loadedDigest = this.#options.versionDigest ?? digest
       this.#parts.tell('info', 'ready', {
         model,
         version,
@@ -155,14 +142,34 @@ class RunningReplica implements Replica {
         stacking: loaded.stacking.why,
         isolation: loaded.isolation.why,
       })
-      if (this.#state === 'loading') this.#become('ready', null)
+      this.#life.loaded()
     } catch (error) {
       this.#parts.tell('error', 'cannot serve', { model, version, why: messageOf(error) })
-      if (this.#state !== 'loading') return
-      this.#become('failed', messageOf(error))
-      await sleep(this.#parts.failedStaysMs ?? FAILED_STAYS_MS, undefined, { ref: false })
-      this.drain('loading failed, and nobody said stop')
+      await this.#stopStep(0)
+      if (this.#life.fail(messageOf(error))) await this.#life.drainAfterStay('loading failed, and nobody said stop')
     }
+  }
+
+  async #startStep(): Promise<PrepareStep | undefined> {
+    const { prepare, features } = this.#options
+    if (prepare === undefined) return undefined
+    const parts = { features: features ?? null, onLost: (why: string) => void this.#lostStep(why) }
+    this.#step = PrepareStep.start(prepare, { ...parts, limits: this.#parts.prepareLimits })
+    return await this.#step
+  }
+
+  /** A model that nobody feeds serves nobody: the replica ends, and another one takes its place. */
+  async #lostStep(why: string): Promise<void> {
+    if (!this.#life.fail(why)) return
+    this.#parts.tell('error', 'the preparing step is lost', { why })
+    await sleep(SAID_MS)
+    this.#life.drain(why)
+  }
+
+  /** Never rejects: one that could not be started has nothing to stop. */
+  async #stopStep(graceMs: number): Promise<void> {
+    const step = await this.#step?.catch(() => null)
+    await step?.stop(graceMs)
   }
 
   #metrics(): string {
@@ -179,36 +186,16 @@ class RunningReplica implements Replica {
     return this.#front.inFlight + this.#frames.underWay
   }
 
-  async #end(failed: boolean): Promise<void> {
+  async #finishRequests(): Promise<number> {
     this.#plane.startDraining()
     const drained = await Promise.all([this.#front.drain(), this.#frames.drain(framesDrain)])
-    this.#lease?.stop()
+    return drained.reduce((sum, { abandoned }) => sum + abandoned, 0)
+  }
+
+  async #close(): Promise<void> {
     await this.#front.close()
     await this.#frames.close()
     await this.#models.close()
-    this.#finish({ abandoned: drained.reduce((sum, { abandoned }) => sum + abandoned, 0), failed })
-  }
-
-  #become(state: Lease['state'], why: string | null): void {
-    this.#state = state
-    this.#why = why
-    this.#lease?.renewNow()
-  }
-
-  #describe(): Lease {
-    const { replicaId, token, deploymentId, socketPath, framesPath } = this.#options
-    return {
-      replicaId,
-      token,
-      deploymentId,
-      pid: process.pid,
-      state: this.#state,
-      why: this.#why,
-      socketPath,
-      framesPath,
-      httpPort: this.#httpPort,
-      inFlight: this.#underWay,
-      loadedDigest: this.#loadedDigest,
-    }
+    await this.#stopStep(STEP_GRACE_MS)
   }
 }

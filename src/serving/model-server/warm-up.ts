@@ -99,7 +99,7 @@ async function outputsOrNull(model: OnnxModel, inputs: Tensors): Promise<Tensors
   }
 }
 
-function zeroInputs(signature: Signature): Tensors {
+export function zeroInputs(signature: Signature): Tensors {
   return fill(signature, 1, (datatype, count) => allocate(datatype, count))
 }
 

@@ -69,6 +69,24 @@ describe('the columns of a signature', () => {
     ])
   })
 
+  it('have what a step made of the inputs behind all else, under names that nothing sent has', () => {
+    const inputs = [tensor('size', { shape: [-1, 1], columns: ['size'] }), tensor('fed_size')]
+    const fed = [
+      tensor('size', { datatype: 'FP64', shape: [-1, 1], columns: ['size'] }),
+      tensor('x', { shape: [-1, 2], columns: ['a', 'b'] }),
+      tensor('embedding', { shape: [-1, 8] }),
+    ]
+    expect(namesOf({ inputs, outputs: [tensor('score')], prepared: { fed } })).toEqual([
+      'size FLOAT',
+      'fed_size FLOAT',
+      'score FLOAT',
+      'fed_fed_size DOUBLE',
+      'fed_a FLOAT',
+      'fed_b FLOAT',
+      'fed_embedding FLOAT[]',
+    ])
+  })
+
   it('have the same digest exactly where names and types are the same', () => {
     const digest = (inputs: TensorSpec[]) => columnsOf({ inputs, outputs: [] }).digest
     expect(digest([tensor('a', { shape: [-1, 1] })])).toBe(digest([tensor('a')]))

@@ -64,6 +64,8 @@ export interface SchemaColumns {
   columns: LakeColumn[]
   inputs: TensorColumns[]
   outputs: TensorColumns[]
+  /** What a preparing step made of the inputs; empty: the model was fed the inputs. */
+  prepared: TensorColumns[]
   /** 64-bit integers can exceed what a JavaScript number holds. */
   has64BitIntegers: boolean
   /** A request has less than the model was fed. */
@@ -78,18 +80,22 @@ const CLASS_COLUMNS_MAX = 100
  * one list, and where that may be longer than LIST_VALUES_MAX `<tensor>_digest`, null unless it is. Names are the
  * signature's; of an output with several columns, which are class labels, `<output>_<class>`. A name that is taken
  * (compared without case, as SQL does) gets `input_` or `output_` before it, and if that is taken as well `_2`, `_3`, …
- * behind. Keys by which tables were asked for more come behind the inputs.
+ * behind. Keys by which tables were asked for more come behind the inputs. What a preparing step made of the inputs comes
+ * last, each name with `fed_` before it: the plain names are of what was sent, which is what such a model is trained,
+ * measured and watched by.
  */
 export function columnsOf(signature: Signature): SchemaColumns {
   const taken = new Set([...META_COLUMNS.map((column) => column.name), ...LABEL_VIEW_COLUMNS])
   const fed = [...signature.inputs, ...(signature.enriched?.keys ?? [])]
   const inputs = fed.map((spec) => tensorColumns(spec, 'input_', taken))
   const outputs = signature.outputs.map((spec) => tensorColumns(withOutputNames(spec), 'output_', taken))
-  const spread = [...inputs, ...outputs].flatMap((tensor) => tensor.columns.map(({ name, type }) => ({ name, type })))
+  const prepared = (signature.prepared?.fed ?? []).map((spec) => fedColumns(spec, taken))
+  const all = [...inputs, ...outputs, ...prepared]
+  const spread = all.flatMap((tensor) => tensor.columns.map(({ name, type }) => ({ name, type })))
   const columns = [...META_COLUMNS, ...spread]
   const digest = createHash('sha256').update(JSON.stringify(columns)).digest('hex').slice(0, 12)
-  const has64BitIntegers = [...inputs, ...outputs].some(({ datatype }) => datatype === 'INT64' || datatype === 'UINT64')
-  return { digest, columns, inputs, outputs, has64BitIntegers, isEnriched: signature.enriched !== undefined }
+  const has64BitIntegers = all.some(({ datatype }) => datatype === 'INT64' || datatype === 'UINT64')
+  return { digest, columns, inputs, outputs, prepared, has64BitIntegers, isEnriched: signature.enriched !== undefined }
 }
 
 /**
@@ -114,6 +120,13 @@ function withOutputNames(spec: TensorSpec): TensorSpec {
   if (columns === null || (columns.length === 1 && columns[0] === name)) return spec
   return { ...spec, columns: columns.length > CLASS_COLUMNS_MAX ? null : columns.map((label) => `${name}_${label}`) }
 }
+
+function fedColumns(spec: TensorSpec, taken: Set<string>): TensorColumns {
+  const columns = spec.columns?.map((name) => FED + name) ?? null
+  return { ...tensorColumns({ ...spec, name: FED + spec.name, columns }, FED, taken), tensor: spec.name }
+}
+
+const FED = 'fed_'
 
 function tensorColumns(spec: TensorSpec, prefix: string, taken: Set<string>): TensorColumns {
   const { name: tensor, datatype, shape } = spec

@@ -34,10 +34,7 @@ let root: string
 let spoolDir: string
 let lakeDir: string
 beforeEach(async () => {
-  const made = await newLake()
-  root = made.root
-  spoolDir = made.spoolDir
-  lakeDir = made.lakeDir
+  ;({ root, spoolDir, lakeDir } = await newLake())
 })
 
 afterEach(() => rm(root, { recursive: true, force: true }))

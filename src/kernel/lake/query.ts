@@ -93,11 +93,7 @@ async function withLake<T>(
   const { memoryLimitMb, threads } = { ...QUERY_DEFAULTS, ...input }
   const database = await openDuckDB({ root: input.root, memoryLimitMb, threads })
   const { connection } = database
-  let timedOut = false
-  const timer = setTimeout(() => {
-    timedOut = true
-    connection.interrupt()
-  }, timeoutMs)
+  const deadline = interruptAfter(connection, timeoutMs)
   try {
     const { manifest, origins } = input
     const lake = await createLakeViews(connection, input.lakeDir, { manifest, origins })
@@ -105,11 +101,29 @@ async function withLake<T>(
     await assertReads(connection, input.sql)
     return await work(connection, lake.manifest)
   } catch (error) {
-    if (timedOut) throw new LakeQueryTimeoutError(timeoutMs)
+    if (deadline.isOver) throw new LakeQueryTimeoutError(timeoutMs)
     throw error instanceof MillraceError ? error : new LakeQueryError(trimMessage(messageOf(error)), error)
   } finally {
-    clearTimeout(timer)
+    deadline.clear()
     await database.close()
+  }
+}
+
+const INTERRUPT_AGAIN_MS = 100
+
+/** Again and again: DuckDB forgets an interruption that comes between two statements, and would run the next to its end. */
+function interruptAfter(connection: DuckDBConnection, timeoutMs: number): { readonly isOver: boolean; clear(): void } {
+  let isOver = false
+  let timer = setTimeout(function stop() {
+    isOver = true
+    connection.interrupt()
+    timer = setTimeout(stop, INTERRUPT_AGAIN_MS)
+  }, timeoutMs)
+  return {
+    get isOver() {
+      return isOver
+    },
+    clear: () => clearTimeout(timer),
   }
 }
 

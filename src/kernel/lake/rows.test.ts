@@ -54,6 +54,33 @@ describe('the rows of a prediction', () => {
     expect(rowsOf(record, schema).cells).toEqual([[null], [null], ['c7']])
   })
 
+  it('have what was sent, and what a step made of it for the model', () => {
+    const signature: Signature = {
+      inputs: [{ name: 'city', datatype: 'BYTES', shape: [-1, 1], columns: ['city'] }],
+      outputs: [{ name: 'score', datatype: 'FP32', shape: [-1], columns: ['score'] }],
+      prepared: { fed: [{ name: 'x', datatype: 'FP32', shape: [-1, 2], columns: ['a', 'b'] }] },
+    }
+    const x = { datatype: 'FP32' as const, shape: [2, 2], data: Float32Array.of(1, NaN, 3, 4) }
+    const fed = encodeInferRequestBody({ inputs: { x } }, { binaryInputs: 'all' })
+    const city = { datatype: 'BYTES' as const, shape: [2, 1], data: ['Bari', 'Rome'] }
+    const request = Buffer.from(encodeInferRequest({ inputs: { city } }))
+    const outputs = { modelName: 'm', modelVersion: '1', id: null }
+    const score = { datatype: 'FP32' as const, shape: [2], data: Float32Array.of(0.5, 1) }
+    const response = encodeInferAnswer({ ...outputs, outputs: { score } }).body
+    const record = prediction({ request, response })
+    const schema = columnsOf(signature)
+    const both = { ...record, fed: fed.body, fedJsonBytes: fed.jsonBytes }
+    const sent = [
+      ['Bari', 'Rome'],
+      [0.5, 1],
+    ]
+    expect(rowsOf(both, schema)).toEqual({ rows: 2, cells: [...sent, [1, 3], [null, 4]] })
+    // A constant that stood in for the model was fed nothing, and a refused request came to nothing.
+    const nothing = [null, null]
+    expect(rowsOf(record, schema).cells).toEqual([...sent, nothing, nothing])
+    expect(rowsOf({ ...record, status: 400 }, schema).cells).toEqual([sent[0], nothing, nothing, nothing])
+  })
+
   it('spread a table by its columns and keep anything else as a list, nested or flat', () => {
     const signature: Signature = {
       inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 2], columns: ['a', 'b'] }],

@@ -8,7 +8,7 @@ import { tensorBytes } from '../protocol/tensor-bytes.ts'
 import { LIST_VALUES_MAX } from './columns.ts'
 import type { SchemaColumns, TensorColumn, TensorColumns } from './columns.ts'
 import { MalformedRecordError } from './errors.ts'
-import { answerTensors, preview, requestTensors } from './wire-tensors.ts'
+import { answerTensors, preparedTensors, preview, requestTensors } from './wire-tensors.ts'
 import type { WireTensor } from './wire-tensors.ts'
 
 /** A value of a tensor as DuckDB takes it: 64-bit integers as bigint. */
@@ -32,13 +32,15 @@ export function rowsOf(record: PredictionRecord, schema: SchemaColumns): Predict
     const outputs = answerTensors(record, schema)
     if (inputs[0]?.shape[0] === 0) return { rows: 0, cells: noCells(schema) }
     const rows = batchRows(inputs)
-    return { rows, cells: [...tensorCells(schema.inputs, inputs, rows), ...tensorCells(schema.outputs, outputs, rows)] }
+    const prepared = tensorCells(schema.prepared, preparedTensors(record, schema), rows)
+    const given = [...tensorCells(schema.inputs, inputs, rows), ...tensorCells(schema.outputs, outputs, rows)]
+    return { rows, cells: [...given, ...prepared] }
   }
-  const nothing = tensorCells(schema.outputs, [], 1)
+  const nothing = noTensors(schema, 1)
   try {
     const inputs = requestTensors(record, schema)
     const rows = batchRows(inputs)
-    return { rows, cells: [...tensorCells(schema.inputs, inputs, rows), ...tensorCells(schema.outputs, [], rows)] }
+    return { rows, cells: [...tensorCells(schema.inputs, inputs, rows), ...noTensors(schema, rows)] }
   } catch (error) {
     if (!(error instanceof MalformedRecordError)) throw error
     return { rows: 1, cells: [...tensorCells(schema.inputs, [], 1), ...nothing] }
@@ -58,8 +60,13 @@ function answeredInputs(record: PredictionRecord, schema: SchemaColumns): WireTe
 }
 
 /** Of an answered request that had no rows: legal, and a prediction all the same. */
-function noCells({ inputs, outputs }: SchemaColumns): Cell[][] {
-  return [...inputs, ...outputs].flatMap(({ columns }) => columns.map(() => []))
+function noCells({ inputs, outputs, prepared }: SchemaColumns): Cell[][] {
+  return [...inputs, ...outputs, ...prepared].flatMap(({ columns }) => columns.map(() => []))
+}
+
+/** Of a prediction that came to nothing. */
+function noTensors({ outputs, prepared }: SchemaColumns, rows: number): (Cell | Cell[])[][] {
+  return tensorCells([...outputs, ...prepared], [], rows)
 }
 
 function tensorCells(specs: TensorColumns[], wire: WireTensor[], rows: number): (Cell | Cell[])[][] {

@@ -20,12 +20,18 @@ export interface WireTensor {
   binaryBytes: number
 }
 
-/** What the model was fed. @throws MalformedRecordError */
+/** The inputs: as they were sent, with what tables added to them. @throws MalformedRecordError */
 export function requestTensors(record: PredictionRecord, schema: SchemaColumns): WireTensor[] {
-  if (record.fed !== undefined)
+  if (record.fed !== undefined && schema.isEnriched)
     return wireTensors('inputs', record.fed, record.fedJsonBytes ?? null, schema.has64BitIntegers)
   if (record.requestJsonBytes === 0) return [rawTensor(record.request, schema)]
   return wireTensors('inputs', record.request, record.requestJsonBytes ?? null, schema.has64BitIntegers)
+}
+
+/** What a preparing step made of the inputs; nothing where it was not asked. @throws MalformedRecordError */
+export function preparedTensors(record: PredictionRecord, schema: SchemaColumns): WireTensor[] {
+  if (record.fed === undefined || schema.prepared.length === 0) return []
+  return wireTensors('inputs', record.fed, record.fedJsonBytes ?? null, schema.has64BitIntegers)
 }
 
 /** @throws MalformedRecordError */

@@ -259,6 +259,19 @@ describe('a file that can not be served', () => {
     })
   })
 
+  it('may mix types, as converters do with a table that does', async () => {
+    const model = onnx.onnxModel({
+      nodes: [onnx.node('Add', ['x', 'z'], ['y'])],
+      inputs: [onnx.tensorValue('x', 'float', ['N', 1]), onnx.tensorValue('z', 'double', ['N', 1])],
+      outputs: [onnx.tensorValue('y', 'float', ['N', 1])],
+    })
+    expect(await refused(file(model))).toMatchObject({
+      code: 'MR_MODEL_LOAD',
+      message: expect.stringContaining('Type Error'),
+      fix: expect.stringContaining('float32'),
+    })
+  })
+
   it('may keep weights elsewhere, or have lost them', async () => {
     expect(await refused(file(onnx.externalDataModel(2, '../../etc/passwd')))).toMatchObject({
       code: 'MR_MODEL_EXTERNAL_DATA',

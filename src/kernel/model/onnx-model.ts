@@ -44,8 +44,13 @@ export async function openModel(
   const run: OnnxModel['run'] = async (inputs, outputs = outputNames) =>
     fromOrt(await runSession(session, toOrt(ort, inputs), outputs, path), outputs)
   const unknown = facts.outputs.flatMap(({ name, shape }) => (shape === null ? [name] : []))
-  const signature = unknown.length === 0 ? declared : await withLearnedRanks(declared, unknown, run)
-  return { signature, facts, run, close: () => session.release() }
+  try {
+    const signature = unknown.length === 0 ? declared : await withLearnedRanks(declared, unknown, run)
+    return { signature, facts, run, close: () => session.release() }
+  } catch (error) {
+    await session.release()
+    throw error
+  }
 }
 
 let runtime: Promise<typeof Ort> | null = null
@@ -98,10 +103,14 @@ function refusal(path: string, text: string, cause: unknown): ModelNotServableEr
   return new ModelNotServableError({
     code: /protobuf|parsing failed|INVALID_PROTOBUF/i.test(text) ? 'MR_MODEL_CORRUPT' : 'MR_MODEL_LOAD',
     message: `ONNX Runtime can't load ${path}: ${why}`,
-    fix: 'Check the file with onnx.checker.check_model, and export it again.',
+    fix: /Type Error/i.test(text) ? MIXED_TYPES : 'Check the file with onnx.checker.check_model, and export it again.',
     cause,
   })
 }
+
+/** What onnx.checker does not find. */
+const MIXED_TYPES =
+  'Export it with numbers of one type; with skl2onnx, convert the columns of numbers to float32 before fit and to_onnx.'
 
 /** Its text without the path (said already) and without the place in the runtime's own source. */
 function reasonIn(text: string): string {

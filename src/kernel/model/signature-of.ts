@@ -1,4 +1,4 @@
-import { ModelNotServableError } from './errors.ts'
+import { ModelNotServableError, ModelRunError } from './errors.ts'
 import type { OnnxFacts, OnnxValue } from './onnx-file.ts'
 import type { RunnableModel } from './runnable-model.ts'
 import type { Signature, TensorSpec } from './signature.ts'
@@ -87,13 +87,17 @@ function refuseDoubles(names: readonly string[], path: string): void {
 /**
  * Outputs of which the file does not say how many axes they have, as one row of zeros shows them: nobody else can tell
  * `[N]` from `[N, 3]`. Where the model refuses zeros, they stay as they were.
+ * @throws whatever keeps the run from telling: anything but a refusal
  */
 export async function withLearnedRanks(
   signature: Signature,
   unknown: readonly string[],
   run: RunnableModel['run'],
 ): Promise<Signature> {
-  const answered = await run(zeros(signature)).catch(() => null)
+  const answered = await run(zeros(signature)).catch((error: unknown) => {
+    if (error instanceof ModelRunError) return null
+    throw error
+  })
   if (answered === null) return signature
   const outputs = signature.outputs.map((spec) => {
     const shape = answered[spec.name]?.shape

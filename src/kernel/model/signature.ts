@@ -32,6 +32,13 @@ export interface Signature {
   outputs: TensorSpec[]
   /** Where Millrace adds some of the inputs from tables: what callers send instead. Absent: they send the inputs. */
   enriched?: EnrichedInputs
+  /** Where a preparing step stands before the model: then `inputs` are what callers send to it. Absent: there is none. */
+  prepared?: PreparedInputs
+}
+
+export interface PreparedInputs {
+  /** What the model itself is fed: what the step makes of the inputs. */
+  fed: TensorSpec[]
 }
 
 export interface EnrichedInputs {

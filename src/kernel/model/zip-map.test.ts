@@ -119,6 +119,27 @@ describe('a model that ends in ZipMap', () => {
     expect(existsSync(path)).toBe(false)
   })
 
+  it('gives FP32 also where the converter hands it doubles, which no runtime loads', async () => {
+    const source = file(
+      onnx.onnxModel({
+        nodes: [onnx.node('Identity', ['x'], ['p']), zip('p', 'zipped', { texts: ['no', 'yes'] })],
+        inputs: [onnx.tensorValue('x', 'double', ['N', 2])],
+        outputs: [onnx.sequenceOfMapsValue('zipped')],
+      }),
+    )
+    await expect(openModel(source)).rejects.toThrow(/zipped/i)
+    const path = target()
+    await rewriteZipMaps(source, path)
+    const opened = await openModel(path)
+    expect(opened.signature.outputs).toEqual([
+      { name: 'zipped', datatype: 'FP32', shape: [-1, 2], columns: ['no', 'yes'] },
+    ])
+    const x = { datatype: 'FP64' as const, shape: [1, 2], data: Float64Array.of(0.1, 0.9) }
+    const { zipped } = await opened.run({ x })
+    expect([...zipped!.data]).toEqual([Math.fround(0.1), Math.fround(0.9)])
+    await opened.close()
+  })
+
   it('has all of its ZipMaps taken out where there are several', async () => {
     const nodes = [zip('p', 'again', { texts: ['l', 'r'] })]
     const path = target()

@@ -7,8 +7,9 @@ import type { Piece } from './proto-writer.ts'
 /**
  * Converters of scikit-learn, XGBoost, LightGBM and CatBoost end a classifier by ZipMap, which turns its probabilities
  * `[N, C]` into a list of N dictionaries: no tensor, so that no protocol carries it and the runtime's binding fails on
- * it. The numbers are there just before it. So the node becomes an Identity, its output a float tensor `[N, C]`, and the
- * class labels, which were the dictionaries' keys, go into the file's metadata.
+ * it. The numbers are there just before it. So the node becomes a Cast to a float tensor `[N, C]`, and the class labels,
+ * which were the dictionaries' keys, go into the file's metadata. A Cast, since skl2onnx hands doubles to ZipMap where its
+ * example rows were doubles, as those of pandas are: such a file no runtime loads as it is.
  */
 
 /** Metadata property: a JSON object, the class labels along the last axis by output, `{"output_probability": ["0", "1"]}`. */
@@ -218,7 +219,7 @@ export function parseClasses(text: string): Record<string, string[]> | null {
 }
 
 /** Old enough for every runtime that knows the file's other operators. */
-const IDENTITY_OPSET = 9
+const CAST_OPSET = 9
 
 function modelPieces(found: Found, original: string): Piece[] {
   const { fields, zipMaps, ownMetadata, hasStandardOperators } = found
@@ -228,7 +229,7 @@ function modelPieces(found: Found, original: string): Piece[] {
       if (field.number === 7) return messageField(7, graphPieces(found))
       return ownMetadata.has(field) ? [] : [unchanged(field)]
     }),
-    ...(hasStandardOperators ? [] : [bytesField(8, textField(1, ''), intField(2, IDENTITY_OPSET))]),
+    ...(hasStandardOperators ? [] : [bytesField(8, textField(1, ''), intField(2, CAST_OPSET))]),
     metadataField(CLASSES_PROPERTY, JSON.stringify(classes)),
     metadataField(ORIGINAL_PROPERTY, original),
   ]
@@ -241,19 +242,23 @@ function graphPieces({ graphFields, zipMaps, names }: Found): Piece[] {
   const byOutput = new Map(zipMaps.map((zip) => [zip.output, zip]))
   return graphFields.flatMap((field) => {
     const node = byNode.get(field)
-    if (node !== undefined) return [bytesField(1, identityNode(node))]
+    if (node !== undefined) return [bytesField(1, castNode(node))]
     const zip = byOutput.get(names.get(field.at) ?? '')
     if (zip === undefined) return [unchanged(field)]
     return field.number === 12 ? [bytesField(12, tensorOutput(zip))] : []
   })
 }
 
-/** NodeProto */
-function identityNode({ input, output }: ZipMap): Uint8Array {
-  return Buffer.concat([textField(1, input), textField(2, output), textField(3, output), textField(4, 'Identity')])
-}
-
+/** TensorProto.DataType */
 const FLOAT = 1
+/** AttributeProto.AttributeType */
+const INT = 2
+
+/** NodeProto with the attribute `to`. */
+function castNode({ input, output }: ZipMap): Uint8Array {
+  const to = bytesField(5, textField(1, 'to'), intField(3, FLOAT), intField(20, INT))
+  return Buffer.concat([textField(1, input), textField(2, output), textField(3, output), textField(4, 'Cast'), to])
+}
 
 /** ValueInfoProto: float, any number of rows, one column per class. */
 function tensorOutput({ output, classes }: ZipMap): Uint8Array {

@@ -9,20 +9,10 @@ import {
   parseInferResponse,
   ProtocolError,
 } from './inference.ts'
+import { outcomeOf } from '../../testing/protocol-outcome.ts'
 
 const encode = (outputs: Record<string, Tensor>, binary: string[], id: string | null = null) =>
   encodeInferAnswer({ modelName: 'm', modelVersion: '7', id, outputs }, new Set(binary))
-
-/** `read`, or the status of what was thrown; anything else fails the test. */
-function outcomeOf(read: () => unknown): 'read' | number {
-  try {
-    read()
-    return 'read'
-  } catch (error) {
-    if (error instanceof ProtocolError) return error.status
-    throw error
-  }
-}
 
 const OUTPUTS: Record<string, Tensor> = {
   p: { datatype: 'FP32', shape: [2, 2], data: Float32Array.of(0.1, NaN, Infinity, -0) },

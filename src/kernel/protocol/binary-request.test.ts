@@ -10,6 +10,7 @@ import {
   parseInferRequest,
   ProtocolError,
 } from './inference.ts'
+import { outcomeOf } from '../../testing/protocol-outcome.ts'
 
 /*
  * The numbers are those of the rules that a POST of an infer request must follow: 2 all of the JSON counts, 3 binary and
@@ -40,17 +41,6 @@ const input = (name: string, datatype: string, shape: number[], size: number, ch
 
 const parse = ({ body, jsonBytes }: { body: Buffer; jsonBytes: number | null }, signature = floats) =>
   parseInferRequest(body, signature, { jsonBytes })
-
-/** `read`, or the status of what was thrown; anything else fails the test. */
-function outcomeOf(read: () => unknown): 'read' | number {
-  try {
-    read()
-    return 'read'
-  } catch (error) {
-    if (error instanceof ProtocolError) return error.status
-    throw error
-  }
-}
 
 function refusal(sent: { body: Buffer; jsonBytes: number | null }, signature = floats): string {
   try {

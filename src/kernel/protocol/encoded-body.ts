@@ -58,9 +58,12 @@ export class TensorList {
 /** Tensors begin at a multiple of this, so that whoever reads the body in place needs no copy. JSON ends in spaces. */
 const ALIGNMENT = 8
 
+/** @param written - bytes of the JSON @returns the same with the spaces behind it */
+export const alignedBytes = (written: number): number => Math.ceil(written / ALIGNMENT) * ALIGNMENT
+
 export function roomBehind(json: string, bytes: number): { body: Buffer; jsonBytes: number } {
   const written = Buffer.byteLength(json)
-  const jsonBytes = Math.ceil(written / ALIGNMENT) * ALIGNMENT
+  const jsonBytes = alignedBytes(written)
   const body = Buffer.allocUnsafe(jsonBytes + bytes)
   body.write(json, 0)
   body.fill(0x20, written, jsonBytes)

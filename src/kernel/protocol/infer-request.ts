@@ -31,6 +31,8 @@ export interface InferRequest {
 export interface BodyForm {
   /** As in EncodedBody: null where the body is all JSON, 0 for a raw request. */
   jsonBytes?: number | null
+  /** Of binary tensors, where the body is an object. */
+  bytes?: Uint8Array
 }
 
 const ALL_JSON: BodyForm = {}
@@ -41,16 +43,17 @@ const NO_BYTES = new Uint8Array(0)
  *
  * Unknown keys and null optionals are tolerated; `data` may be flat or nested; 64-bit integers are exact.
  * FP32 may be sent to an FP64 input: in JSON both are the same digits. Bytes must be of exactly the model's type.
- * @param body - the bytes as they came, or what JSON.parse made of them (then integers beyond 2^53 as bigint)
+ * @param body - the bytes as they came, or what JSON.parse made of them (then integers beyond 2^53 as bigint), or
+ *   parseLargeRequest
  * @throws ProtocolError 400 naming the field
  * @see open-inference-protocol, inference_rest.md, "Inference Request JSON Object"; Triton, extension_binary_data.md
  */
 export function parseInferRequest(
   body: Uint8Array | object,
   signature: Signature,
-  { jsonBytes = null }: BodyForm = ALL_JSON,
+  { jsonBytes = null, bytes = NO_BYTES }: BodyForm = ALL_JSON,
 ): InferRequest {
-  if (!(body instanceof Uint8Array)) return readRequest(body, signature, true, NO_BYTES)
+  if (!(body instanceof Uint8Array)) return readRequest(body, signature, true, bytes)
   if (jsonBytes === 0) return readRawRequest(body, signature)
   if (jsonBytes === null) return readJson(body, signature, NO_BYTES)
   if (!(jsonBytes > 0 && jsonBytes <= body.length))

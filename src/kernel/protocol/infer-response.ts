@@ -37,9 +37,14 @@ export function encodeInferResponse(answer: InferResponse): string {
   return answerJson(answer, tensorsToJson(answer.outputs))
 }
 
-function answerJson({ modelName, modelVersion, id }: InferResponse, outputs: string): string {
+function answerJson(answer: InferResponse, outputs: string): string {
+  return `${answerHead(answer)}${outputs}]}`
+}
+
+/** The JSON up to its outputs, which `]}` is to follow. */
+export function answerHead({ modelName, modelVersion, id }: InferResponse): string {
   const head = `{"model_name":${jsonString(modelName)},"model_version":${jsonString(modelVersion)}`
-  return `${head}${id === null ? '' : `,"id":${jsonString(id)}`},"outputs":[${outputs}]}`
+  return `${head}${id === null ? '' : `,"id":${jsonString(id)}`},"outputs":[`
 }
 
 export function tensorsToJson(tensors: Record<string, Tensor>): string {

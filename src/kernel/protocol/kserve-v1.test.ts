@@ -4,6 +4,7 @@ import { numberToHalf } from '../model/float16.ts'
 import type { Signature, TensorSpec } from '../model/signature.ts'
 import type { Tensor } from '../model/tensor.ts'
 import { encodeInferAnswer, parseInferRequest, ProtocolError, v1FromAnswer, v1ToInfer } from './inference.ts'
+import { outcomeOf } from '../../testing/protocol-outcome.ts'
 
 const tensor = (name: string, shape: number[], facts: Partial<TensorSpec> = {}): TensorSpec => ({
   name,
@@ -26,17 +27,6 @@ const image = takes(tensor('image', [-1, 2, 2]))
 function inputsOf(json: unknown, signature: Signature): Record<string, Tensor> {
   const { body, jsonBytes } = v1ToInfer(Buffer.from(typeof json === 'string' ? json : JSON.stringify(json)), signature)
   return parseInferRequest(body, signature, { jsonBytes }).inputs
-}
-
-/** `read`, or the status of what was thrown; anything else fails the test. */
-function outcomeOf(read: () => unknown): 'read' | number {
-  try {
-    read()
-    return 'read'
-  } catch (error) {
-    if (error instanceof ProtocolError) return error.status
-    throw error
-  }
 }
 
 function refusal(json: unknown, signature: Signature): string {

@@ -11,6 +11,7 @@ import {
   parseInferRequest,
   ProtocolError,
 } from './inference.ts'
+import { outcomeOf } from '../../testing/protocol-outcome.ts'
 
 const tensor = (name: string, shape: number[], facts: Partial<TensorSpec> = {}): TensorSpec => ({
   name,
@@ -39,17 +40,6 @@ function inputsOf(type: string, body: unknown, signature: Signature): Record<str
 }
 
 const features = (type: string, body: unknown, signature = table) => inputsOf(type, body, signature).features!.data
-
-/** `read`, or the status of what was thrown; anything else fails the test. */
-function outcomeOf(read: () => unknown): 'read' | number {
-  try {
-    read()
-    return 'read'
-  } catch (error) {
-    if (error instanceof ProtocolError) return error.status
-    throw error
-  }
-}
 
 function refusal(type: string | undefined, body: unknown, signature = table): string {
   try {

@@ -121,6 +121,7 @@ function wireOutput(json: Json, body: Uint8Array, at: number): WireOutput {
   const size = isObject(parameters) ? (parameters.binary_data_size ?? null) : null
   if (typeof name !== 'string' || !isDatatype(datatype) || !isShape(shape) || (size === null && !Array.isArray(data)))
     throw new ProtocolError(500, "The answer has no 'outputs' with 'name', 'datatype', 'shape' and 'data'")
+  if (name === '__proto__') throw new ProtocolError(500, `An output of the answer is named '${name}'`) // no key of an object
   if (size === null) return { name, datatype, shape, data: data as unknown[], bytes: null }
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0 || at + size > body.length)
     throw of(name)(`${body.length - at} bytes are left, 'binary_data_size' is ${JSON.stringify(size)}`)

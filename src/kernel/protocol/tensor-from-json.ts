@@ -19,7 +19,7 @@ export function valuesFromJson(
   json: unknown,
   exact: boolean,
 ): TensorData {
-  if (!Array.isArray(json)) throw new ProtocolError(400, `Input '${input}': 'data' must be an array`)
+  if (!Array.isArray(json)) return storedBefore(input, count, json)
   const flat = Array.isArray(json[0]) ? flatten(input, shape, count, json) : json
   if (flat.length !== count) {
     throw new ProtocolError(
@@ -28,13 +28,43 @@ export function valuesFromJson(
     )
   }
   const data = allocate(datatype, count)
-  const bad = FILLERS[datatype](flat, data, exact)
-  if (bad >= 0)
-    throw new ProtocolError(
-      400,
-      `Input '${input}': value ${bad} is ${shown(flat[bad])}, which is not ${EXPECTED[datatype]}`,
-    )
+  storeValues(input, datatype, flat, data, exact)
   return data
+}
+
+/** In place of a list: values of a large request, which were checked and stored while it was read. */
+export class StoredValues {
+  readonly data: TensorData
+
+  constructor(data: TensorData) {
+    this.data = data
+  }
+}
+
+function storedBefore(input: string, count: number, json: unknown): TensorData {
+  if (json instanceof StoredValues && json.data.length === count) return json.data
+  throw new ProtocolError(400, `Input '${input}': 'data' must be an array`)
+}
+
+/**
+ * Checks values and stores them from `data[0]` on.
+ * @param before - how many of the tensor's values lie before these
+ * @throws ProtocolError 400 naming the input and the value; INEXACT_INTEGER
+ */
+export function storeValues(
+  input: string,
+  datatype: Datatype,
+  values: readonly unknown[],
+  data: TensorData,
+  exact: boolean,
+  before = 0,
+): void {
+  const bad = FILLERS[datatype](values, data, exact)
+  if (bad < 0) return
+  throw new ProtocolError(
+    400,
+    `Input '${input}': value ${before + bad} is ${shown(values[bad])}, which is not ${EXPECTED[datatype]}`,
+  )
 }
 
 /**

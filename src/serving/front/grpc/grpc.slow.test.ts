@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:http2'
+import { connect as connectTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,7 +12,7 @@ import { fromJSON } from '@grpc/proto-loader'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { factsOf, fakePlane, inferAnswerOf } from '../../../testing/fake-plane.ts'
 import { hasCommand } from '../../../testing/has-command.ts'
-import * as onnx from '../../../testing/onnx-builder.ts'
+import { protocolModels } from '../../../testing/protocol-models.ts'
 import { openServingLab } from '../../../testing/serving-lab.ts'
 import type { ServingLab } from '../../../testing/serving-lab.ts'
 import { openGrpcFront } from './grpc-front.ts'
@@ -24,20 +25,7 @@ import { protobufSchema } from './schema.ts'
 
 let lab: ServingLab
 beforeAll(async () => {
-  lab = await openServingLab({
-    linear: onnx.linearModel({ weights: [1, 2], bias: 0.5 }),
-    vector: onnx.identityModel('float', ['N']),
-    text: onnx.identityModel('string', ['N']),
-    long: onnx.identityModel('int64', ['N']),
-    small: onnx.identityModel('int8', ['N']),
-    flag: onnx.identityModel('bool', ['N']),
-    half: onnx.identityModel('float16', ['N']),
-    pair: onnx.onnxModel({
-      nodes: [onnx.node('Identity', ['a'], ['c']), onnx.node('Identity', ['b'], ['d'])],
-      inputs: [onnx.tensorValue('a', 'float', ['N']), onnx.tensorValue('b', 'int64', ['N'])],
-      outputs: [onnx.tensorValue('c', 'float', ['N']), onnx.tensorValue('d', 'int64', ['N'])],
-    }),
-  })
+  lab = await openServingLab(protocolModels())
 })
 afterAll(() => lab?.close())
 
@@ -352,7 +340,7 @@ describe('a gRPC front', () => {
   })
 
   it('gives up a message that does not end, and what it held', async () => {
-    const { port } = await front({ limits: { heldBytes: 10_000, receiveMs: 200 } })
+    const { port } = await front({ limits: { heldBytes: 10_000, receiveMs: 1_500 } })
     const session = connect(`http://127.0.0.1:${port}`)
     open.push({ close: () => session.destroy() })
     const stream = session.request({
@@ -363,7 +351,7 @@ describe('a gRPC front', () => {
     })
     const answered = once(stream, 'response') as Promise<[Record<string, unknown>]>
     stream.write(Buffer.concat([Buffer.from([0, 0, 0, 0x26, 0]), Buffer.alloc(9_000)]))
-    await sleep(50)
+    await sleep(200)
     const large = { ...rawVector(1), raw_input_contents: [Buffer.alloc(4_000)] }
     expect((await failureOf(ask(clientOf(port), 'ModelInfer', large))).code).toBe(status.UNAVAILABLE)
     expect((await answered)[0]).toMatchObject({
@@ -371,6 +359,57 @@ describe('a gRPC front', () => {
       'grpc-message': 'The%20request%20was%20not%20complete%20in%20time.',
     })
     expect((await ask(clientOf(port), 'ModelInfer', large)).message).toMatchObject({ model_name: 'vector' })
+  })
+
+  it('lets no message grow beyond what its models take, packed or not', async () => {
+    const plane = fakePlane([factsOf('vector', { bodyLimitBytes: 2_000_000 })])
+    const { port } = await front({ plane })
+    const zeros = (bytes: number) => ({ ...rawVector(1), raw_input_contents: [Buffer.alloc(bytes)] })
+    const packing = { 'grpc.default_compression_algorithm': 2 }
+    for (const client of [clientOf(port), clientOf(port, credentials.createInsecure(), packing)]) {
+      const refused = await failureOf(ask(client, 'ModelInfer', zeros(100_000_000)))
+      expect(refused.code).toBe(status.RESOURCE_EXHAUSTED)
+      expect(refused.details).toMatch(/more than the limit of|larger than the limit of/)
+      expect((await failureOf(ask(client, 'ModelInfer', zeros(2_000_001)))).code).toBe(status.RESOURCE_EXHAUSTED)
+      expect((await ask(client, 'ModelInfer', zeros(1_900_000))).message).toMatchObject({ model_name: 'vector' })
+    }
+  })
+
+  it('reads no message that says too much beside its values', async () => {
+    const { port } = await front({ plane: fakePlane([factsOf('vector', { bodyLimitBytes: 50_000_000 })]) })
+    const inputs = Array.from({ length: 200_000 }, () => ({ name: 'x', datatype: 'FP32', shape: [1] }))
+    const refused = await failureOf(ask(clientOf(port), 'ModelInfer', { ...rawVector(1), inputs }))
+    expect(refused).toMatchObject({ code: status.RESOURCE_EXHAUSTED })
+    expect(refused.details).toContain('beside the values of its inputs')
+  })
+
+  it('holds as many connections as it may, and tells the others why not', async () => {
+    const told: string[] = []
+    const { port, front: opened } = await front({ limits: { connections: 2 }, tell: (_level, what) => told.push(what) })
+    const alone = { 'grpc.use_local_subchannel_pool': 1 }
+    const [first, second, third] = [1, 2, 3].map(() => clientOf(port, credentials.createInsecure(), alone))
+    await ask(first!, 'ServerLive', {})
+    await ask(second!, 'ServerLive', {})
+    expect(opened.connections).toBe(2)
+    const refused = await failureOf(ask(third!, 'ServerLive', {}))
+    expect(refused.code).toBe(status.UNAVAILABLE)
+    expect(told).toEqual(['gRPC connections are refused: as many as may be are open'])
+    const socket = connectTcp(port, '127.0.0.1')
+    open.push({ close: () => socket.destroy() })
+    const words: Buffer[] = []
+    for await (const part of socket) words.push(part as Buffer)
+    expect(Buffer.concat(words).toString()).toMatch(/^HTTP\/1\.1 503 .*as many connections as it may/s)
+    first!.close()
+    while (opened.connections > 1) await sleep(10)
+    expect((await ask(clientOf(port, undefined, alone), 'ServerLive', {})).message).toEqual({ live: true })
+  })
+
+  it('closes a connection on which nothing comes', async () => {
+    const { port, front: opened } = await front({ limits: { silentMs: 100 } })
+    const socket = connectTcp(port, '127.0.0.1')
+    open.push({ close: () => socket.destroy() })
+    await once(socket.resume(), 'close')
+    await expect.poll(() => opened.connections).toBe(0)
   })
 
   it('says errors that no header can hold as they are', async () => {
@@ -443,13 +482,14 @@ describe('a gRPC front', () => {
         }),
     })
     const { port, front: opened } = await front({ plane })
-    const late = await failureOf(ask(clientOf(port), 'ModelInfer', rawVector(1), new Metadata(), 300))
+    const client = clientOf(port)
+    await ask(client, 'ServerLive', {}) // connected: all the time that it gives is the call's
+    const late = await failureOf(ask(client, 'ModelInfer', rawVector(1), new Metadata(), 1_000))
     expect(late.code).toBe(status.DEADLINE_EXCEEDED)
     expect(calls[0]!.timeoutMs).toBeGreaterThan(0)
-    expect(calls[0]!.timeoutMs).toBeLessThanOrEqual(300)
+    expect(calls[0]!.timeoutMs).toBeLessThanOrEqual(1_000)
     expect(await calls[0]!.left).toBe('client-gone')
-    await sleep(20)
-    expect(opened.underWay).toBe(0)
+    await expect.poll(() => opened.underWay).toBe(0)
   })
 
   it('finishes what is under way when it drains, and is not ready meanwhile', async () => {

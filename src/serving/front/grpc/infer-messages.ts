@@ -6,23 +6,33 @@ import type { InferParameter, ModelInferRequest, ModelInferResponse } from './me
 /**
  * An infer request as the data plane takes it. Bytes of raw inputs are copied once and not looked at; typed contents
  * become bytes. Every output is asked for as bytes, since clients read only those.
- * @throws ProtocolError 400
+ * @param limitBytes - of the body
+ * @throws ProtocolError 400, 413
  */
-export function bodyOfRequest(request: ModelInferRequest): EncodedBody {
+export function bodyOfRequest(request: ModelInferRequest, limitBytes: number): EncodedBody {
   const { id, inputs, outputs } = request
   const parameters = plainParameters(request.parameters)
+  const isRaw = request.raw_input_contents.length > 0
+  const given = isRaw ? rawInputs(request) : inputs.map((input) => typedInput(input, limitBytes))
+  refuseTooLarge(given, limitBytes)
   return encodeRequestOfBytes(
     {
       id: id === '' ? null : id,
-      inputs: request.raw_input_contents.length > 0 ? rawInputs(request) : inputs.map(typedInput),
+      inputs: given,
       outputs: outputs.length === 0 ? null : outputs.map(({ name }) => name),
     },
     { binaryOutputs: 'all', parameters },
   )
 }
 
+function refuseTooLarge(inputs: readonly InputBytes[], limitBytes: number): void {
+  const bytes = inputs.reduce((sum, input) => sum + input.bytes.length, 0)
+  if (bytes > limitBytes)
+    throw new ProtocolError(413, `The request has ${bytes} bytes, more than the limit of ${limitBytes}`)
+}
+
 function rawInputs({ model_name, inputs, raw_input_contents }: ModelInferRequest): InputBytes[] {
-  const typed = inputs.find(({ contents }) => contents !== null)
+  const typed = inputs.find(({ contents }) => contents.length > 0)
   if (typed !== undefined) {
     throw new ProtocolError(
       400,
@@ -43,8 +53,11 @@ function rawInputs({ model_name, inputs, raw_input_contents }: ModelInferRequest
   }))
 }
 
-function typedInput({ name, datatype, shape, contents }: ModelInferRequest['inputs'][number]): InputBytes {
-  return { name, datatype, shape: shape.map(Number), bytes: contentBytes(name, datatype, contents) }
+function typedInput(
+  { name, datatype, shape, contents }: ModelInferRequest['inputs'][number],
+  limitBytes: number,
+): InputBytes {
+  return { name, datatype, shape: shape.map(Number), bytes: contentBytes(name, datatype, contents, limitBytes) }
 }
 
 /** As the REST protocol has them; integers that JSON can't carry exactly are refused. */

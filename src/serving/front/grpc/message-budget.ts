@@ -4,6 +4,7 @@ import { ProtocolError } from '../../../kernel/protocol/errors.ts'
 import { Unpacker } from '../rest/content-coding.ts'
 import type { Unpacked } from '../rest/content-coding.ts'
 import { CallError } from './status.ts'
+import { outlineBytes } from './wire.ts'
 
 /*
  * The library limits one message, not all of them: a megabyte of zeros that were packed becomes a quarter of a gigabyte,
@@ -22,6 +23,8 @@ interface ReceivingCall {
 export interface MessageLimits {
   /** Of one message, unpacked. */
   receiveBytes: number
+  /** What the models here take of one, which is less as a rule. Absent: as much as that. */
+  messageBytes?: () => number
   /** Of all messages that are here at once, as they came; and once more of those that were packed, unpacked. */
   heldBytes: number
   /** From the first byte of a message to its last: else who never ends one would keep others out. */
@@ -49,19 +52,31 @@ export class MessageBudget {
     return this.#heldBytes + this.#unpacker.heldBytes
   }
 
-  readonly interceptor: ServerInterceptor = (_method, call) => {
-    this.#watch(call as unknown as ReceivingCall)
+  readonly interceptor: ServerInterceptor = (method, call) => {
+    this.#watch(call as unknown as ReceivingCall, method.path.includes('Infer'))
     return new ServerInterceptingCall(call)
   }
 
-  #watch(call: ReceivingCall): void {
+  /** Short ones are never asked for: what the models take is to be looked up. */
+  #limitOf(bytes: number): number {
+    const { receiveBytes, messageBytes } = this.#limits
+    return bytes <= SHORT_BYTES || messageBytes === undefined ? receiveBytes : Math.min(receiveBytes, messageBytes())
+  }
+
+  #watch(call: ReceivingCall, isInference: boolean): void {
     const held = new HeldMessages((bytes) => (this.#heldBytes -= bytes))
     const receive = call.handleDataFrame.bind(call)
     const unpack = call.decompressMessage.bind(call)
     const send = call.sendMessage.bind(call)
+    const announced = new MessageLengths()
     call.stream.once('close', () => held.releaseAll())
     call.handleDataFrame = (data) => {
       if (held.isOver) return receive(data) // it throws away what comes behind a refusal
+      const bytes = announced.longestIn(data)
+      if (bytes > this.#limitOf(bytes)) {
+        held.releaseAll()
+        return call.sendStatus(tooLarge(bytes, this.#limitOf(bytes)))
+      }
       if (this.#heldBytes + data.length > this.#limits.heldBytes) {
         held.releaseAll()
         return call.sendStatus(full(this.#limits.heldBytes))
@@ -73,8 +88,13 @@ export class MessageBudget {
     }
     call.decompressMessage = (message, encoding) => {
       const one = held.arrived(message.length)
-      if (encoding !== 'gzip' && encoding !== 'deflate') return unpack(message, encoding)
-      return this.#unpack(message.subarray(PREFIX_BYTES), encoding, (unpacked) => held.unpacked(one, unpacked))
+      if (encoding !== 'gzip' && encoding !== 'deflate') {
+        const whole = unpack(message, encoding)
+        return whole instanceof Promise || !isInference ? whole : checked(whole)
+      }
+      const packed = message.subarray(PREFIX_BYTES)
+      const unpacked = this.#unpack(packed, encoding, (bytes) => held.unpacked(one, bytes))
+      return isInference ? unpacked.then(checked) : unpacked
     }
     // One answer a message, in their order.
     call.sendMessage = (message, callback) => {
@@ -85,12 +105,62 @@ export class MessageBudget {
 
   async #unpack(packed: Buffer, coding: 'gzip' | 'deflate', keep: (unpacked: Unpacked) => void): Promise<Buffer> {
     try {
-      const unpacked = await this.#unpacker.unpack(packed, coding, this.#limits.receiveBytes)
+      const unpacked = await this.#unpacker.unpack(packed, coding, this.#limitOf(Infinity))
       keep(unpacked)
       return unpacked.bytes
     } catch (error) {
       throw error instanceof ProtocolError ? new CallError(error.status, error.message) : error
     }
+  }
+}
+
+/** Of what a message says beside its tensors' values: enough for thousands of inputs. */
+export const OUTLINE_BYTES_MAX = 1024 * 1024
+const SHORT_BYTES = 64 * 1024
+
+/** @throws CallError INVALID_ARGUMENT, RESOURCE_EXHAUSTED */
+function checked(message: Buffer): Buffer {
+  if (message.length <= SHORT_BYTES) return message
+  try {
+    if (outlineBytes(message) <= OUTLINE_BYTES_MAX) return message
+  } catch (error) {
+    throw error instanceof ProtocolError ? new CallError(error.status, error.message) : error
+  }
+  throw new CallError(413, `The request has more than ${OUTLINE_BYTES_MAX} bytes beside the values of its inputs`)
+}
+
+function tooLarge(bytes: number, limitBytes: number): CallError {
+  return new CallError(413, `The request has ${bytes} bytes, more than the limit of ${limitBytes}`)
+}
+
+/** What the messages of a call say of their lengths, as it comes, so that one that is too long need not come. */
+class MessageLengths {
+  /** Bytes of the message that are still to come. */
+  #left = 0
+  /** Of the prefix: what it is, and how much of it has come. */
+  #length = 0
+  #prefix = 0
+
+  /** @returns 0 where none begins in these bytes */
+  longestIn(data: Buffer): number {
+    let longest = 0
+    let at = 0
+    while (at < data.length) {
+      if (this.#left > 0) {
+        const taken = Math.min(this.#left, data.length - at)
+        this.#left -= taken
+        at += taken
+        continue
+      }
+      if (this.#prefix > 0) this.#length = this.#length * 256 + data[at]! // the first byte says whether it is packed
+      this.#prefix += 1
+      at += 1
+      if (this.#prefix < PREFIX_BYTES) continue
+      longest = Math.max(longest, this.#length)
+      this.#left = this.#length
+      this.#length = this.#prefix = 0
+    }
+    return longest
   }
 }
 

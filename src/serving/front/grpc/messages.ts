@@ -9,23 +9,13 @@ export interface InferParameter {
   uint64_param?: string
 }
 
-export interface TensorContents {
-  bool_contents: boolean[]
-  int_contents: number[]
-  int64_contents: string[]
-  uint_contents: number[]
-  uint64_contents: string[]
-  fp32_contents: number[]
-  fp64_contents: number[]
-  bytes_contents: Buffer[]
-}
-
 export interface InferInputTensor {
   name: string
   datatype: string
   shape: string[]
   parameters: Record<string, InferParameter>
-  contents: TensorContents | null
+  /** An InferTensorContents, unread; empty: none. */
+  contents: Buffer
 }
 
 export interface ModelInferRequest {

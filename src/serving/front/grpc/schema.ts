@@ -45,6 +45,24 @@ const TENSOR: Fields = {
   contents: [5, 'InferTensorContents'],
 }
 
+function inferRequest(contents: 'InferTensorContents' | 'bytes'): object {
+  return message(
+    {
+      model_name: [1, 'string'],
+      model_version: [2, 'string'],
+      id: [3, 'string'],
+      parameters: [4, '{}InferParameter'],
+      inputs: [5, '[]InferInputTensor'],
+      outputs: [6, '[]InferRequestedOutputTensor'],
+      raw_input_contents: [7, '[]bytes'],
+    },
+    nested({
+      InferInputTensor: message({ ...TENSOR, contents: [5, contents] }),
+      InferRequestedOutputTensor: message({ name: [1, 'string'], parameters: [2, '{}InferParameter'] }),
+    }),
+  )
+}
+
 const INFERENCE = {
   GRPCInferenceService: {
     methods: {
@@ -104,21 +122,7 @@ const INFERENCE = {
     fp64_contents: [7, '[]double'],
     bytes_contents: [8, '[]bytes'],
   }),
-  ModelInferRequest: message(
-    {
-      model_name: [1, 'string'],
-      model_version: [2, 'string'],
-      id: [3, 'string'],
-      parameters: [4, '{}InferParameter'],
-      inputs: [5, '[]InferInputTensor'],
-      outputs: [6, '[]InferRequestedOutputTensor'],
-      raw_input_contents: [7, '[]bytes'],
-    },
-    nested({
-      InferInputTensor: message(TENSOR),
-      InferRequestedOutputTensor: message({ name: [1, 'string'], parameters: [2, '{}InferParameter'] }),
-    }),
-  ),
+  ModelInferRequest: inferRequest('InferTensorContents'),
   ModelInferResponse: message(
     {
       model_name: [1, 'string'],
@@ -261,7 +265,15 @@ const HEALTH = {
   ),
 }
 
-export const protobufSchema = nested({
-  inference: nested({ ...INFERENCE, ...MODEL_CONFIG }),
-  grpc: nested({ health: nested({ v1: nested(HEALTH) }) }),
-})
+/** As clients have it. */
+export const protobufSchema = schemaOf(INFERENCE)
+
+/** The same for the server, which reads the typed contents of tensors by itself: what is a message is bytes as well. */
+export const serverSchema = schemaOf({ ...INFERENCE, ModelInferRequest: inferRequest('bytes') })
+
+function schemaOf(inference: object): object {
+  return nested({
+    inference: nested({ ...inference, ...MODEL_CONFIG }),
+    grpc: nested({ health: nested({ v1: nested(HEALTH) }) }),
+  })
+}

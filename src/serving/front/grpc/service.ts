@@ -9,7 +9,8 @@ import type { Answer } from '../answer.ts'
 import { Cancellation } from '../cancellation.ts'
 import type { DataPlane, InferAnswer } from '../data-plane.ts'
 import type { OnDone, Tell } from '../http/http-front.ts'
-import type { CallerOf } from '../rest/extras.ts'
+import type { CallerOf, KnownCaller } from '../rest/extras.ts'
+import { heardOf } from '../rest/heard-of.ts'
 import { headOf, metadataOf, timeoutMsOf } from './call-facts.ts'
 import type { AnyCall } from './call-facts.ts'
 import { bodyOfRequest, responseOf } from './infer-messages.ts'
@@ -91,12 +92,13 @@ export function inferenceService(parts: ServiceParts): UntypedServiceImplementat
       return { config: modelConfig(plane.describe(name, versionOf(version))) }
     }),
     ModelStatistics: unary(parts, ({ name, version }: ByName, call) => {
-      callerOf(parts, call, versionOf(name))
-      return statisticsBody(plane.statistics(versionOf(name), versionOf(version)))
+      const { endpoints } = callerOf(parts, call, versionOf(name))
+      const heard = name === '' ? endpoints : null
+      return statisticsBody(heardOf(heard, plane.statistics(versionOf(name), versionOf(version)), (each) => each.name))
     }),
     RepositoryIndex: unary(parts, ({ ready }: { ready: boolean }, call) => {
-      callerOf(parts, call, null)
-      return { models: plane.repository.index(ready) }
+      const { endpoints } = callerOf(parts, call, null)
+      return { models: heardOf(endpoints, plane.repository.index(ready), (each) => each.name) }
     }),
     RepositoryModelLoad: unary(parts, async ({ model_name, parameters }: RepositoryRequest, call) => {
       callerOf(parts, call, model_name)
@@ -148,10 +150,10 @@ function callError(error: unknown, tell: Tell): CallError {
 }
 
 /** @throws CallError UNAUTHENTICATED, PERMISSION_DENIED */
-function callerOf({ callerOf: identify }: ServiceParts, call: AnyCall, name: string | null): string {
+function callerOf({ callerOf: identify }: ServiceParts, call: AnyCall, name: string | null): KnownCaller {
   const caller = identify?.(headOf(call), name) ?? { kind: 'caller', name: 'anonymous' }
   if (caller.kind === 'answer') throw errorOf(caller.answer)
-  return caller.name
+  return caller
 }
 
 async function answerInfer(
@@ -223,9 +225,8 @@ async function inferNow(
   const head = headOf(call)
   const { model_name: name, model_version } = request
   const version = model_version === '' ? null : model_version
-  const caller = callerOf(parts, call, name)
-  const { body, jsonBytes } = bodyOfRequest(request)
-  refuseTooLarge(plane, name, version, body.length)
+  const { name: caller } = callerOf(parts, call, name)
+  const { body, jsonBytes } = bodyOfRequest(request, bodyLimitOf(plane, name, version))
   const cancellation = underWay.begin()
   Object.assign(begun, { cancellation, bytesIn: body.length })
   const left = (): void => cancellation.cancel('client-gone')
@@ -243,16 +244,14 @@ async function inferNow(
   }
 }
 
-function refuseTooLarge(plane: DataPlane, name: string, version: string | null, bytes: number): void {
-  let limitBytes: number
+/** Of one message; Infinity where nothing can be said of the model, which the data plane will say. */
+function bodyLimitOf(plane: DataPlane, name: string, version: string | null): number {
   try {
-    limitBytes = plane.bodyLimitBytes(name, version)
+    return plane.bodyLimitBytes(name, version)
   } catch (error) {
-    if (error instanceof ProtocolError && error.status === 503) return // the data plane's to answer, and to count
+    if (error instanceof ProtocolError && error.status === 503) return Number.MAX_SAFE_INTEGER
     throw error
   }
-  if (bytes > limitBytes)
-    throw new ProtocolError(413, `The request has ${bytes} bytes, more than the limit of ${limitBytes}`)
 }
 
 /**

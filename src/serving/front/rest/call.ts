@@ -6,4 +6,6 @@ export interface Call {
   /** Unpacked. */
   body: Buffer
   caller: string
+  /** What the caller may hear of; null: everything. */
+  endpoints: readonly string[] | null
 }

@@ -10,8 +10,9 @@ import {
 } from '../../../kernel/protocol/inference.ts'
 import { jsonAnswer } from '../answer.ts'
 import type { Answer } from '../answer.ts'
-import type { DataPlane, InferAnswer } from '../data-plane.ts'
+import type { DataPlane, InferAnswer, ModelStatistics, RepositoryEntry } from '../data-plane.ts'
 import type { Call } from './call.ts'
+import { heardOf } from './heard-of.ts'
 import { v2Answer } from './infer-answer.ts'
 import { jsonText } from './json-text.ts'
 import { v1Predict } from './kserve-v1.ts'
@@ -35,22 +36,35 @@ export function answerCall(plane: DataPlane, target: CallTarget, call: Call): An
     case 'config':
       return jsonAnswer(200, modelConfig(plane.describe(target.name, target.version)))
     case 'statistics':
-      return jsonAnswer(200, statisticsBody(plane.statistics(target.name, target.version)))
+      return jsonAnswer(200, statisticsBody(statistics(plane, target, call)))
     case 'index':
-      return jsonText(repositoryIndex(plane.repository.index(readIndexRequest(call.body))))
+      return jsonText(repositoryIndex(index(plane, call)))
     case 'load':
       return load(plane, target.name, call.body)
     case 'unload':
       return done(plane.repository.unload(target.name))
     case 'v1-models':
-      return jsonText(v1Models(plane.modelNames()))
+      return jsonText(v1Models(heardOf(call.endpoints, plane.modelNames(), (name) => name)))
     case 'v1-predict':
       return v1Predict(plane, target.name, call)
     case 'mlflow-version':
-      return mlflowVersion(plane, target.name)
+      return mlflowVersion(plane, target.name, call)
     case 'mlflow-invocations':
       return mlflowInvocations(plane, target.name, call)
   }
+}
+
+/** Of a model that is named, the caller was let through already. */
+function statistics(
+  plane: DataPlane,
+  { name, version }: { name: string | null; version: string | null },
+  { endpoints }: Call,
+): ModelStatistics[] {
+  return heardOf(name === null ? endpoints : null, plane.statistics(name, version), (each) => each.name)
+}
+
+function index(plane: DataPlane, { body, endpoints }: Call): RepositoryEntry[] {
+  return heardOf(endpoints, plane.repository.index(readIndexRequest(body)), ({ name }) => name)
 }
 
 function infer(

@@ -28,15 +28,20 @@ export interface ExtraRoute {
   serve(body: Buffer, request: HttpRequest): Answer | null | Promise<Answer | null>
 }
 
+/** A caller, by its name in logs and counts. */
+export interface KnownCaller {
+  kind: 'caller'
+  name: string
+  /** What it may call, and so hear of; null or absent: everything. */
+  endpoints?: readonly string[] | null
+}
+
 /**
  * Who calls, or why that one may not. Asked before a byte of the body is read, and again when it is there. Absent:
  * everybody is `anonymous`.
  * @param name - of the model that is asked for; null: none in particular
  */
-export type CallerOf = (
-  head: RequestHead,
-  name: string | null,
-) => { kind: 'caller'; name: string } | { kind: 'answer'; answer: Answer }
+export type CallerOf = (head: RequestHead, name: string | null) => KnownCaller | { kind: 'answer'; answer: Answer }
 
 export interface RestLimits {
   /** Of a request's body where its model can't say: it is still being loaded, or nothing of it is deployed. */

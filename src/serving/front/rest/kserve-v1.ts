@@ -3,7 +3,7 @@ import type { Answer } from '../answer.ts'
 import type { DataPlane } from '../data-plane.ts'
 import type { Call } from './call.ts'
 import { v2Answer } from './infer-answer.ts'
-import { inferTranslated, translated, translatedAnswer } from './translated.ts'
+import { inferTranslated, refuseTooLargeAnswer, translated, translatedAnswer } from './translated.ts'
 
 /**
  * `POST /v1/models/M:predict`. Errors have the same form as in v2.
@@ -14,5 +14,7 @@ export async function v1Predict(plane: DataPlane, name: string, call: Call): Pro
   const asked = translated(plane, name, (signature) => v1ToInfer(call.body, signature))
   const answer = await inferTranslated(plane, name, asked, call)
   if (answer === null) return null
-  return answer.status >= 300 ? v2Answer(answer) : translatedAnswer(answer, v1FromAnswer(answer))
+  if (answer.status >= 300) return v2Answer(answer)
+  refuseTooLargeAnswer(answer)
+  return translatedAnswer(answer, v1FromAnswer(answer))
 }

@@ -4,7 +4,7 @@ import type { DataPlane } from '../data-plane.ts'
 import type { Call } from './call.ts'
 import { errorText, otherHeaders } from './infer-answer.ts'
 import { onlyName } from './model-name.ts'
-import { inferTranslated, translated, translatedAnswer } from './translated.ts'
+import { inferTranslated, refuseTooLargeAnswer, translated, translatedAnswer } from './translated.ts'
 
 /**
  * `POST /invocations`, below the endpoint's own path or, where there is one model, at the root.
@@ -13,18 +13,19 @@ import { inferTranslated, translated, translatedAnswer } from './translated.ts'
  * @see MLflow, mlflow/pyfunc/scoring_server
  */
 export async function mlflowInvocations(plane: DataPlane, name: string | null, call: Call): Promise<Answer | null> {
-  const model = name ?? onlyName(plane)
+  const model = name ?? onlyName(plane, call.endpoints)
   const type = call.request.headers['content-type']
   const asked = translated(plane, model, (signature) => mlflowToInfer(type, call.body, signature))
   const answer = await inferTranslated(plane, model, asked, call)
   if (answer === null) return null
   if (answer.status >= 300) return mlflowError(answer.status, errorText(answer), otherHeaders(answer))
+  refuseTooLargeAnswer(answer)
   return translatedAnswer(answer, mlflowFromAnswer(answer))
 }
 
 /** `GET /version`: of the server, as text. @throws ProtocolError 404 */
-export function mlflowVersion(plane: DataPlane, name: string | null): Answer {
-  plane.modelReadiness(name ?? onlyName(plane), null)
+export function mlflowVersion(plane: DataPlane, name: string | null, { endpoints }: Call): Answer {
+  plane.modelReadiness(name ?? onlyName(plane, endpoints), null)
   return { status: 200, headers: ['Content-Type', 'text/plain'], body: Buffer.from(plane.server.version) }
 }
 

@@ -9,9 +9,15 @@ import type { ProbeTarget } from './target.ts'
 /**
  * What is answered at once, by the head of the request alone, so that it waits for nothing: whether the process, or a
  * model, is alive and ready, and that there is nothing at an address.
+ * @param endpoints - that whoever asks may hear of; null: all
  * @throws ProtocolError 404
  */
-export function answerProbe(plane: DataPlane, target: ProbeTarget, isDraining: boolean): Answer {
+export function answerProbe(
+  plane: DataPlane,
+  target: ProbeTarget,
+  isDraining: boolean,
+  endpoints: readonly string[] | null = null,
+): Answer {
   switch (target.kind) {
     case 'unknown':
       return errorAnswer(404, `There is nothing at '${shortened(target.path)}'.`)
@@ -28,7 +34,7 @@ export function answerProbe(plane: DataPlane, target: ProbeTarget, isDraining: b
     case 'v1-model':
       return ready(isDraining ? DRAINING : plane.modelReadiness(target.name, null), v1ModelReady(target.name))
     case 'mlflow-ping':
-      return ready(isDraining ? DRAINING : plane.modelReadiness(target.name ?? onlyName(plane), null), '\n')
+      return ready(isDraining ? DRAINING : plane.modelReadiness(target.name ?? onlyName(plane, endpoints), null), '\n')
   }
 }
 

@@ -34,6 +34,71 @@ function header({ headers }: Answer, name: string): string | undefined {
 const jsonOf = ({ body }: Answer): unknown => JSON.parse(body.toString())
 const seen = (answer: Answer): unknown[] => [answer.status, jsonOf(answer)]
 
+describe('a request of a protocol that is made into another', () => {
+  const large = () => fakePlane([factsOf('m', { bodyLimitBytes: 100_000_000 })])
+  const headers = { 'content-length': '40000000' }
+
+  it.each(['/v1/models/m:predict', '/endpoints/m/invocations', '/invocations'])(
+    'is refused by its head where it is large, with what to do instead: %s',
+    (target) => {
+      const admission = restHandler(large()).admit(requestOf('POST', target, { headers }))
+      expect(admission).toMatchObject({ kind: 'answer', answer: { status: 413 } })
+      expect(JSON.stringify((admission as { answer: Answer }).answer.body.toString())).toContain('binary tensors')
+      const chunked = restHandler(large()).admit(requestOf('POST', target))
+      expect(chunked).toEqual({ kind: 'read', limitBytes: 32 * 1024 * 1024 })
+    },
+  )
+
+  it('gives no answer that is larger', async () => {
+    const plane = large()
+    const body = Buffer.from(`{"outputs":[],"x":"${'x'.repeat(33 * 1024 * 1024)}"}`)
+    plane.answers.push({ status: 200, headers: [], body, jsonBytes: null })
+    const answer = await post(restHandler(plane), '/v1/models/m:predict', '{"instances":[[1,2]]}')
+    expect(answer.status).toBe(500)
+    expect(answer.body.toString()).toContain('over v2')
+  })
+
+  it('over v2 takes all that its model takes', () => {
+    const admission = restHandler(large()).admit(requestOf('POST', '/v2/models/m/infer', { headers }))
+    expect(admission).toEqual({ kind: 'read', limitBytes: 100_000_000 })
+  })
+})
+
+describe('a caller that is held to some models', () => {
+  const callers = (endpoints: readonly string[] | null) => ({
+    callerOf: () => ({ kind: 'caller', name: 'clinic', endpoints }) as const,
+  })
+  const plane = () => fakePlane([factsOf('a'), factsOf('b'), factsOf('c')])
+
+  it('hears of these alone in every list', async () => {
+    const handler = restHandler(plane(), callers(['b', 'c']))
+    const names = async (answer: Promise<Answer>, key?: string) => {
+      const json = jsonOf(await answer) as Record<string, { name: string }[]>
+      return (key === undefined ? (json as unknown as { name: string }[]) : json[key]!).map(({ name }) => name)
+    }
+    expect(await names(post(handler, '/v2/repository/index'))).toEqual(['b', 'c'])
+    expect(await names(get(handler, '/v2/models/stats'), 'model_stats')).toEqual(['b', 'c'])
+    expect(jsonOf(await get(handler, '/v1/models'))).toEqual({ models: ['b', 'c'] })
+    expect(await names(get(handler, '/v2/models/b/stats'), 'model_stats')).toEqual(['b'])
+  })
+
+  it.each([
+    ['GET', '/ping'],
+    ['GET', '/version'],
+    ['POST', '/invocations'],
+  ])('is told of these alone where it must name one: %s %s', async (method, target) => {
+    const handler = restHandler(plane(), callers(['b']))
+    const answer = await ask(handler, requestOf(method, target))
+    expect(answer.status).toBe(404)
+    expect(answer.body.toString()).toContain('/endpoints/NAME/…: b.')
+  })
+
+  it('hears of all where it is held to none', async () => {
+    const handler = restHandler(plane(), callers(null))
+    expect(jsonOf(await get(handler, '/v1/models'))).toEqual({ models: ['a', 'b', 'c'] })
+  })
+})
+
 describe('health', () => {
   it('is said at once, by the head of the request alone', () => {
     const handler = restHandler(fakePlane())

@@ -7,12 +7,13 @@ import { answerCall } from './calls.ts'
 import { Packer, requestCoding, Unpacker } from './content-coding.ts'
 import type { Unpacked } from './content-coding.ts'
 import { restLimits } from './extras.ts'
-import type { CallerOf, ExtraRoute, RestExtras, RestLimits } from './extras.ts'
+import type { CallerOf, ExtraRoute, KnownCaller, RestExtras, RestLimits } from './extras.ts'
 import { modelNameOf, onlyName } from './model-name.ts'
 import { answerProbe } from './probes.ts'
 import { refusal } from './refusal.ts'
 import { isForAnybody, isProbe, methodOf, parseTarget, pathOf } from './target.ts'
 import type { Method, ProbeTarget, Target } from './target.ts'
+import { refuseTooLargeToTranslate, TRANSLATED_BYTES_MAX } from './translated.ts'
 
 /** What is asked for: one of the protocols' targets, or something that this process has besides. */
 interface Asked {
@@ -46,6 +47,9 @@ class Rest implements HttpHandler {
   readonly #unpacker: Unpacker
   readonly #packer = new Packer()
   readonly #remembered = new Map<string, Asked>()
+  /** Each request is asked about twice, by its head and when its body is there, as a rule at once. */
+  #lastUrl = ''
+  #lastAsked: Asked = { target: parseTarget(''), extra: null }
   readonly onDone: OnDone | undefined
 
   constructor(plane: DataPlane, extras: RestExtras) {
@@ -70,9 +74,10 @@ class Rest implements HttpHandler {
     const { target, extra } = asked
     const refused = methodAnswer(head.method, asked) ?? this.#refusal(head, asked)
     if (refused !== null) return { kind: 'answer', answer: refused }
-    if (extra === null && isProbe(target)) return { kind: 'answer', answer: this.#probe(target) }
+    if (extra === null && isProbe(target)) return { kind: 'answer', answer: this.#probe(target, head) }
     requestCoding(head.headers['content-encoding'])
-    return { kind: 'read', limitBytes: this.#limitOf(asked) }
+    if (isTranslated(target)) refuseTooLargeToTranslate(Number(head.headers['content-length'] ?? 0))
+    return { kind: 'read', limitBytes: this.#limitOf(asked, head) }
   }
 
   #refusal(head: RequestHead, { target, extra }: Asked): Answer | null {
@@ -87,7 +92,7 @@ class Rest implements HttpHandler {
     let unpacked: Unpacked | null = null
     try {
       const coding = requestCoding(request.headers['content-encoding'])
-      if (coding !== null) unpacked = await this.#unpacker.unpack(request.body, coding, this.#limitOf(asked))
+      if (coding !== null) unpacked = await this.#unpacker.unpack(request.body, coding, this.#limitOf(asked, request))
       const answer = await this.#answer(request, unpacked?.bytes ?? request.body, asked)
       return answer === null ? null : this.#packer.pack(answer, request.headers['accept-encoding'])
     } catch (error) {
@@ -99,14 +104,21 @@ class Rest implements HttpHandler {
 
   #answer(request: HttpRequest, body: Buffer, { target, extra }: Asked): Answer | null | Promise<Answer | null> {
     if (extra !== null) return extra.serve(body, request)
-    if (isProbe(target)) return this.#probe(target)
+    if (isProbe(target)) return this.#probe(target, request)
     const caller = this.#callerOf(request, target)
     if (caller.kind === 'answer') return caller.answer
-    return answerCall(this.#plane, target, { request, body, caller: caller.name })
+    return answerCall(this.#plane, target, { request, body, caller: caller.name, endpoints: caller.endpoints ?? null })
   }
 
-  #probe(target: ProbeTarget): Answer {
-    return answerProbe(this.#plane, target, this.#extras.isDraining?.() ?? false)
+  #probe(target: ProbeTarget, head: RequestHead): Answer {
+    return answerProbe(this.#plane, target, this.#extras.isDraining?.() ?? false, this.#heardOf(head, target))
+  }
+
+  /** At the root of MLflow's paths, where an error may list what there is. Null: all. */
+  #heardOf(head: RequestHead, target: Target): readonly string[] | null {
+    if (!('name' in target) || target.name !== null) return null
+    const caller = this.#callerOf(head, target)
+    return caller.kind === 'caller' ? (caller.endpoints ?? null) : []
   }
 
   #callerOf(head: RequestHead, target: Target): ReturnType<CallerOf> {
@@ -118,13 +130,15 @@ class Rest implements HttpHandler {
    * Of a body, unpacked.
    * @throws ProtocolError 404 unknown model
    */
-  #limitOf({ target, extra }: Asked): number {
+  #limitOf({ target, extra }: Asked, head: RequestHead): number {
     if (extra !== null) return extra.bodyLimitBytes
     if (target.kind !== 'infer' && target.kind !== 'v1-predict' && target.kind !== 'mlflow-invocations')
       return SHORT_BODY_BYTES
     try {
       const version = target.kind === 'infer' ? target.version : null
-      return this.#plane.bodyLimitBytes(target.name ?? onlyName(this.#plane), version)
+      const name = target.name ?? onlyName(this.#plane, this.#heardOf(head, target))
+      const limitBytes = this.#plane.bodyLimitBytes(name, version)
+      return isTranslated(target) ? Math.min(limitBytes, TRANSLATED_BYTES_MAX) : limitBytes
     } catch (error) {
       // It is the data plane's to answer, and to count, as any other request that can't be served now.
       if (error instanceof ProtocolError && error.status === 503) return this.#limits.bodyLimitBytes
@@ -133,7 +147,9 @@ class Rest implements HttpHandler {
   }
 
   #askedBy({ target: url, peer }: RequestHead): Asked {
-    const asked = this.#remembered.get(url) ?? this.#read(url)
+    const asked = url === this.#lastUrl ? this.#lastAsked : (this.#remembered.get(url) ?? this.#read(url))
+    this.#lastUrl = url
+    this.#lastAsked = asked
     const { extra } = asked
     return extra === null || (extra.isFor?.(peer) ?? true) ? asked : { target: parseTarget(url), extra: null }
   }
@@ -148,7 +164,9 @@ class Rest implements HttpHandler {
   }
 }
 
-const ANYBODY = { kind: 'caller', name: 'anonymous' } as const
+const isTranslated = ({ kind }: Target): boolean => kind === 'v1-predict' || kind === 'mlflow-invocations'
+
+const ANYBODY: KnownCaller = { kind: 'caller', name: 'anonymous' }
 
 function methodAnswer(method: string, { target, extra }: Asked): Answer | null {
   const taken: Method | null = extra === null ? methodOf(target) : extra.method

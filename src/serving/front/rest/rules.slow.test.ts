@@ -1,6 +1,6 @@
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import * as onnx from '../../../testing/onnx-builder.ts'
+import { protocolModels } from '../../../testing/protocol-models.ts'
 import { call, openServingLab } from '../../../testing/serving-lab.ts'
 import type { Reply, ServingLab } from '../../../testing/serving-lab.ts'
 
@@ -11,21 +11,7 @@ import type { Reply, ServingLab } from '../../../testing/serving-lab.ts'
 
 let lab: ServingLab
 beforeAll(async () => {
-  lab = await openServingLab({
-    linear: onnx.linearModel({ weights: [1, 2], bias: 0.5 }),
-    vector: onnx.identityModel('float', ['N']),
-    matrix: onnx.identityModel('float', ['N', 2]),
-    double: onnx.identityModel('double', ['N']),
-    text: onnx.identityModel('string', ['N']),
-    long: onnx.identityModel('int64', ['N']),
-    flag: onnx.identityModel('bool', ['N']),
-    half: onnx.identityModel('float16', ['N']),
-    pair: onnx.onnxModel({
-      nodes: [onnx.node('Identity', ['a'], ['c']), onnx.node('Identity', ['b'], ['d'])],
-      inputs: [onnx.tensorValue('a', 'float', ['N']), onnx.tensorValue('b', 'int64', ['N'])],
-      outputs: [onnx.tensorValue('c', 'float', ['N']), onnx.tensorValue('d', 'int64', ['N'])],
-    }),
-  })
+  lab = await openServingLab(protocolModels())
 })
 afterAll(() => lab?.close())
 

@@ -6,6 +6,23 @@ import type { DataPlane, InferAnswer } from '../data-plane.ts'
 import type { Call } from './call.ts'
 import { otherHeaders } from './infer-answer.ts'
 
+/**
+ * Of a request or an answer of another protocol: it is made into another form as a whole, which holds everything else up
+ * for some tens of milliseconds a megabyte of CSV, and half as long of JSON.
+ */
+export const TRANSLATED_BYTES_MAX = 32 * 1024 * 1024
+
+const OVER_V2 = 'larger ones go over v2 (POST /v2/models/NAME/infer), best as binary tensors'
+
+/** @param bytes - that a request says it has @throws ProtocolError 413 */
+export function refuseTooLargeToTranslate(bytes: number): void {
+  if (bytes <= TRANSLATED_BYTES_MAX) return
+  throw new ProtocolError(
+    413,
+    `The request has ${bytes} bytes, and this protocol takes at most ${TRANSLATED_BYTES_MAX}: ${OVER_V2}.`,
+  )
+}
+
 const NOTHING: EncodedBody = { body: Buffer.from('{}'), jsonBytes: null }
 
 /**
@@ -38,6 +55,15 @@ export function inferTranslated(
   // What the client says of its own body is not true of this one; and events could not be translated back.
   const headers = { ...request.headers, 'content-type': undefined, accept: undefined }
   return plane.infer({ name, version: null, headers, body, jsonBytes, caller, cancellation: request.cancellation })
+}
+
+/** @throws ProtocolError 500 where an answer is too large to be made into another protocol's */
+export function refuseTooLargeAnswer({ body }: InferAnswer): void {
+  if (body.length <= TRANSLATED_BYTES_MAX) return
+  throw new ProtocolError(
+    500,
+    `The answer has ${body.length} bytes, and this protocol gives at most ${TRANSLATED_BYTES_MAX}: ${OVER_V2}.`,
+  )
 }
 
 /** The same answer with a body in another protocol. */

@@ -10,6 +10,15 @@ const COPY_BYTES_MAX = 16 * 1024
 const SPARE_MAX = 32
 const spare: Buffer[] = []
 
+/** Those of the process that are to be flushed at the end of this turn: one immediate serves them all. */
+let due: Outbox[] = []
+
+function flushDue(): void {
+  const outboxes = due
+  due = []
+  for (const outbox of outboxes) outbox.flush()
+}
+
 /**
  * What is to be written to one connection, gathered until the end of the turn and written at once: a system call costs
  * more than everything else about a small frame. Buffers are used again: making a new one costs as much as a frame.
@@ -17,12 +26,12 @@ const spare: Buffer[] = []
 export class Outbox {
   readonly #socket: Socket
   readonly #when: 'now' | 'turn-end'
-  readonly #flush = (): void => this.#flushNow()
+  readonly #flush = (): void => this.flush()
   #buffer: Buffer | null = null
   #at = 0
   #isArmed = false
-  /** Buffers that were handed over and are not written yet, and since when none of them has been; monotonic ms. */
-  #unwritten = 0
+  /** What the system had taken when it last took something, and when that was seen; monotonic ms. */
+  #takenBytes = 0
   #progressMs = 0
 
   /** @param when - `turn-end`: after all that this turn of the event loop reads. `now`: once the current callback is over */
@@ -36,9 +45,22 @@ export class Outbox {
     return this.#socket.writableLength
   }
 
-  /** How long nothing has been taken, though something is there to be. */
-  stuckMs(nowMs: number): number {
-    return this.#unwritten === 0 ? 0 : nowMs - this.#progressMs
+  /** How long nothing has been seen to be taken, though something is there to be. */
+  stuckMs(): number {
+    if (this.#socket.writableLength === 0) return 0
+    const nowMs = performance.now()
+    this.#noteProgress(nowMs)
+    return nowMs - this.#progressMs
+  }
+
+  /** What has been gathered goes out now. */
+  flush(): void {
+    this.#isArmed = false
+    const buffer = this.#buffer
+    if (buffer === null || this.#at === 0) return
+    this.#buffer = null
+    this.#write(buffer.subarray(0, this.#at), buffer)
+    this.#at = 0
   }
 
   request(head: RequestHead, body: Buffer): void {
@@ -73,12 +95,12 @@ export class Outbox {
 
   #append(body: Buffer): void {
     if (body.length > COPY_BYTES_MAX) {
-      this.#flushNow()
+      this.flush()
       this.#write(body, null)
     } else if (this.#at + body.length <= BUFFER_BYTES) {
       this.#at += body.copy(this.#buffer!, this.#at)
     } else {
-      this.#flushNow()
+      this.flush()
       this.#at = body.copy(this.#bufferFor(body.length), 0)
       this.#arm()
     }
@@ -86,7 +108,7 @@ export class Outbox {
 
   /** Makes room for so many bytes. @returns where they go in `#buffer` */
   #room(bytes: number): number {
-    if (this.#buffer !== null && this.#at + bytes > this.#buffer.length) this.#flushNow()
+    if (this.#buffer !== null && this.#at + bytes > this.#buffer.length) this.flush()
     if (this.#buffer === null) this.#bufferFor(bytes)
     this.#arm()
     return this.#at
@@ -103,26 +125,29 @@ export class Outbox {
     if (this.#isArmed) return
     this.#isArmed = true
     if (this.#when === 'now') process.nextTick(this.#flush)
-    else setImmediate(this.#flush)
+    else if (due.push(this) === 1) setImmediate(flushDue)
   }
 
-  #flushNow(): void {
-    this.#isArmed = false
-    const buffer = this.#buffer
-    if (buffer === null || this.#at === 0) return
-    this.#buffer = null
-    this.#write(buffer.subarray(0, this.#at), buffer)
-    this.#at = 0
-  }
-
+  /** What the system took at once, which is nearly always all, is free again; what it left stays with the socket. */
   #write(bytes: Buffer, reused: Buffer | null): void {
-    if (!this.#socket.writable) return // it is closed, or closing: nobody would read it
-    if (this.#unwritten === 0) this.#progressMs = performance.now()
-    this.#unwritten += 1
-    this.#socket.write(bytes, () => {
-      this.#unwritten -= 1
-      this.#progressMs = performance.now()
-      if (reused !== null && reused.length === BUFFER_BYTES && spare.length < SPARE_MAX) spare.push(reused)
-    })
+    const socket = this.#socket
+    if (!socket.writable) return // it is closed, or closing: nobody would read it
+    const isNew = socket.writableLength === 0
+    socket.write(bytes)
+    if (socket.writableLength > 0) {
+      if (isNew) this.#progressMs = performance.now()
+      if (isNew) this.#takenBytes = takenOf(socket)
+    } else if (reused !== null && reused.length === BUFFER_BYTES && spare.length < SPARE_MAX) spare.push(reused)
   }
+
+  #noteProgress(nowMs: number): void {
+    const takenBytes = takenOf(this.#socket)
+    if (takenBytes === this.#takenBytes) return
+    this.#takenBytes = takenBytes
+    this.#progressMs = nowMs
+  }
+}
+
+function takenOf({ bytesWritten, writableLength }: Socket): number {
+  return bytesWritten - writableLength
 }

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { systemClock } from '../../kernel/clock.ts'
 import type { RoutingSnapshot } from '../../kernel/contract/routing.ts'
 import { deploymentOf, fakeLog, routeOf, snapshotOf } from '../../testing/gateway-fakes.ts'
 import type { FakeLog } from '../../testing/gateway-fakes.ts'
 import { openLab, send } from '../../testing/gateway-lab.ts'
 import type { FakeControlPlane, Lab, Response } from '../../testing/gateway-lab.ts'
-import { openGateway } from './gateway.ts'
+import { openLabGateway } from '../../testing/lab-gateway.ts'
 import type { Gateway } from './gateway.ts'
 
 const digest = (key: string) => createHash('sha256').update(key).digest('hex')
@@ -20,12 +19,7 @@ beforeEach(async () => {
   lab = openLab()
   log = fakeLog()
   control = await lab.controlPlane()
-  const identity = { gatewayId: 'gateway-1', token: 'token', host: '127.0.0.1', port: 0, dataDir: lab.dir }
-  const sockets = { controlSocket: lab.socket('control'), socketPath: lab.socket('gateway') }
-  gateway = await openGateway(
-    { ...identity, ...sockets, server: { name: 'millrace', version: '1.2.3' } },
-    { clock: systemClock, random: Math.random, log, tell: () => undefined },
-  )
+  gateway = await openLabGateway(lab, {}, { log })
   const replicas = [await lab.replicaProcess('a', 300)]
   const deployments = [deploymentOf({ deploymentId: 'deployment-1', replicas })]
   const other = routeOf({ endpoint: 'tumours', model: 'tumour', deployments: [] })
@@ -64,6 +58,21 @@ it('refuses an unknown key with 401, another endpoint with 403, and a revoked ke
   control.publish({ ...snapshot, revision: 2, callers: [] })
   await control.reported((report) => report.revision === 2)
   expect((await ask('key-1')).status).toBe(401)
+})
+
+it('lists to a caller what it may call, and nothing else', async () => {
+  const read = async (path: string, key: string | null, method = 'GET') => {
+    const headers: Record<string, string> = key === null ? {} : { authorization: `Bearer ${key}` }
+    return JSON.parse((await send({ port: gateway.port, path, method, headers }, '')).text) as unknown
+  }
+  const index = (key: string | null) => read('/v2/repository/index', key, 'POST')
+  expect(await index('key-1')).toMatchObject([{ name: 'late-flights' }])
+  expect(await read('/v2/models/stats', 'key-1')).toMatchObject({ model_stats: [{ name: 'late-flights' }] })
+  expect(await read('/v1/models', 'key-1')).toEqual({ models: ['late-flights'] })
+  expect(await read('/v1/models', null)).toEqual({ models: ['late-flights', 'tumours'] })
+  expect(JSON.stringify(await read('/invocations', 'key-1', 'POST'))).not.toContain('tumours')
+  expect(JSON.stringify(await read('/ping', 'key-1'))).not.toContain('tumours')
+  expect(JSON.stringify(await read('/ping', null))).toContain('tumours')
 })
 
 it('holds a caller to its requests at once, and nobody else', async () => {

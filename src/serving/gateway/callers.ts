@@ -14,8 +14,10 @@ export interface CallerPeer {
 
 export type CallerHeaders = Readonly<Record<string, string | string[] | undefined>>
 
-/** The answer is 401 or 403. */
-export type Identified = { kind: 'caller'; name: string } | { kind: 'answer'; answer: Answer }
+/** The answer is 401 or 403. `endpoints`: what the caller may call, and hear of; null or absent: everything. */
+export type Identified =
+  | { kind: 'caller'; name: string; endpoints?: readonly string[] | null }
+  | { kind: 'answer'; answer: Answer }
 
 export const ANONYMOUS = 'anonymous'
 const NOBODY: Identified = { kind: 'caller', name: ANONYMOUS }
@@ -69,8 +71,9 @@ function knownCaller(
   { commonName }: CallerPeer,
   headers: CallerHeaders,
 ): RoutedCaller | 'unknown-key' | null {
-  const callers = callersOf(snapshot)
   const key = bearerOf(headers['authorization'])
+  if (key === null && commonName === null) return null
+  const callers = callersOf(snapshot)
   if (key !== null) return callers.byKey(key) ?? 'unknown-key'
   return commonName === null ? null : (callers.byCommonName.get(commonName) ?? null)
 }
@@ -86,9 +89,10 @@ export function concurrencyOf({ snapshot }: RoutingTable, name: string): number 
 
 /** An endpoint may be called by its model's name, too. */
 function allowed(table: RoutingTable, { name, endpoints }: RoutedCaller, asked: string | null): Identified {
-  if (endpoints === null || asked === null) return { kind: 'caller', name }
+  if (endpoints === null) return { kind: 'caller', name }
+  if (asked === null) return { kind: 'caller', name, endpoints }
   const endpoint = table.byName.get(asked)?.route.endpoint ?? asked
-  if (endpoints.includes(endpoint)) return { kind: 'caller', name }
+  if (endpoints.includes(endpoint)) return { kind: 'caller', name, endpoints }
   return refuse(403, `Caller '${name}' may not call endpoint '${endpoint}'.`, null)
 }
 

@@ -43,6 +43,11 @@ export class Circuit {
     else if (admission.kind === 'try') this.#step('given-up')
   }
 
+  /** A replica that had hung answers probes again: whether it answers requests the next one finds out. */
+  awake(): void {
+    this.#step('awake')
+  }
+
   #admission(): CircuitAdmission {
     return decideAdmission(this.#state, this.#limits.baseMs, this.#nowMs())
   }

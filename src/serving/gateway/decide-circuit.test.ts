@@ -26,6 +26,10 @@ describe('a circuit', () => {
     [halfOpen, 'unanswered', { kind: 'open', untilMs: NOW + 2_000, times: 2 }],
     [halfOpen, 'try', halfOpen],
     [halfOpen, 'given-up', { kind: 'open', untilMs: NOW, times: 1 }],
+    [nine, 'awake', nine],
+    [open, 'awake', { kind: 'open', untilMs: NOW, times: 1 }],
+    [{ ...open, untilMs: NOW - 1 }, 'awake', { ...open, untilMs: NOW - 1 }],
+    [halfOpen, 'awake', halfOpen],
   ])('that is %o is, after %s, %o', (before, event, after) => {
     expect(step(before, event)).toEqual(after)
   })

@@ -7,6 +7,8 @@
  *     ▲                                                      ▲                            │        │
  *     │                                                      └── no answer, twice as long ┘        │
  *     └─────────────────────────────────────────── an answer ──────────────────────────────────────┘
+ *
+ * A replica that had hung and answers a probe again ends the time of an open one: the next request tries.
  */
 export interface CircuitLimits {
   /** Requests in a row that were sent and ended without an answer, other attempts included. */
@@ -24,8 +26,11 @@ export type CircuitState =
   /** One request is on its way to find out. */
   | { kind: 'half-open'; times: number }
 
-/** `given-up`: the request that was to find out told nothing, as its client left. */
-export type CircuitEvent = 'answered' | 'unanswered' | 'try' | 'given-up'
+/**
+ * `given-up`: the request that was to find out told nothing, as its client left. `awake`: a replica that had hung answers
+ * probes again.
+ */
+export type CircuitEvent = 'answered' | 'unanswered' | 'try' | 'given-up' | 'awake'
 
 export const closedCircuit: CircuitState = { kind: 'closed', unanswered: 0 }
 
@@ -45,6 +50,8 @@ export function circuitAfter(
       return state.kind === 'open' ? { kind: 'half-open', times: state.times } : state
     case 'given-up':
       return state.kind === 'half-open' ? { kind: 'open', untilMs: nowMs, times: state.times } : state
+    case 'awake':
+      return state.kind === 'open' ? { ...state, untilMs: Math.min(state.untilMs, nowMs) } : state
   }
 }
 

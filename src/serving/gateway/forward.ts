@@ -8,8 +8,11 @@ import type { UpstreamAnswer, UpstreamRequest } from './upstream/upstream.ts'
 
 export type ForwardOutcome =
   | { kind: 'answer'; answer: UpstreamAnswer }
-  /** Nobody could take it; the same request may succeed later, after `retryAfterMs` where that is known. */
-  | ({ kind: 'unavailable'; why: string; retryAfterMs?: number } & Finality)
+  /**
+   * Nobody could take it; the same request may succeed later, after `retryAfterMs` where that is known. `wasHeld`: nobody
+   * was asked, as the gateway keeps requests from the deployment (its circuit is open, or it has as many as it may).
+   */
+  | ({ kind: 'unavailable'; why: string; retryAfterMs?: number; wasHeld?: boolean } & Finality)
   /** It may have been computed, yet every connection broke before the answer. */
   | ({ kind: 'died'; why: string } & Finality)
   /** `isOverdue`: it was given up after longer than answers take. */
@@ -33,6 +36,8 @@ const NOT_TRIED: Failed = { kind: 'unavailable', why: 'its replicas failed too o
  * Brings one request to some replica of the deployment, and to another one when that fails: predictions are pure unless
  * their deployment says otherwise, so asking twice is safe. An answer is an answer, whatever its status, but for 503: that
  * replica isn't ready.
+ *
+ * One function, as each `async` one between a request and its answer costs every request a promise and a turn.
  */
 export async function forward(
   pool: ReplicaPool,
@@ -42,7 +47,7 @@ export async function forward(
 ): Promise<ForwardOutcome> {
   const admission = pool.admit()
   if (admission.kind === 'refuse')
-    return { kind: 'unavailable', why: admission.why, retryAfterMs: admission.retryAfterMs }
+    return { kind: 'unavailable', why: admission.why, retryAfterMs: admission.retryAfterMs, wasHeld: true }
   let last: Failed = NOT_TRIED
   let outcome: ForwardOutcome = last
   try {
@@ -58,11 +63,22 @@ export async function forward(
         break
       }
       budget.attempts -= 1
-      const tried = await exchange(pool, taken.replica, request, cancellation, budget)
-      outcome = tried
-      if (tried.kind === 'answer' || tried.kind === 'cancelled' || tried.isFinal === true) break
-      if (tried.kind === 'died') budget.deaths -= 1
-      last = tried
+      const begun = begin(pool, taken.replica, request, cancellation, budget)
+      if (begun === null) {
+        outcome = cancelled(cancellation) ?? last
+        break
+      }
+      try {
+        outcome = judgeAnswer(pool, begun, await begun.call.answer, budget)
+      } catch (error) {
+        outcome = judgeCancelled(pool, begun, cancellation) ?? judgeFault(pool, begun, error, budget)
+      } finally {
+        cancellation.onCancel(null)
+        pool.end(begun)
+      }
+      if (outcome.kind === 'answer' || outcome.kind === 'cancelled' || outcome.isFinal === true) break
+      if (outcome.kind === 'died') budget.deaths -= 1
+      last = outcome
     }
     return outcome
   } finally {
@@ -77,29 +93,23 @@ function endOf(outcome: ForwardOutcome): 'answered' | 'unanswered' | null {
   return isSilence ? 'unanswered' : null
 }
 
-async function exchange(
+/** @returns null: the request was cancelled before */
+function begin(
   pool: ReplicaPool,
   replica: PooledReplica,
   request: UpstreamRequest,
   cancellation: Cancellation,
   budget: ForwardBudget,
-): Promise<ForwardOutcome> {
+): Exchange | null {
   if (cancellation.reason !== null) {
     pool.release(replica)
-    return { kind: 'cancelled', reason: cancellation.reason }
+    return null
   }
   const { leftMs } = budget
   const sent = leftMs === Infinity ? request : withTimeout(request, Math.max(1, Math.ceil(leftMs)))
   const begun = pool.begin(replica, sent, leftMs, !budget.isRetry)
   cancellation.onCancel(() => begun.call.abort())
-  try {
-    return judgeAnswer(pool, begun, await begun.call.answer, budget)
-  } catch (error) {
-    return judgeCancelled(pool, begun, cancellation) ?? judgeFault(pool, begun, error, budget)
-  } finally {
-    cancellation.onCancel(null)
-    pool.end(begun)
-  }
+  return begun
 }
 
 /** A replica that says 503 loads or drains: asking it again at once would be asking in vain. */
@@ -161,7 +171,7 @@ function unavailable(taken: NotTaken): ForwardOutcome {
   }
   const why = whys[taken.kind]
   return taken.kind === 'full'
-    ? { kind: 'unavailable', why, retryAfterMs: taken.retryAfterMs }
+    ? { kind: 'unavailable', why, retryAfterMs: taken.retryAfterMs, wasHeld: true }
     : { kind: 'unavailable', why }
 }
 

@@ -29,7 +29,7 @@ import { accountName } from './routing-table.ts'
 import type { RoutingTable } from './routing-table.ts'
 import { openAccessLines } from './telemetry/access-lines.ts'
 import type { AccessLines } from './telemetry/access-lines.ts'
-import { gatewayMetricsText } from './telemetry/collect.ts'
+import { gatewayMetricsText, knownAccounts } from './telemetry/collect.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
 import type { Tell } from './tell.ts'
 import { Traffic } from './traffic.ts'
@@ -101,7 +101,7 @@ export async function openGateway(options: GatewayOptions, parts: GatewayParts):
   await assembled.routes.load()
   const { host, shared, tls } = options
   const port = await assembled.dataPort.listen({ host, port: options.port, shared, tls })
-  const grpc = await listenForGrpc(options, assembled, parts.tell)
+  const grpc = await listenForGrpc(options, assembled, parts)
   await assembled.adminPort.listen()
   assembled.reporter.start()
   assembled.link.start()
@@ -113,12 +113,13 @@ export async function openGateway(options: GatewayOptions, parts: GatewayParts):
 async function listenForGrpc(
   { host, grpcPort = null, tls }: GatewayOptions,
   assembled: Assembled,
-  tell: Tell,
+  { tell, limits }: GatewayParts,
 ): Promise<{ front: GrpcFront; port: number } | null> {
   if (grpcPort === null) return null
   const { openGrpcFront } = await import('../front/grpc/grpc-front.ts')
   const { plane, callerOf, telemetry } = assembled
-  const front = openGrpcFront({ plane, callerOf, tell, onDone: telemetry.onDone })
+  const { connections } = { ...dataPortLimits, ...limits?.port }
+  const front = openGrpcFront({ plane, callerOf, tell, onDone: telemetry.onDone, limits: { connections } })
   telemetry.grpc = front
   return { front, port: await front.listen({ host, port: grpcPort, tls }) }
 }
@@ -158,6 +159,7 @@ function assemble(options: GatewayOptions, parts: GatewayParts) {
       declareSchemas(table, log, tell)
       pools.apply(table.deployments)
       modules.apply(table)
+      traffic.forgetAnsweredBut(knownAccounts(table))
     },
     onKept: () => reporter.reportNow(),
     tell,

@@ -13,6 +13,7 @@ import type { ForwardOutcome } from './forward.ts'
 import type { Gathers } from './gather/gathers.ts'
 import type { TableGather } from './gather/gather-table.ts'
 import { answersOrWakes, findModel } from './metadata.ts'
+import type { Found } from './metadata.ts'
 import type { Mirrors } from './mirrors.ts'
 import { failureAnswer, isLeftUnanswered, noVersion, OneRequest, passOn } from './one-request.ts'
 import type { Account, Given, RequestParts } from './one-request.ts'
@@ -40,6 +41,8 @@ const UNDRAWN = { kind: 'chosen', trial: null, key: null } as const
 
 /** A snapshot may change under a request, and again: more often than this it isn't followed. */
 const ROUTINGS_MAX = 4
+
+type FoundModel = Extract<Found, { kind: 'found' }>
 
 interface Choice {
   kind: 'chosen'
@@ -87,7 +90,7 @@ export class Inference {
     const entered = this.guards.enter(table, route, call)
     if (entered.kind === 'refuse') return Promise.resolve(this.#refuse(route, entered.answer))
     const timeoutMs = Math.min(route.timeoutMs, clientTimeoutMs(call) ?? Infinity)
-    return this.#follow(new OneRequest(call, this.#parts, timeoutMs), entered.entry)
+    return this.#follow(new OneRequest(call, this.#parts, timeoutMs), entered.entry, found)
   }
 
   /** Refused before anybody was drawn: on no version's account. */
@@ -100,11 +103,11 @@ export class Inference {
   }
 
   /** A deployment that goes away under the request is no failure: the routes of that moment say who answers instead. */
-  async #follow(request: OneRequest, entered: Entry): Promise<Answer | null> {
+  async #follow(request: OneRequest, entered: Entry, found: FoundModel): Promise<Answer | null> {
     const { call } = request
     const deadline = this.#deadlines.set(call.cancellation, request.timeoutMs)
     try {
-      let choice: Routing = this.#choose(call)
+      let choice: Routing = this.#chooseOf(found, call)
       for (let routing = 1; ; routing++) {
         if (choice.kind === 'answer') return choice.answer
         if (choice.kind === 'gather') return await this.#parts.gathers.answer(choice.entry, choice.gather, request)
@@ -131,11 +134,14 @@ export class Inference {
     this.guards.leave(entered)
   }
 
-  /** In this order: the version that the client names, its pin, a gather, the first rule that fits, the weights. */
   #choose(call: InferCall): Routing {
-    const { table, pools, clock } = this.#parts
-    const found = findModel(table(), call.name, call.version)
-    if (found.kind === 'answer') return found
+    const found = findModel(this.#parts.table(), call.name, call.version)
+    return found.kind === 'answer' ? found : this.#chooseOf(found, call)
+  }
+
+  /** In this order: the version that the client names, its pin, a gather, the first rule that fits, the weights. */
+  #chooseOf(found: FoundModel, call: InferCall): Routing {
+    const { pools, clock } = this.#parts
     const { entry } = found
     if (entry.route.disabled !== null) return { kind: 'disabled', entry }
     const pinned = found.pinned ?? (entry.pins.size === 0 ? null : pinOf(entry, call.caller, clock.epochMs()))
@@ -158,7 +164,7 @@ export class Inference {
     const able = chooseDeployment(entry, draw, answers, key)
     const drawn = trial === null ? able : drawMember(entry, draw, key)
     if (able === null || drawn === null) return { kind: 'nobody', entry }
-    const deployment = answers(drawn.deploymentId) ? drawn : able
+    const deployment = drawn === able || answers(drawn.deploymentId) ? drawn : able
     return { kind: 'chosen', entry, deployment, drawn, trial, pinned: false, key }
   }
 

@@ -155,6 +155,18 @@ describe('a copy for a shadow', () => {
     expect(shadowRow()).toMatchObject({ requests: 0, failed: 0, dropped: 1 })
   })
 
+  it('is no failure where the circuit of the shadow is open: it is not asked', async () => {
+    const { ask, replicas, copies, shadowRow } = given({ timeoutMs: 4_000 })
+    replicas.script(SHADOW, 'silence')
+    for (let n = 0; n < 10; n++) await ask()
+    await vi.advanceTimersByTimeAsync(4_000)
+    expect(shadowRow()).toMatchObject({ requests: 10, failed: 10 })
+    for (let n = 0; n < 3; n++) await ask()
+    await vi.advanceTimersByTimeAsync(0)
+    expect(copies()).toHaveLength(10)
+    expect(shadowRow()).toMatchObject({ requests: 0, failed: 0, dropped: 3 })
+  })
+
   it('asks for no larger answer than a shadow may give', async () => {
     const { ask, copies } = given()
     const answer = await ask()

@@ -1,4 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts'
+import { isFedOther } from '../../kernel/contract/fed.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { Cancellation } from '../front/cancellation.ts'
 import type { InferCall } from '../front/data-plane.ts'
@@ -162,8 +163,8 @@ export class Mirrors {
     try {
       const answerLimitBytes = ANSWER_BYTES + ANSWER_TIMES * copy.answerBytes
       const sent = upstreamRequest(route, deployment, copy)
-      // What a table adds comes back with the answer, and may be much more.
-      const request = deployment.signature.enriched === undefined ? { ...sent, answerLimitBytes } : sent
+      // What a table or a step adds comes back with the answer, and may be much more.
+      const request = isFedOther(deployment.signature) ? sent : { ...sent, answerLimitBytes }
       const budget = newForwardBudget({ clock, deadlineMs: startedMs + route.timeoutMs })
       const outcome = withFed(deployment, await forward(pool.replicas, request, cancellation, budget))
       this.#conclude(copy, outcome, clock.monotonicMs() - startedMs)
@@ -175,7 +176,7 @@ export class Mirrors {
 
   #conclude(copy: Copy, outcome: ForwardOutcome, latencyMs: number): void {
     const { keeper, traffic, clock } = this.#parts
-    if (this.#closed || (outcome.kind === 'unavailable' && !this.#isWanted(copy))) return this.#drop(copy)
+    if (this.#closed || (outcome.kind === 'unavailable' && this.#isNoFailure(copy, outcome))) return this.#drop(copy)
     const status = statusOf(outcome)
     traffic.count({ ...accountOf(copy), status, rescued: false, pinnedBy: null, latencyMs }, clock.epochMs())
     if (outcome.kind !== 'answer' || status >= 300 || copy.isLogged === false) return
@@ -193,9 +194,9 @@ export class Mirrors {
     keeper.keepCopy(copy.entry.route, { ...facts, ...bodies })
   }
 
-  /** A shadow that ended takes its replicas with it, which is no failure of theirs. */
-  #isWanted({ mirror }: Copy): boolean {
-    return this.#parts.pools.lists(mirror.deployment.deploymentId)
+  /** It was not asked, or it has ended and its replicas with it. */
+  #isNoFailure({ mirror }: Copy, { wasHeld }: ForwardOutcome & { kind: 'unavailable' }): boolean {
+    return wasHeld === true || !this.#parts.pools.lists(mirror.deployment.deploymentId)
   }
 
   #letGo(copy: Copy, dropped: boolean): void {

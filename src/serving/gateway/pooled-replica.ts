@@ -30,7 +30,8 @@ export interface PooledReplica {
   owesSinceMs: number | null
   /** It has been silent for too long: others are preferred until it answers. */
   isSuspect: boolean
-  readonly check: { underWay: boolean; notBeforeMs: number; delayMs: number }
+  /** `hung`: it did not answer the last check. */
+  readonly check: { underWay: boolean; notBeforeMs: number; delayMs: number; hung: boolean }
 }
 
 /** One request at one replica. */
@@ -73,7 +74,7 @@ export function joiningReplica(routed: RoutedReplica, upstream: Upstream, probeD
     exchanges: [],
     owesSinceMs: null,
     isSuspect: false,
-    check: { underWay: false, notBeforeMs: 0, delayMs: 0 },
+    check: { underWay: false, notBeforeMs: 0, delayMs: 0, hung: false },
   }
 }
 

@@ -42,6 +42,8 @@ export interface Judged {
   /** No longer listed, and still at work. */
   leaving: () => readonly PooledReplica[]
   onUp: () => void
+  /** One that was asked all the time, though it hung, answers probes again. */
+  onAwake: () => void
 }
 
 /**
@@ -163,6 +165,7 @@ export class ReplicaHealth {
     check.underWay = false
     check.delayMs = Math.min(checkAgainMaxMs, Math.max(checkMs, check.delayMs * 2))
     check.notBeforeMs = nowMs + (ready ? check.delayMs : 0)
+    this.#noteHanging(replica, !ready && tookMs >= checkMs * 0.8)
     if (replica.owesSinceMs !== owesSinceMs) return // it has answered meanwhile, or is out
     if (ready && replica.exchanges.length === 0) {
       replica.owesSinceMs = null
@@ -171,6 +174,12 @@ export class ReplicaHealth {
     if (ready || tookMs > checkMs * 2) return // it is only slow; or the gateway is
     if (tookMs >= checkMs * 0.8) this.#hangs(replica, `it was silent for ${Math.round(nowMs - owesSinceMs)} ms`)
     else this.reportOut(replica, 'it is not ready', this.#limits.probeDelayMs)
+  }
+
+  #noteHanging({ check }: PooledReplica, hangs: boolean): void {
+    const isAwake = check.hung && !hangs
+    check.hung = hangs
+    if (isAwake) this.#judged.onAwake()
   }
 
   #hangs(replica: PooledReplica, why: string): void {

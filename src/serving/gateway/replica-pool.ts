@@ -94,7 +94,12 @@ export class ReplicaPool {
     this.#open = open
     this.#limits = limits
     this.#nowMs = nowMs
-    const judged = { listed: () => this.#replicas, leaving: () => this.#leaving, onUp: () => this.#serveWaiting() }
+    const judged = {
+      listed: () => this.#replicas,
+      leaving: () => this.#leaving,
+      onUp: () => this.#serveWaiting(),
+      onAwake: () => this.#circuit.awake(),
+    }
     this.health = new ReplicaHealth(limits, judged, tell, nowMs)
     this.#circuit = new Circuit(nowMs, (what, why) => tell(what, this.#facts.deploymentId, why), limits.circuit)
     this.#line = new WaitingLine(limits.waiting, limits.shedding, nowMs)

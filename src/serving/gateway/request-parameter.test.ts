@@ -51,6 +51,24 @@ describe('a parameter of a request', () => {
     expect(requestParameter(json({ inputs: last }), 'timeout')).toBeUndefined()
   })
 
+  it('is found between the inputs and whatever else, however far from either end', () => {
+    const filler = { note: 'x'.repeat(300_000) }
+    const middle = json({ inputs: data(100_000), parameters: { timeout: 9, ...filler }, more: filler })
+    expect(requestParameter(middle, 'timeout')).toBe(9)
+    expect(
+      requestPriority(json({ inputs: data(100_000), parameters: { priority: 3 }, outputs: [{ name: 'y' }] })),
+    ).toBe(3)
+  })
+
+  it('is not looked for behind more texts than are read at one go, nor in too much that is no data', () => {
+    const texts = [{ name: 'x', datatype: 'BYTES', shape: [1], data: ['x'.repeat(6_000_000)] }]
+    expect(requestParameter(json({ inputs: texts, parameters: { timeout: 5 } }), 'timeout')).toBeUndefined()
+    expect(requestParameter(json({ parameters: { timeout: 5 }, inputs: texts }), 'timeout')).toBe(5)
+    const note = 'x'.repeat(2_000_000)
+    expect(requestParameter(json({ note, parameters: { timeout: 5 }, inputs: data(2) }), 'timeout')).toBeUndefined()
+    expect(requestParameter(json({ parameters: { timeout: 5 }, note, inputs: data(2) }), 'timeout')).toBe(5)
+  })
+
   it('is read as written, letters beyond Latin among it', () => {
     expect(requestParameter(said({ 'sensor ü': 'groß' }), 'sensor ü')).toBe('groß')
     expect(requestParameter(said({ 'sensor ü': 'groß' }, 100_000), 'sensor ü')).toBe('groß')

@@ -28,14 +28,16 @@ const VERSIONS_MAX = 2_000
 export class ServedTotals {
   readonly #totals = new Map<string, ServedTotal>()
 
-  count({ endpoint, model, version, origin, status, latencyMs }: ServedRequest, epochMs: number): void {
-    if (origin === 'shadow' || version === '' || status === null) return
+  count(served: ServedRequest, epochMs: number): void {
+    const { status, latencyMs } = served
+    if (status !== null) addAnswer(this.totalFor(served), status, latencyMs, epochMs)
+  }
+
+  /** Where answers on this account are to be added, for who has many of them; null: nowhere. */
+  totalFor({ endpoint, model, version, origin }: Omit<ServedRequest, 'status' | 'latencyMs'>): ServedTotal | null {
+    if (origin === 'shadow' || version === '') return null
     // A gather's clients call its members' versions by both.
-    const total = this.#totalOf(endpoint, origin === 'member' ? `${model}@${version}` : version)
-    const duration = status < 400 ? total.success : total.fail
-    duration.count += 1
-    duration.ns += Math.round(latencyMs * 1e6)
-    total.lastAnswerMs = epochMs
+    return this.#totalOf(endpoint, origin === 'member' ? `${model}@${version}` : version)
   }
 
   of(endpoint: string, version: string): Readonly<ServedTotal> {
@@ -51,6 +53,15 @@ export class ServedTotals {
     this.#totals.set(key, total)
     return total
   }
+}
+
+/** @param total - null: the answer is in no statistics */
+export function addAnswer(total: ServedTotal | null, status: number, latencyMs: number, epochMs: number): void {
+  if (total === null) return
+  const duration = status < 400 ? total.success : total.fail
+  duration.count += 1
+  duration.ns += Math.round(latencyMs * 1e6)
+  total.lastAnswerMs = epochMs
 }
 
 function keyOf(endpoint: string, version: string): string {

@@ -75,6 +75,18 @@ describe('traffic', () => {
     expect(traffic.batch().traffic[0]?.firstAnswerAtMs).toBeNull()
   })
 
+  it('forgets versions that the routes no longer know, so that a year of them is not kept', () => {
+    const traffic = new Traffic()
+    for (const version of ['1', '2']) traffic.count(served({ version }), 1)
+    traffic.acknowledge(traffic.batch().seq)
+    traffic.forgetAnsweredBut(({ version }) => version === '2')
+    for (const version of ['1', '2']) traffic.count(served({ version }), 2)
+    expect(traffic.batch().traffic.map((row) => [row.version, row.firstAnswerAtMs])).toEqual([
+      ['1', 2],
+      ['2', null],
+    ])
+  })
+
   it('takes no first answer from a shadow or a fallback', () => {
     const traffic = new Traffic()
     traffic.count(served({ origin: 'shadow' }), 1)

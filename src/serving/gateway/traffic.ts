@@ -1,6 +1,7 @@
 import { fineLatencyBucket, LATENCY_BOUNDS_MS } from '../../kernel/contract/routing.ts'
 import type { TrafficReport } from '../../kernel/contract/routing.ts'
-import { ServedTotals } from './served-totals.ts'
+import { addAnswer, ServedTotals } from './served-totals.ts'
+import type { ServedTotal } from './served-totals.ts'
 import { LifetimeTraffic } from './telemetry/lifetime-traffic.ts'
 import type { AccountTotal } from './telemetry/lifetime-traffic.ts'
 
@@ -13,6 +14,8 @@ export interface Account {
   origin: TrafficReport['origin']
   trial: string | null
 }
+
+export type Version = Pick<Account, 'endpoint' | 'model' | 'version'>
 
 /** One request that reached an endpoint, a copy of one, or an answer of the fallback, however it ended. */
 export interface Served extends Account {
@@ -52,9 +55,8 @@ export class Traffic {
   readonly totals = new ServedTotals()
   readonly #lifetime = new LifetimeTraffic()
   readonly #rows = new AccountRows()
-  readonly #answered = new Set<string>()
-  /** Rows whose version is known to be among these, so that no key is made for every request. */
-  readonly #noted = new Set<TrafficReport>()
+  /** Versions that have answered, of those that the routes know. */
+  readonly #answered = new Map<string, Version>()
   /** As many as the snapshots name: a caller that is not in one is anonymous. */
   readonly #callers = new Map<string, number>()
   #onItsWay: TrafficBatch | null = null
@@ -63,29 +65,32 @@ export class Traffic {
   uncounted = 0
 
   count(served: Served, epochMs: number): void {
-    this.totals.count(served, epochMs)
+    const { status, pinnedBy, rescued, latencyMs } = served
     const row = this.#row(served)
     if (row === null) {
       this.uncounted += 1
+      this.totals.count(served, epochMs)
       return
     }
-    row.requests += 1
-    if (served.pinnedBy !== null) addPin(row, served.pinnedBy)
-    if (served.status === null) {
-      row.interrupted += 1
+    const { report } = row
+    report.requests += 1
+    if (pinnedBy !== null) addPin(report, pinnedBy)
+    if (status === null) {
+      report.interrupted += 1
       return
     }
-    if (served.status >= 500) row.failed += 1
-    if (served.rescued) row.rescued = (row.rescued ?? 0) + 1
-    addLatency(row, served)
-    if (served.status < 300 && served.origin === 'live') this.#noteFirst(row, epochMs)
+    addAnswer(row.total, status, latencyMs, epochMs)
+    if (status >= 500) report.failed += 1
+    if (rescued) report.rescued = (report.rescued ?? 0) + 1
+    addLatency(report, served)
+    if (status < 300 && served.origin === 'live') this.#noteFirst(row, epochMs)
   }
 
   /** A request that names this version and was answered by something else: it is among no requests of this row. */
   countPin(account: Account, caller: string): void {
     const row = this.#row(account)
     if (row === null) this.uncounted += 1
-    else addPin(row, caller)
+    else addPin(row.report, caller)
   }
 
   /** Once for each request that reaches an endpoint. */
@@ -97,18 +102,17 @@ export class Traffic {
   countDropped(account: Account): void {
     const row = this.#row(account)
     if (row === null) this.uncounted += 1
-    else row.dropped = (row.dropped ?? 0) + 1
+    else row.report.dropped = (row.report.dropped ?? 0) + 1
   }
 
   /** The batch to send: the unacknowledged one again, else everything new. */
   batch(): TrafficBatch {
     if (this.#onItsWay === null) {
       const callers = Array.from(this.#callers, ([caller, requests]) => ({ caller, requests }))
-      const traffic = this.#rows.all()
+      const traffic = this.#rows.reports()
       this.#onItsWay = { seq: ++this.#seq, traffic, callers }
       this.#lifetime.add(traffic)
       this.#rows.clear()
-      this.#noted.clear()
       this.#callers.clear()
     }
     return this.#onItsWay
@@ -116,7 +120,7 @@ export class Traffic {
 
   /** All that was counted since the start, over all trials. */
   sinceStart(): AccountTotal[] {
-    return this.#lifetime.with(this.#rows.all())
+    return this.#lifetime.with(this.#rows.reports())
   }
 
   /** Of versions and endpoints that the routes no longer know nobody asks again. */
@@ -124,52 +128,70 @@ export class Traffic {
     this.#lifetime.keep(isKnown)
   }
 
+  /** With new routes: a version that comes back later has its first answer anew. */
+  forgetAnsweredBut(isKnown: (version: Version) => boolean): void {
+    for (const [key, version] of this.#answered) if (!isKnown(version)) this.#answered.delete(key)
+  }
+
   acknowledge(seq: number): void {
     if (this.#onItsWay?.seq === seq) this.#onItsWay = null
   }
 
-  #row(account: Account): TrafficReport | null {
+  #row(account: Account): AccountRow | null {
     const known = this.#rows.find(account)
     if (known !== undefined) return known
     if (this.#rows.size >= ROWS_MAX) return null
-    const row = emptyRow(account)
+    const row = { report: emptyReport(account), total: this.totals.totalFor(account), isNoted: false }
     this.#rows.add(row)
     return row
   }
 
-  #noteFirst(row: TrafficReport, epochMs: number): void {
-    if (this.#noted.has(row)) return
-    this.#noted.add(row)
-    const key = `${row.endpoint}\0${row.model}\0${row.version}`
+  #noteFirst(row: AccountRow, epochMs: number): void {
+    if (row.isNoted) return
+    row.isNoted = true
+    const { report } = row
+    const { endpoint, model, version } = report
+    const key = `${endpoint}\0${model}\0${version}`
     if (this.#answered.has(key)) return
-    this.#answered.add(key)
-    row.firstAnswerAtMs = epochMs
+    this.#answered.set(key, { endpoint, model, version })
+    report.firstAnswerAtMs = epochMs
   }
+}
+
+/** What is counted of one account until the next batch, found by one look-up for every request. */
+interface AccountRow {
+  readonly report: TrafficReport
+  readonly total: ServedTotal | null
+  /** Whether its version is known to have answered before. */
+  isNoted: boolean
 }
 
 /** By endpoint, each with the few accounts that it has: a key of all five would be a new text for every request. */
 class AccountRows {
-  readonly #byEndpoint = new Map<string, TrafficReport[]>()
+  readonly #byEndpoint = new Map<string, AccountRow[]>()
   size = 0
 
-  find({ endpoint, model, version, origin, trial }: Account): TrafficReport | undefined {
+  find({ endpoint, model, version, origin, trial }: Account): AccountRow | undefined {
     const rows = this.#byEndpoint.get(endpoint)
     if (rows === undefined) return undefined
     for (const row of rows) {
-      if (row.version === version && row.origin === origin && row.trial === trial && row.model === model) return row
+      const { report } = row
+      if (report.version !== version || report.origin !== origin) continue
+      if (report.trial === trial && report.model === model) return row
     }
     return undefined
   }
 
-  add(row: TrafficReport): void {
-    const rows = this.#byEndpoint.get(row.endpoint)
-    if (rows === undefined) this.#byEndpoint.set(row.endpoint, [row])
+  add(row: AccountRow): void {
+    const { endpoint } = row.report
+    const rows = this.#byEndpoint.get(endpoint)
+    if (rows === undefined) this.#byEndpoint.set(endpoint, [row])
     else rows.push(row)
     this.size += 1
   }
 
-  all(): TrafficReport[] {
-    return [...this.#byEndpoint.values()].flat()
+  reports(): TrafficReport[] {
+    return [...this.#byEndpoint.values()].flatMap((rows) => rows.map(({ report }) => report))
   }
 
   clear(): void {
@@ -178,7 +200,7 @@ class AccountRows {
   }
 }
 
-function emptyRow({ endpoint, model, version, origin, trial }: Account): TrafficReport {
+function emptyReport({ endpoint, model, version, origin, trial }: Account): TrafficReport {
   return {
     endpoint,
     model,

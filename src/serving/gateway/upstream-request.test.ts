@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { FEED_HEADER } from '../../kernel/contract/fed.ts'
 import type { EndpointRoute, RoutedDeployment } from '../../kernel/contract/routing.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
 import { encodeInferRequestBody } from '../../kernel/protocol/inference.ts'
@@ -22,6 +23,15 @@ it('names the model as its replicas do', () => {
   expect(named({ model: 'other' })).toBe('other 7')
   expect(named({ version: 'spare@3' })).toBe('spare 3')
   expect(named({ foreignModel: 'mine' })).toBe('mine ')
+})
+
+it('asks what a model was fed exactly where that is not the request', () => {
+  const signature: Signature = { inputs: [], outputs: [] }
+  const asks = (parts: Partial<Signature>) =>
+    upstreamRequest(route, deployment({ signature: { ...signature, ...parts } }), call).headers.includes(FEED_HEADER)
+  expect(asks({})).toBe(false)
+  expect(asks({ enriched: { asked: [], keys: [] } })).toBe(true)
+  expect(asks({ prepared: { fed: [] } })).toBe(true)
 })
 
 it('puts binary tensors into JSON for a server of someone else, and leaves to it what can not be put so', () => {

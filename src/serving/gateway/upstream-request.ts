@@ -1,4 +1,4 @@
-import { FEED_HEADER } from '../../kernel/contract/fed.ts'
+import { FEED_HEADER, isFedOther } from '../../kernel/contract/fed.ts'
 import type { EndpointRoute, RoutedDeployment } from '../../kernel/contract/routing.ts'
 import type { Signature } from '../../kernel/model/signature.ts'
 import { encodeInferRequest, parseInferRequest, ProtocolError } from '../../kernel/protocol/inference.ts'
@@ -21,7 +21,7 @@ export function upstreamRequest(
     const value = headers[name]
     if (typeof value === 'string') forwarded.push(name, value)
   }
-  if (deployment.signature.enriched !== undefined) forwarded.push(FEED_HEADER, '1')
+  if (isFedOther(deployment.signature)) forwarded.push(FEED_HEADER, '1')
   const served = servedAs(route.model, deployment)
   if (foreignModel === undefined) return { ...served, body, jsonBytes, headers: forwarded }
   const plain = jsonBytes === null ? { body, jsonBytes } : asJson(body, jsonBytes, deployment.signature)

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net'
 import { messageOf } from '../../../kernel/errors.ts'
-import { errorAnswer } from '../answer.ts'
+import { errorAnswer, retryAnswer } from '../answer.ts'
 import type { Answer } from '../answer.ts'
 import type { CancelReason } from '../cancellation.ts'
+import { readDirectly } from './direct-read.ts'
 import type { Exchange } from './exchange.ts'
 import { ExchangeQueue } from './exchange-queue.ts'
 import type { Admission, HttpHandler, Peer, RequestHead } from './http-front.ts'
@@ -31,6 +32,8 @@ export interface ConnectionHost extends IntakeHost, SenderHost {
   readonly isDraining: boolean
   /** Draining has come so far that idle connections are closed. */
   readonly closesIdle: boolean
+  /** Whether there is memory for one more answer; others may be cut off for it. */
+  hasRoomFor(answer: Answer): boolean
   /** Has `flush` called at the end of this turn. */
   schedule(connection: Connection): void
   forget(connection: Connection): void
@@ -41,6 +44,7 @@ const FAREWELL_MS = 1_500
 const FAREWELL_BYTES_MAX = 128 * 1024 * 1024
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
 const TOO_SLOW = errorAnswer(408, 'The request was not complete in time.')
+const NO_ROOM = retryAnswer('The server holds as many answer bytes as it may.')
 
 export class Connection implements IntakePort {
   readonly #socket: Socket
@@ -67,7 +71,7 @@ export class Connection implements IntakePort {
     this.#sender = new Sender(socket, host, () => this.#onSent())
     this.#unread = new UnreadWatch(socket, host.limits.unreadMs)
     this.#deadlineMs = performance.now() + host.limits.headMs
-    socket.on('data', (bytes: Buffer) => this.#onData(bytes))
+    readDirectly(socket, (bytes) => this.#onData(bytes))
     socket.on('drain', () => this.#onDrain())
     socket.on('end', () => this.#onLeft())
     socket.on('close', () => this.#onClosed())
@@ -86,6 +90,17 @@ export class Connection implements IntakePort {
   /** 0 while it is not. */
   idleForMs(nowMs: number): number {
     return this.isIdle ? nowMs - this.#idleSinceMs : 0
+  }
+
+  /** How long its client has been reading one answer; 0: none is on its way. */
+  sendsForMs(nowMs: number): number {
+    return this.#life === 'open' && this.#sender.isSendingBody ? nowMs - this.#sender.bodySinceMs : 0
+  }
+
+  /** At once, since what it holds is needed for others. */
+  cutOff(): void {
+    this.destroy()
+    this.#onClosed()
   }
 
   cancel(reason: CancelReason): void {
@@ -153,7 +168,11 @@ export class Connection implements IntakePort {
   }
 
   settle(exchange: Exchange, answer: Answer): void {
-    exchange.answer = answer
+    const hasRoom = this.#host.hasRoomFor(answer)
+    const isCutOff = this.#life === 'closed' // for want of room, as its own client is the slowest
+    if (!hasRoom || isCutOff) this.#sender.dispose(answer)
+    if (isCutOff) return
+    this.#queue.answer(exchange, hasRoom ? answer : NO_ROOM)
     if (exchange === this.#queue.first && !this.#intake.isReading) this.#host.schedule(this)
   }
 
@@ -210,9 +229,8 @@ export class Connection implements IntakePort {
   }
 
   #shift(): void {
-    const bytesIn = this.#queue.first?.heldBytes ?? 0
     const exchange = this.#queue.shift()
-    const { answer, isLast } = exchange
+    const { answer, isLast, bytesIn } = exchange
     if (answer?.afterSent !== undefined) this.#sent.push(answer)
     if (isLast) this.#isLastSent = true
     if (answer !== null) this.#tellDone(exchange, answer, bytesIn)
@@ -300,6 +318,7 @@ export class Connection implements IntakePort {
   }
 
   #onClosed(): void {
+    if (this.#life === 'closed') return // it was cut off
     this.#life = 'closed'
     this.#intake.close()
     this.#queue.cancel('client-gone')

@@ -95,7 +95,7 @@ describe('draining', () => {
 
   it('takes new connections while it lingers, each for one answer', async () => {
     const { port, front } = await open()
-    const drained = front.drain({ idleMs: 0, limitMs: 1_000, lingerMs: 300 })
+    const drained = front.drain({ idleMs: 0, limitMs: 5_000, lingerMs: 1_500 })
     const response = await send({ port, path: '/' })
     expect([response.status, response.headers.connection]).toEqual([200, 'close'])
     await drained

@@ -1,3 +1,4 @@
+import type { Answer } from '../answer.ts'
 import type { CancelReason } from '../cancellation.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -7,6 +8,8 @@ export interface Totals {
   underWay: number
   /** Of their bodies. */
   bodiesBytes: number
+  /** Of their answers, until the last of each has left. */
+  answersBytes: number
 }
 
 /** The requests of one connection in their order, and what they hold. */
@@ -55,14 +58,24 @@ export class ExchangeQueue {
     }
   }
 
+  /** Holds the answer until it has left; the body was there to make it. */
+  answer(exchange: Exchange, answer: Answer): void {
+    this.dropBody(exchange)
+    exchange.answer = answer
+    exchange.answerBytes = answer.body.length
+    this.#totals.answersBytes += exchange.answerBytes
+  }
+
   /** Once for each, when it is answered or its client gone, and nobody works on it any more. */
   release(exchange: Exchange): void {
     this.dropBody(exchange)
+    this.#totals.answersBytes -= exchange.answerBytes
     this.#totals.underWay -= 1
   }
 
   dropBody(exchange: Exchange): void {
     this.#totals.bodiesBytes -= exchange.heldBytes
+    exchange.bytesIn += exchange.heldBytes
     exchange.collector = null
     exchange.body = EMPTY
     exchange.limitBytes = -1

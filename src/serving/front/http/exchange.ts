@@ -21,9 +21,13 @@ export class Exchange implements HttpRequest {
   collector: BodyCollector | null = null
   /** Of the body; -1: nobody wants it. */
   limitBytes = -1
+  /** Of a body that is held no more. */
+  bytesIn = 0
   /** Decided by the head alone; sent once the body is past. */
   early: Answer | null = null
   answer: Answer | null = null
+  /** As counted while it is held. */
+  answerBytes = 0
   isComplete = false
   /** The connection is closed after its answer. */
   isLast = false

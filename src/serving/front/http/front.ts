@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Socket } from 'node:net'
 import { retryAnswer } from '../answer.ts'
+import type { Answer } from '../answer.ts'
 import { headOf } from './answer-bytes.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionHost } from './connection.ts'
@@ -23,6 +24,8 @@ export const httpFrontLimits: HttpFrontLimits = {
   requests: 4_096,
   pipelined: 16,
   bodiesBytes: 512 * 1024 * 1024,
+  answersBytes: 1024 * 1024 * 1024,
+  laggardMs: 5_000,
 }
 
 /**
@@ -51,6 +54,8 @@ const TURNED_AWAY_MAX = 256
 /** A connection that was idle for so long may be closed for a new one where there is no room. */
 const EXPENDABLE_MS = 1_000
 const LOOKED_AT_MAX = 64
+/** There is room for those that say why another can't be sent. */
+const SMALL_ANSWER_BYTES = 4_096
 const TURNED_AWAY = retryAnswer('The server holds as many connections as it may.')
 
 class Front implements HttpFront, ConnectionHost {
@@ -62,6 +67,7 @@ class Front implements HttpFront, ConnectionHost {
   date = new Date().toUTCString()
   underWay = 0
   bodiesBytes = 0
+  answersBytes = 0
   isDraining = false
   closesIdle = false
   readonly #connections = new Set<Connection>()
@@ -121,6 +127,20 @@ class Front implements HttpFront, ConnectionHost {
 
   forget(connection: Connection): void {
     this.#connections.delete(connection)
+  }
+
+  hasRoomFor(answer: Answer): boolean {
+    const { answersBytes, laggardMs } = this.limits
+    const bytes = answer.body.length
+    if (bytes <= SMALL_ANSWER_BYTES || this.answersBytes + bytes <= answersBytes) return true
+    const nowMs = performance.now()
+    const laggards = [...this.#connections].filter((connection) => connection.sendsForMs(nowMs) >= laggardMs)
+    laggards.sort((a, b) => b.sendsForMs(nowMs) - a.sendsForMs(nowMs))
+    for (const laggard of laggards) {
+      laggard.cutOff()
+      if (this.answersBytes + bytes <= answersBytes) return true
+    }
+    return false
   }
 
   readonly #flushScheduled = (): void => {

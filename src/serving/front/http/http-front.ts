@@ -65,6 +65,13 @@ export interface HttpFrontLimits {
   pipelined: number
   /** Of all bodies that are here at once. More are refused with 503. */
   bodiesBytes: number
+  /**
+   * Of all answers that wait for their clients to read them. Where another one does not fit, clients that have been
+   * reading for longest are cut off for it; where none has been for `laggardMs`, it is refused with 503.
+   */
+  answersBytes: number
+  /** A client that takes longer for an answer may be cut off, where there is no memory for others. */
+  laggardMs: number
 }
 
 /** A client as far as its connection tells. */

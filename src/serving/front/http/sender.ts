@@ -28,6 +28,8 @@ export class Sender {
   #isBlocked = false
   /** What is left of a large body. */
   #rest: Buffer | null = null
+  /** Since when that is on its way; monotonic. */
+  bodySinceMs = 0
   #stream: AsyncIterator<Buffer> | null = null
   #onUnblocked: (() => void) | null = null
   #isStopped = false
@@ -135,6 +137,7 @@ export class Sender {
     }
     this.flush()
     this.#rest = body
+    this.bodySinceMs = performance.now()
     return this.#sendRest()
   }
 

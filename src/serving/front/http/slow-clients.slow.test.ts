@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { Answer } from '../answer.ts'
+import type { FrontLab } from '../../../testing/front-lab.ts'
 import { fronts, get, lateHandler, post, RawClient, text, until } from '../../../testing/front-lab.ts'
 import { send } from '../../../testing/gateway-lab.ts'
 
@@ -34,11 +36,11 @@ describe('clients that are slow', () => {
   })
 
   it('have the whole time again for each request', async () => {
-    const { port } = await open({}, limits)
+    const { port } = await open({}, { ...limits, headMs: 1_000 })
     const client = new RawClient(port)
     for (let turn = 1; turn <= 4; turn += 1) {
       client.say('GET / HTTP/1.1\r\n')
-      await sleep(100)
+      await sleep(300)
       client.say('Host: a\r\n\r\n')
       await client.answers(turn)
     }
@@ -90,6 +92,50 @@ describe('clients that are slow', () => {
     deaf.say(get('/').repeat(1_000))
     await sleep(300)
     expect(served).toBeLessThan(200) // what the system's buffers take, and eight
+    deaf.socket.destroy()
+  })
+})
+
+describe('answers that nobody reads', () => {
+  const body = Buffer.alloc(20_000_000, 'x')
+  const serve = (): Answer => ({ ...text(''), body })
+  const answersBytes = 30_000_000
+
+  async function deafClient(lab: Pick<FrontLab, 'port' | 'front'>, request = get('/')): Promise<RawClient> {
+    const deaf = new RawClient(lab.port)
+    deaf.socket.pause()
+    deaf.say(request)
+    await until(() => lab.front.underWay === 1, 'its request')
+    return deaf
+  }
+
+  it('make room for others: who reads slowest is cut off', async () => {
+    const lab = await open({ serve }, { answersBytes, laggardMs: 200 })
+    await deafClient(lab)
+    await sleep(300)
+    const { status, text: heard } = await send({ port: lab.port, path: '/' })
+    expect([status, heard.length]).toEqual([200, body.length])
+    await until(() => lab.front.connections === 0, 'the deaf one to be gone')
+    expect(lab.front.underWay).toBe(0)
+  })
+
+  it('are not more than there is memory for: others get 503, until some have left', async () => {
+    const lab = await open({ serve }, { answersBytes, laggardMs: 60_000 })
+    const deaf = await deafClient(lab)
+    const refused = await send({ port: lab.port, path: '/' })
+    expect([refused.status, refused.text]).toEqual([
+      503,
+      '{"error":"The server holds as many answer bytes as it may."}',
+    ])
+    deaf.socket.destroy()
+    await until(() => lab.front.underWay === 0, 'it to be gone')
+    expect((await send({ port: lab.port, path: '/' })).status).toBe(200)
+  })
+
+  it('do not hold the bodies of their requests', async () => {
+    const lab = await open({ serve }, { bodiesBytes: 1_000 })
+    const deaf = await deafClient(lab, post('/', 'x'.repeat(900)))
+    expect((await send({ port: lab.port, path: '/', method: 'POST' }, 'x'.repeat(900))).status).toBe(200)
     deaf.socket.destroy()
   })
 })

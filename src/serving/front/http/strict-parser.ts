@@ -17,7 +17,6 @@ const WAIT = -1
 const CR = 0x0d
 const LF = 0x0a
 const HEAD_END = Buffer.from('\r\n\r\n')
-const NO_BYTES = Buffer.alloc(0)
 /** Old clients send an empty line behind a body: RFC 9112, 2.2 asks for one to be overlooked. */
 const EMPTY_LINES_MAX = 4
 const CHUNK_LINE_BYTES_MAX = 1_024
@@ -32,11 +31,17 @@ export function openStrictParser(limits: ParserLimits, events: ParserEvents): Pa
   return new StrictParser(limits, events)
 }
 
-/** What heads said that were read, by their text; a front gives all of its connections the same limits. */
-const knownHeads = new WeakMap<ParserLimits, Map<string, ParsedHead>>()
+interface KnownHead {
+  head: ParsedHead
+  /** With the empty line at its end. */
+  bytes: Buffer
+}
 
-function knownHeadsOf(limits: ParserLimits): Map<string, ParsedHead> {
-  const known = knownHeads.get(limits) ?? new Map<string, ParsedHead>()
+/** What heads said that were read, by their text; a front gives all of its connections the same limits. */
+const knownHeads = new WeakMap<ParserLimits, Map<string, KnownHead>>()
+
+function knownHeadsOf(limits: ParserLimits): Map<string, KnownHead> {
+  const known = knownHeads.get(limits) ?? new Map<string, KnownHead>()
   knownHeads.set(limits, known)
   return known
 }
@@ -44,7 +49,7 @@ function knownHeadsOf(limits: ParserLimits): Map<string, ParsedHead> {
 class StrictParser implements Parser {
   readonly #limits: ParserLimits
   readonly #events: ParserEvents
-  readonly #known: Map<string, ParsedHead>
+  readonly #known: Map<string, KnownHead>
   #step: Step = 'Head'
   #rest: Buffer | null = null
   #held = false
@@ -57,9 +62,8 @@ class StrictParser implements Parser {
   #left = 0
   /** Of the chunk extensions, then of the trailer. */
   #overhead = 0
-  /** The last head, with the empty line at its end. */
-  #headBytes = NO_BYTES
-  #head: ParsedHead | null = null
+  /** The last head; null where it is too long to be kept. */
+  #last: KnownHead | null = null
 
   constructor(limits: ParserLimits, events: ParserEvents) {
     this.#limits = limits
@@ -87,8 +91,7 @@ class StrictParser implements Parser {
   close(): void {
     this.#step = 'Over'
     this.#rest = null
-    this.#head = null
-    this.#headBytes = NO_BYTES
+    this.#last = null
   }
 
   #run(): void {
@@ -128,7 +131,7 @@ class StrictParser implements Parser {
 
   #takeHead(bytes: Buffer, at: number): number {
     if (this.#searched === 0) {
-      if (this.#head !== null && this.#isRepeated(bytes, at)) return this.#beginRepeated(this.#head, at)
+      if (this.#last !== null && isAt(bytes, at, this.#last.bytes)) return this.#beginRepeated(this.#last, at)
       const first = bytes[at] as number
       if (first === CR) return this.#takeEmptyLine(bytes, at)
       if (!canBeginRequest(first)) return this.#refuse(beginsWrong(first))
@@ -141,37 +144,29 @@ class StrictParser implements Parser {
     if (end < 0) return this.#waitForHead(bytes, at)
     this.#searched = 0
     this.#emptyLines = 0
-    const head = this.#readHead(bytes.toString('latin1', at, end))
+    const head = this.#readHead(bytes, at, end)
     if (head instanceof Refusal) return this.#refuse(head)
-    const next = end + HEAD_END.length
-    const isKept = next - at <= REPEATED_HEAD_BYTES_MAX
-    this.#head = isKept ? head : null
-    this.#headBytes = isKept ? Buffer.from(bytes.subarray(at, next)) : NO_BYTES
     this.#begin(head)
-    return next
+    return end + HEAD_END.length
   }
 
-  #readHead(text: string): ParsedHead | Refusal {
-    const known = this.#known.get(text)
-    if (known !== undefined) return known
+  #readHead(bytes: Buffer, at: number, end: number): ParsedHead | Refusal {
+    const text = bytes.toString('latin1', at, end)
+    this.#last = this.#known.get(text) ?? null
+    if (this.#last !== null) return this.#last.head
     const head = parseHead(text, this.#limits.headers)
     if (head instanceof Refusal || text.length > REPEATED_HEAD_BYTES_MAX) return head
     if (this.#known.size >= KNOWN_HEADS_MAX) this.#known.clear()
-    this.#known.set(text, head)
+    this.#last = { head, bytes: Buffer.from(bytes.subarray(at, end + HEAD_END.length)) }
+    this.#known.set(text, this.#last)
     return head
   }
 
-  /** Whether the same head comes again, as it does with every request of most clients. */
-  #isRepeated(bytes: Buffer, at: number): boolean {
-    const { length } = this.#headBytes
-    return bytes.length - at >= length && bytes.compare(this.#headBytes, 0, length, at, at + length) === 0
-  }
-
-  #beginRepeated(head: ParsedHead, at: number): number {
-    const next = at + this.#headBytes.length
+  /** The same head again, as it comes with every request of most clients. */
+  #beginRepeated({ head, bytes }: KnownHead, at: number): number {
     this.#emptyLines = 0
     this.#begin(head)
-    return next
+    return at + bytes.length
   }
 
   /** A line feed alone never becomes the end of a head, so its sender would wait until the time is over. */
@@ -260,6 +255,11 @@ class StrictParser implements Parser {
     this.#events.onRefusal(refusal)
     return WAIT
   }
+}
+
+function isAt(bytes: Buffer, at: number, wanted: Buffer): boolean {
+  const { length } = wanted
+  return bytes.length - at >= length && bytes.compare(wanted, 0, length, at, at + length) === 0
 }
 
 const CHUNK_LINE_TOO_LONG = new Refusal(413, 'The chunk extensions are too large.')

@@ -160,6 +160,20 @@ describe('certificate files', () => {
     expect((await ask(port)).commonName).toBe('two')
   })
 
+  it('whose certificate has expired, or does not hold yet, leave one in use that holds', async () => {
+    const { port, told } = await open(writePair(authority.issue({ commonName: 'one' })))
+    const [hourMs, nowMs] = [3_600_000, Date.now()]
+    writePair(authority.issue({ commonName: 'old', fromMs: nowMs - 2 * hourMs, toMs: nowMs - hourMs }))
+    await until(() => told.some((line) => /^error .*server\.crt.*the one in use holds now/.test(line)), 'the complaint')
+    expect((await ask(port)).commonName).toBe('one')
+    writePair(authority.issue({ commonName: 'early', fromMs: nowMs + hourMs }))
+    await until(() => told.filter((line) => /the one in use holds now/.test(line)).length > 1, 'the next complaint')
+    expect((await ask(port)).commonName).toBe('one')
+    writePair(authority.issue({ commonName: 'two' }))
+    await until(() => told.some((line) => line.includes('read anew')), 'the new certificate')
+    expect((await ask(port)).commonName).toBe('two')
+  })
+
   it('that can not be used from the start are named', async () => {
     const pair = writePair(authority.issue({ commonName: 'one' }))
     const other = write('other.key', authority.issue({ commonName: 'other' }).key)

@@ -18,7 +18,7 @@ export interface WatchedTlsServer {
 
 /**
  * TLS 1.2 and later. The files are looked at every second; new ones hold for the connections that come after, and files
- * that can't be used are told once and leave the ones before in use.
+ * that can't be used, or whose certificate has expired, are told once and leave the ones before in use.
  * @throws TlsFilesError if they can't be used from the start
  */
 export function createTlsServer(
@@ -66,6 +66,7 @@ interface Material {
   context: SecureContextOptions
   /** Changes whenever one of the files does. */
   stamp: string
+  validFromMs: number
   validToMs: number
 }
 
@@ -96,7 +97,7 @@ class CertificateWatch {
   #renew(stamp: string): void {
     this.#stamp = stamp
     try {
-      this.#material = readMaterial(this.#files)
+      this.#material = better(this.#material, readMaterial(this.#files), this.#files, Date.now())
       this.#server.setSecureContext({ ...this.#material.context, minVersion: 'TLSv1.2' })
       this.#told = 'none'
       const validTo = new Date(this.#material.validToMs).toISOString()
@@ -113,6 +114,20 @@ class CertificateWatch {
     this.#told = notice.kind
     this.#tell(notice.kind === 'expired' ? 'error' : 'warn', notice.why, { certificate: this.#files.certificate })
   }
+}
+
+/**
+ * Clients would refuse a certificate that has expired, or does not hold yet: one that holds is kept before it.
+ * @throws TlsFilesError where the next one is worse than the present one
+ */
+function better(present: Material, next: Material, { certificate }: TlsFiles, nowMs: number): Material {
+  if (holds(next, nowMs) || !holds(present, nowMs)) return next
+  const [from, to] = [next.validFromMs, next.validToMs].map((ms) => new Date(ms).toISOString())
+  throw new TlsFilesError(certificate, `it holds from ${from} to ${to}, and the one in use holds now`)
+}
+
+function holds({ validFromMs, validToMs }: Material, nowMs: number): boolean {
+  return validFromMs <= nowMs && nowMs < validToMs
 }
 
 /**
@@ -133,7 +148,8 @@ function readMaterial(files: TlsFiles): Material {
   if (files.clientAuthorities !== undefined) checked(files.clientAuthorities, () => new X509Certificate(ca as Buffer))
   const context = ca === undefined ? { cert, key } : { cert, key, ca }
   checked(files.key, () => createSecureContext(context))
-  return { context, stamp, validToMs: certificate.validToDate.getTime() }
+  const { validFromDate, validToDate } = certificate
+  return { context, stamp, validFromMs: validFromDate.getTime(), validToMs: validToDate.getTime() }
 }
 
 function read(path: string): Buffer {

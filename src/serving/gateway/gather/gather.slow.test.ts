@@ -4,13 +4,12 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { systemClock } from '../../../kernel/clock.ts'
 import type { GatherRoute, RoutedReplica, RoutingSnapshot } from '../../../kernel/contract/routing.ts'
 import { deploymentOf, fakeLog, routeOf, snapshotOf } from '../../../testing/gateway-fakes.ts'
 import type { FakeLog } from '../../../testing/gateway-fakes.ts'
 import { openLab, send, startLoad } from '../../../testing/gateway-lab.ts'
 import type { FakeControlPlane, Lab } from '../../../testing/gateway-lab.ts'
-import { openGateway } from '../gateway.ts'
+import { openLabGateway } from '../../../testing/lab-gateway.ts'
 import type { Gateway } from '../gateway.ts'
 
 const INFER = '/v2/models/second-opinion/infer'
@@ -25,19 +24,7 @@ beforeEach(async () => {
 afterEach(() => lab.close())
 
 async function start(): Promise<Gateway> {
-  const gateway = await openGateway(
-    {
-      gatewayId: 'gateway-1',
-      token: `token-${Math.random()}`,
-      host: '127.0.0.1',
-      port: 0,
-      dataDir: lab.dir,
-      controlSocket: lab.socket('control'),
-      socketPath: lab.socket('gateway'),
-      server: { name: 'millrace', version: '1.2.3' },
-    },
-    { clock: systemClock, random: Math.random, log, tell: () => undefined },
-  )
+  const gateway = await openLabGateway(lab, {}, { log })
   lab.onClose(() => gateway.drain({ idleMs: 10, limitMs: 2_000 }))
   return gateway
 }
@@ -74,7 +61,8 @@ describe('a gather of real replicas', () => {
     const a = await lab.replicaProcess('a', 3)
     const b = await lab.replicaProcess('b', 3)
     const c = await lab.replicaProcess('c', 3)
-    control.publish(routes(1, { 'm@1': [a], 'n@1': [b] }))
+    const patient = { deadlineMs: 10_000 } // what is slow on a busy machine is no failure here
+    control.publish(routes(1, { 'm@1': [a], 'n@1': [b] }, patient))
     const gateway = await start()
     await taken(1)
     const load = startLoad(gateway.port, INFER, 12)
@@ -82,17 +70,17 @@ describe('a gather of real replicas', () => {
     b.process.kill('SIGKILL')
     await once(b.process, 'exit')
     await sleep(300)
-    control.publish(routes(2, { 'm@1': [a] }, {}, { 'n@2': [c] }))
+    control.publish(routes(2, { 'm@1': [a] }, patient, { 'n@2': [c] }))
     const joined = await control.reported((report) =>
       report.traffic.some((row) => row.origin === 'shadow' && row.version === '2' && row.requests > 0),
     )
     expect(joined.traffic.find((row) => row.origin === 'shadow')).toMatchObject({ model: 'n', failed: 0, trial: null })
-    control.publish(routes(3, { 'm@1': [a], 'n@2': [c] }, { quorum: 2 }))
+    control.publish(routes(3, { 'm@1': [a], 'n@2': [c] }, { ...patient, quorum: 2 }))
     await taken(3)
     await sleep(300)
+    await expect.poll(() => load.answered, { timeout: 60_000 }).toBeGreaterThan(200)
     await load.stop()
     expect(load.failed).toEqual([])
-    expect(load.answered).toBeGreaterThan(200)
     const answer = await send({ port: gateway.port, path: INFER, method: 'POST' }, '{"id":"last","inputs":[]}')
     expect(JSON.parse(answer.text)).toMatchObject({ model_name: 'second-opinion', model_version: 'm@1,n@2' })
     expect(answer.headers['millrace-absent']).toBeUndefined()
@@ -100,7 +88,7 @@ describe('a gather of real replicas', () => {
     const own = new Set(logged.filter((r) => r.model === 'second-opinion').map((r) => r.predictionId))
     expect(load.ids.filter((id) => !own.has(id))).toEqual([])
     expect(logged.filter((r) => r.model === 'n' && r.version === '2' && r.origin === 'live').length).toBeGreaterThan(0)
-  }, 40_000)
+  })
 
   it('answers without a member that hangs, by the deadline, and says who it was', async () => {
     const a = await lab.replicaProcess('a')
@@ -110,15 +98,15 @@ describe('a gather of real replicas', () => {
     await taken(1)
     const startedMs = performance.now()
     const answer = await send({ port: gateway.port, path: INFER, method: 'POST' }, '{"id":"x","inputs":[]}')
-    expect(performance.now() - startedMs).toBeLessThan(2_000)
+    expect(performance.now() - startedMs).toBeLessThan(4_500) // the one that hangs takes five seconds
     expect(answer).toMatchObject({ status: 200, headers: { 'millrace-absent': 'n@1' } })
     expect(JSON.parse(answer.text)).toMatchObject({ id: 'x', parameters: { absent: ['n@1'] } })
-  }, 20_000)
+  })
 
   it('sends each answer as it comes, and serves on when the client leaves in between', async () => {
     const a = await lab.replicaProcess('a')
-    const slow = await lab.replicaProcess('slow', 2_000)
-    control.publish(routes(1, { 'm@1': [a], 'n@1': [slow] }, { deadlineMs: 5_000 }))
+    const slow = await lab.replicaProcess('slow', 4_000)
+    control.publish(routes(1, { 'm@1': [a], 'n@1': [slow] }, { deadlineMs: 15_000 }))
     const gateway = await start()
     await taken(1)
     const read = async (events: number): Promise<{ text: string; tookMs: number }> => {
@@ -139,13 +127,14 @@ describe('a gather of real replicas', () => {
     }
     const first = await read(1)
     expect(first.text).toContain('"member":"m@1"')
-    expect(first.tookMs).toBeLessThan(1_800)
+    expect(first.text).not.toContain('"member":"n@1"')
+    expect(first.tookMs).toBeLessThan(3_500)
     const idle = await control.reported((report) => report.inFlight.length === 0 && report.trafficSeq > 1)
     expect(idle.inFlight).toEqual([])
     const whole = await read(3)
     expect(whole.text.match(/^event: .*$/gm)).toEqual(['event: member', 'event: member', 'event: answer'])
     expect(whole.text).toContain('"model_name":"second-opinion","model_version":"m@1,n@1","id":"x"')
-  }, 30_000)
+  })
 
   it('lets a user’s module make the answer, also after that changes', async () => {
     const [a, b] = [await lab.replicaProcess('a'), await lab.replicaProcess('b')]
@@ -178,5 +167,5 @@ describe('a gather of real replicas', () => {
     expect(schemas.findLast((schema) => schema.model === 'second-opinion')?.signature.outputs).toEqual([
       { name: 'sum', datatype: 'FP64', shape: [-1], columns: null },
     ])
-  }, 20_000)
+  })
 })

@@ -109,6 +109,39 @@ describe('a combining module in TypeScript', () => {
     expect(end).toMatchObject({ outputs: { n: { data: [0] } } })
   })
 
+  it('is ended when it fills memory beside its heap, long before its time is over', async () => {
+    const source = `
+      const kept = []
+      export default function combine(answers) {
+        if (answers[0].outputs.p.data[0] === 777) for (;;) kept.push(Buffer.alloc(4 << 20, 1))
+        return { outputs: { n: { datatype: 'INT32', shape: [1], data: [kept.length] } } }
+      }`
+    const combiner = moduleOf(source, { timeoutMs: 60_000, limits: { memoryMb: 64, lookMs: 10 } })
+    const ends = await Promise.all([run(combiner, 777), run(combiner, 1)])
+    expect(ends[0]).toEqual(failed(/it holds \d+ MB in buffers, more than 64 MB/))
+    expect(ends[1]).toMatchObject({ kind: 'made', outputs: { n: { data: [0] } } })
+  })
+
+  it('can not take the thread’s part of the talk: what it sends by itself changes nothing', async () => {
+    const source = `
+      import { parentPort } from 'node:worker_threads'
+      export default function combine(answers) {
+        for (const word of [null, 'x', { kind: 'ready' }, { kind: 'unloadable', why: 'x' }, { kind: 'made', id: 0, outputs: 5 }])
+          parentPort.postMessage(word)
+        return { outputs: { p: { datatype: 'FP32', shape: [1], data: [answers[0].outputs.p.data[0]] } } }
+      }`
+    const combiner = moduleOf(source)
+    expect(await Promise.all([4, 5, 6].map((value) => run(combiner, value)))).toEqual([made(4), made(5), made(6)])
+  })
+
+  it.each([
+    ['letters', `['x'.repeat(16_000_001)]`, /its outputs have 16000001 letters, more than 16000000/],
+    ['values', `new Uint8Array(10_000_001)`, /its outputs have 10000001 values, more than 10000000/],
+  ])('fails where it returns more %s than the gateway has time for', async (_what, data, why) => {
+    const source = `export default () => ({ outputs: { p: { datatype: 'BYTES', shape: [1], data: ${data} } } })`
+    expect(await run(moduleOf(source, { timeoutMs: 20_000 }), 1)).toEqual(failed(why))
+  })
+
   it('works off what waits before it is retired', async () => {
     const combiner = moduleOf(largest)
     const ends = [4, 5].map((value) => run(combiner, value))

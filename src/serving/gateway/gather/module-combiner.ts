@@ -5,6 +5,7 @@ import type { TensorData } from '../../../kernel/model/tensor.ts'
 import { processEntry } from '../../../kernel/runtime/process-entry.ts'
 import type { Cancellation } from '../../front/cancellation.ts'
 import type { Tell } from '../tell.ts'
+import { ModuleWords } from './module-words.ts'
 
 /** What the module is called with: `combine(answers, request)`. */
 export interface ModuleTask {
@@ -35,10 +36,15 @@ export interface ModuleLimits {
   loadMs: number
   /** Between two starts of the thread, where the first did not get to be ready. */
   retryMs: number
+  /** Of the thread's heap, and as much again beside it, where buffers and typed arrays are. */
   memoryMb: number
+  /** How often it is looked at what is beside the heap, which nothing else limits. */
+  lookMs: number
 }
 
-export const moduleLimits: ModuleLimits = { waiting: 256, loadMs: 10_000, retryMs: 1_000, memoryMb: 256 }
+export const moduleLimits: ModuleLimits = { waiting: 256, loadMs: 10_000, retryMs: 1_000, memoryMb: 256, lookMs: 100 }
+
+const MB = 1024 * 1024
 
 const CLOSING = 'the gateway is shutting down'
 
@@ -59,11 +65,15 @@ export class ModuleCombiner {
   readonly #plan: { path: string; digest: string; timeoutMs: number }
   readonly #limits: ModuleLimits
   readonly #tell: Tell
+  readonly #words: ModuleWords
   readonly #waiting: Waiting[] = []
   #thread: Worker | null = null
   #state: 'ended' | 'loading' | 'idle' | 'busy' = 'ended'
   #current: Waiting | null = null
   #timer: NodeJS.Timeout | null = null
+  #memoryTimer: NodeJS.Timeout | undefined
+  /** Since its memory was looked at last: what a task leaves behind counts, too. */
+  #hasWorked = false
   #triedMs = Number.NEGATIVE_INFINITY
   #unloadable = ''
   #nextId = 1
@@ -73,6 +83,7 @@ export class ModuleCombiner {
   constructor(plan: { path: string; digest: string; timeoutMs: number }, tell: Tell, limits = moduleLimits) {
     this.#plan = plan
     this.#tell = tell
+    this.#words = new ModuleWords(plan.path, tell)
     this.#limits = limits
   }
 
@@ -157,29 +168,33 @@ export class ModuleCombiner {
   }
 
   #listen(thread: Worker): void {
-    const { path } = this.#plan
     this.#thread = thread
+    this.#memoryTimer = setInterval(() => void this.#lookAtMemory(thread), this.#limits.lookMs)
+    this.#memoryTimer.unref()
     this.#arm(this.#limits.loadMs, `it was not loaded within ${this.#limits.loadMs} ms`)
     const current = (act: () => void): void => {
       if (this.#thread === thread) act()
     }
     thread.on('message', (reply: ModuleReply) => current(() => this.#hear(reply)))
+    thread.on('messageerror', (error) => current(() => this.#end(`its reply can't be read: ${messageOf(error)}`)))
     thread.on('error', (error) => current(() => this.#end(`its thread ended: ${messageOf(error)}`)))
     thread.on('exit', (code) => current(() => this.#end(`its thread ended with ${code}`)))
-    for (const stream of [thread.stdout, thread.stderr])
-      stream.on('data', (part: Buffer) =>
-        this.#tell('info', 'a combining module wrote', { path, text: shortened(part) }),
-      )
+    for (const stream of [thread.stdout, thread.stderr]) stream.on('data', (part: Buffer) => this.#words.write(part))
   }
 
-  #hear(reply: ModuleReply): void {
+  /** The module has the thread to itself, and can send what it likes: only what is waited for counts. */
+  #hear(reply: ModuleReply | null): void {
+    if (reply === null) return
+    if ((reply.kind === 'made' || reply.kind === 'threw') && reply.id !== this.#current?.task.id) return
     switch (reply.kind) {
       case 'ready':
+        if (this.#state !== 'loading') return
         this.#unloadable = ''
         this.#state = 'idle'
         this.#disarm()
         return this.#next()
       case 'unloadable':
+        if (this.#state !== 'loading') return
         return this.#end(reply.why)
       case 'made':
         return this.#conclude({ kind: 'made', outputs: reply.outputs })
@@ -191,14 +206,32 @@ export class ModuleCombiner {
   #conclude(end: ModuleEnd): void {
     this.#disarm()
     this.#state = 'idle'
+    this.#hasWorked = true
     const current = this.#current
     this.#current = null
     current?.done(end)
     this.#next()
   }
 
+  /** A buffer is not in the heap that the thread is limited to: without this it would take the gateway's memory. */
+  async #lookAtMemory(thread: Worker): Promise<void> {
+    if (this.#state === 'idle' && !this.#hasWorked) return
+    this.#hasWorked = false
+    let besideBytes: number
+    try {
+      besideBytes = (await thread.getHeapStatistics()).external_memory
+    } catch {
+      return // it has ended meanwhile, which its 'exit' tells
+    }
+    const { memoryMb } = this.#limits
+    if (this.#thread !== thread || besideBytes <= memoryMb * MB) return
+    this.#end(`it holds ${Math.round(besideBytes / MB)} MB in buffers, more than ${memoryMb} MB`)
+  }
+
   #stop(): void {
     this.#disarm()
+    clearInterval(this.#memoryTimer)
+    this.#words.end()
     const thread = this.#thread
     this.#thread = null
     this.#state = 'ended'
@@ -236,9 +269,4 @@ export class ModuleCombiner {
 
 function failed(why: string): Promise<ModuleEnd> {
   return Promise.resolve({ kind: 'failed', why })
-}
-
-function shortened(part: Buffer): string {
-  const text = part.toString('utf8', 0, 1_000).trim()
-  return part.length > 1_000 ? `${text}…` : text
 }

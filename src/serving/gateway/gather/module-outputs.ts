@@ -28,6 +28,7 @@ export function moduleOutputs(returned: unknown): Record<string, Tensor> | strin
 }
 
 function tensorOf(name: string, value: unknown): Tensor | string {
+  if (name === '__proto__') return 'no output can be named so'
   if (typeof value !== 'object' || value === null) return 'it must be { datatype, shape, data }'
   const { datatype, shape, data } = value as Record<string, unknown>
   if (!isDatatype(datatype) || datatype === 'FP16') return `datatype is ${JSON.stringify(datatype) ?? 'missing'}`

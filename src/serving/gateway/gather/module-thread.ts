@@ -44,7 +44,9 @@ async function load(path: string, digest: string): Promise<Combine> {
 async function answer(combine: Combine, { id, answers, request }: ModuleTask): Promise<ModuleReply> {
   try {
     const made = (await combine(answers, request)) as { outputs?: unknown } | null | undefined
-    return { kind: 'made', id, outputs: plain(made?.outputs) }
+    const outputs = plain(made?.outputs)
+    refuseTooMuch(outputs)
+    return { kind: 'made', id, outputs }
   } catch (error) {
     return { kind: 'threw', id, why: messageOf(error) }
   }
@@ -55,6 +57,24 @@ function plain(value: unknown): unknown {
   if (Array.isArray(value) || typeof value !== 'object' || value === null) return isData(value) ? value : null
   if (ArrayBuffer.isView(value)) return Array.from(value as unknown as ArrayLike<number>)
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, plain(each)]))
+}
+
+/** Of all outputs together. What is read, logged and sent of it takes the gateway's own time. */
+const VALUES_MAX = 10_000_000
+const LETTERS_MAX = 16_000_000
+
+/** Here, where it costs nobody else anything. */
+function refuseTooMuch(outputs: unknown): void {
+  if (typeof outputs !== 'object' || outputs === null) return
+  let [values, letters] = [0, 0]
+  for (const output of Object.values(outputs)) {
+    const data = (output as { data?: unknown } | null)?.data
+    if (!Array.isArray(data)) continue
+    values += data.length
+    for (const value of data) if (typeof value === 'string') letters += value.length
+  }
+  if (values > VALUES_MAX) throw new Error(`its outputs have ${values} values, more than ${VALUES_MAX}`)
+  if (letters > LETTERS_MAX) throw new Error(`its outputs have ${letters} letters, more than ${LETTERS_MAX}`)
 }
 
 const isData = (value: unknown): boolean => typeof value !== 'function' && typeof value !== 'symbol'

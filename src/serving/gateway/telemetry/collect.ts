@@ -8,7 +8,7 @@ import type { DeploymentPools, PoolReport } from '../deployment-pools.ts'
 import type { EndpointGuards } from '../endpoint-guards.ts'
 import { accountName } from '../routing-table.ts'
 import type { RoutingTable } from '../routing-table.ts'
-import type { Traffic } from '../traffic.ts'
+import type { Traffic, Version } from '../traffic.ts'
 import { gatewayMetrics as metrics } from './gateway-metrics.ts'
 import type { AccountTotal } from './lifetime-traffic.ts'
 import type { RequestDurations } from './request-durations.ts'
@@ -84,7 +84,8 @@ function trafficFamilies({ table, traffic, guards }: GatewaySource): MetricFamil
 }
 
 /** What the routes in use know: an endpoint as such, each of its versions, and a gather as a whole. */
-function knownAccounts({ snapshot, byName }: RoutingTable): (account: AccountTotal) => boolean {
+/** Whether the routes know a version, or nothing but the endpoint. */
+export function knownAccounts({ snapshot, byName }: RoutingTable): (account: Version) => boolean {
   const known = new Set<string>()
   const add = (endpoint: string, model: string, version: string): void =>
     void known.add(`${endpoint}\0${model}\0${version}`)

@@ -5,13 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { credentials, loadPackageDefinition, Metadata, status } from '@grpc/grpc-js'
 import { fromJSON } from '@grpc/proto-loader'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { systemClock } from '../../../kernel/clock.ts'
 import { hasPromtool, promtoolFindings, readExposition, valueOf } from '../../../testing/exposition.ts'
-import { deploymentOf, fakeLog, routeOf, snapshotOf } from '../../../testing/gateway-fakes.ts'
+import { deploymentOf, routeOf, snapshotOf } from '../../../testing/gateway-fakes.ts'
 import { openLab, send } from '../../../testing/gateway-lab.ts'
 import type { Lab } from '../../../testing/gateway-lab.ts'
+import { openLabGateway } from '../../../testing/lab-gateway.ts'
 import { protobufSchema } from '../../front/grpc/schema.ts'
-import { openGateway } from '../gateway.ts'
 import type { Gateway } from '../gateway.ts'
 import type { AccessLine } from './access-lines.ts'
 
@@ -30,20 +29,7 @@ async function gatewayOver(
   control.publish(
     snapshotOf(1, [routeOf({ deployments: [deploymentOf({ deploymentId: 'deployment-1', replicas: [replica] })] })]),
   )
-  const gateway = await openGateway(
-    {
-      gatewayId: 'gateway-1',
-      token: `token-${Math.random()}`,
-      host: '127.0.0.1',
-      port: 0,
-      dataDir: lab.dir,
-      controlSocket: lab.socket('control'),
-      socketPath: lab.socket('gateway'),
-      server: { name: 'millrace', version: '1.2.3' },
-      ...options,
-    },
-    { clock: systemClock, random: Math.random, log: fakeLog(), tell: () => undefined },
-  )
+  const gateway = await openLabGateway(lab, options)
   lab.onClose(() => gateway.drain({ idleMs: 10, limitMs: 100 }))
   await control.reported((report) => report.revision === 1)
   return gateway

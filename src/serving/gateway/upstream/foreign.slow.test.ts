@@ -82,6 +82,14 @@ describe('a server of someone else', () => {
     await expect(upstream.call(request).answer).rejects.toMatchObject({ fault: 'garbled' })
   })
 
+  it.each([204, 206, 302])(
+    'counts as broken where it says %i, which is neither an answer nor an error',
+    async (status) => {
+      answer = { status, headers: { location: '/elsewhere' }, body: '' }
+      await expect(upstream.call(request).answer).rejects.toMatchObject({ fault: 'garbled' })
+    },
+  )
+
   it('is probed on its port', async () => {
     expect(await upstream.probe(2_000)).toBe(true)
     expect(asked[0]!.url).toBe('/v2/health/ready')

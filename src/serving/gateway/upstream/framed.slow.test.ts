@@ -256,7 +256,7 @@ describe('a replica', () => {
     for (let i = 0; i < 5; i += 1) {
       const call = upstream.call(request(`${i}`))
       const fault = faultOf(call)
-      await sleep(1)
+      await until(() => replica!.requests === i + 1)
       call.abort()
       expect(await fault).toBe('aborted')
     }
@@ -265,14 +265,14 @@ describe('a replica', () => {
   })
 
   it('that takes nothing is not written to without end', async () => {
-    const upstream = await open(() => undefined, { backlogBytes: 100_000, stuckMs: 100, bulkBytes: 10_000_000 })
+    const upstream = await open(() => undefined, { backlogBytes: 100_000, stuckMs: 500, bulkBytes: 10_000_000 })
     const first = faultOf(upstream.call(request('x')))
     await until(() => replica!.requests === 1)
     replica!.connections[0]!.socket.pause()
     const faults = Array.from({ length: 20 }, () => faultOf(upstream.call(request('y'.repeat(200_000)))))
     await sleep(20)
     expect(await faultOf(upstream.call(request('z')))).toBe('busy')
-    await sleep(150)
+    await sleep(600)
     const late = upstream.call(request('z'))
     const lateFault = faultOf(late)
     expect(await first).toBe('died')

@@ -6,7 +6,7 @@ import { FrameReader } from '../../frames/frame-reader.ts'
 import { headersText, readAnswer, readHeaders, RepeatedText } from '../../frames/frames.ts'
 import { Outbox } from '../../frames/outbox.ts'
 import { UpstreamError } from '../errors.ts'
-import { connectTimedOut, connectTo, faultOf } from './place.ts'
+import { connectReading, connectTimedOut, faultOf } from './place.ts'
 import type { OpenUpstream, Upstream, UpstreamAnswer, UpstreamCall, UpstreamRequest } from './upstream.ts'
 
 /**
@@ -169,7 +169,7 @@ class Connection {
     this.#path = path
     this.#limits = limits
     this.#onClosed = onClosed
-    this.#socket = connectTo({ path })
+    this.#socket = connectReading({ path }, (bytes) => this.#read(bytes))
     this.#outbox = new Outbox(this.#socket, 'turn-end')
     this.#reader = new FrameReader({
       accepts: (id, kind, bytes) => this.#accepts(id, kind, bytes),
@@ -181,7 +181,6 @@ class Connection {
       this.#connected = true
       this.#socket.setTimeout(0)
     })
-    this.#socket.on('data', (bytes: Buffer) => this.#read(bytes))
     this.#socket.on('error', (error: NodeJS.ErrnoException) => (this.#failure = error))
     this.#socket.on('end', () => this.#socket.destroy())
     this.#socket.on('close', () => this.#close(this.#reason()))
@@ -190,7 +189,7 @@ class Connection {
   /** Whether another request may go here. What hangs is found out by whoever comes next. */
   isUsable(): boolean {
     if (this.#leaving || this.#closed !== null || this.#socket.destroyed) return false
-    const stuckMs = this.#outbox.stuckMs(performance.now())
+    const stuckMs = this.#outbox.stuckMs()
     if (stuckMs > this.#limits.stuckMs) this.#die(`it has taken nothing for ${Math.round(stuckMs)} ms`)
     else if (this.#abandoned > this.#limits.abandoned) this.#die(`it left ${this.#abandoned} requests unanswered`)
     return this.#closed === null

@@ -238,10 +238,12 @@ function hasContentType(headers: readonly string[]): boolean {
   return false
 }
 
-/** @throws UpstreamError garbled where a 200 is no JSON object */
+/** @throws UpstreamError garbled where a 200 is no JSON object, and for what is neither a 200 nor an error */
 function renamed(answer: UpstreamAnswer, { model, version }: { model: string; version: string }): UpstreamAnswer {
   const { status, body, jsonBytes } = answer
-  if (status !== 200) return answer
+  if (status >= 400) return answer
+  if (status !== 200)
+    throw new UpstreamError('garbled', `The server answered ${status}, which says nothing of a prediction.`)
   const json = nameAnswer(jsonBytes === null ? body : body.subarray(0, jsonBytes), model, version)
   if (json === null) throw new UpstreamError('garbled', 'The server answered 200 with what is no JSON object.')
   if (jsonBytes === null) return { ...answer, body: json }

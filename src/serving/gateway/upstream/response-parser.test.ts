@@ -19,6 +19,7 @@ function parse(text: string, pieces: number[] = []): ParsedResponse | null {
   return parser.end()
 }
 
+const CHUNKED = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
 const byLength = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"a":"b\r\n"}'
 const byChunks =
   'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\n{"a"\r\n3\r\n:1}\r\n0\r\nTrailer: t\r\n\r\n'
@@ -49,6 +50,22 @@ describe('responses of a replica', () => {
     expect(parser.push(Buffer.from(byChunks))?.body.toString()).toBe('{"a":1}')
   })
 
+  it('are put together from chunks of a byte each', () => {
+    const bytes = 10_000 - 1 // with the last chunk, which is empty, as many as may be so small
+    const parser = new ResponseParser(bytes)
+    expect(parser.push(Buffer.from(CHUNKED))).toBeNull()
+    const digits = Array.from({ length: bytes }, (_, i) => String(i % 10))
+    const chunks = digits.map((digit) => `1\r\n${digit}\r\n`)
+    expect(parser.push(Buffer.from(chunks.join('')))).toBeNull()
+    expect(parser.push(Buffer.from('0\r\n\r\n'))?.body.toString()).toBe(digits.join(''))
+  })
+
+  it('break the connection with more chunks of a byte each than are borne, but not with larger ones', () => {
+    const send = (chunk: string) => new ResponseParser(1_000_000).push(Buffer.from(CHUNKED + chunk.repeat(10_001)))
+    expect(() => send('1\r\nx\r\n')).toThrow(expect.objectContaining({ fault: 'garbled' }))
+    expect(send(`40\r\n${'x'.repeat(64)}\r\n`)).toBeNull()
+  })
+
   it('are incomplete when the connection ends in the middle', () => {
     expect(parse(byLength.slice(0, -1))).toBeNull()
     expect(parse(byChunks.slice(0, -2))).toBeNull()
@@ -73,6 +90,8 @@ describe('responses of a replica', () => {
     ['more than the limit without a length', `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(LIMIT + 1)}`],
     ['a second answer nobody asked for', `${byLength}${byLength}`],
     ['an endless head', `HTTP/1.1 200 OK\r\na: ${'x'.repeat(70_000)}`],
+    ['an endless trailer', `${CHUNKED}0\r\n${'a: b\r\n'.repeat(20_000)}`],
+    ['announcements without end', 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(101)],
   ])('break the connection with %s', (_name, text) => {
     expect(() => parse(text)).toThrow(expect.objectContaining({ fault: 'garbled' }))
   })

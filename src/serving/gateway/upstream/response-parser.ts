@@ -1,8 +1,14 @@
+import { BodyCollector } from '../../front/http/body-collector.ts'
 import { UpstreamError } from '../errors.ts'
 import type { UpstreamAnswer } from './upstream.ts'
 
 const HEAD_LIMIT_BYTES = 64 * 1024
 const CHUNK_LINE_LIMIT_BYTES = 1024
+/** Answers that only announce the real one. */
+const ANNOUNCED_MAX = 100
+/** So many chunks may be of any size. With more, each must hold `CHUNK_BYTES_MIN` on average: tiny ones cost processor time. */
+const CHUNKS_MAX = 10_000
+const CHUNK_BYTES_MIN = 64
 const HEAD_END = Buffer.from('\r\n\r\n')
 const LINE_END = Buffer.from('\r\n')
 const EMPTY = Buffer.alloc(0)
@@ -25,9 +31,14 @@ export class ResponseParser {
   #state: 'head' | 'length' | 'chunk-size' | 'chunk-data' | 'trailer' | 'until-end' = 'head'
   #waiting: Buffer = EMPTY
   #head: { status: number; headers: Map<string, string>; keepAlive: boolean } | null = null
-  #parts: Buffer[] = []
-  #bodyBytes = 0
+  #body = new BodyCollector()
+  /** Of the whole body, where its head says so; -1: it does not. */
+  #declaredBytes = -1
   #missing = 0
+  /** Of this response, so far. */
+  #announced = 0
+  #chunks = 0
+  #trailerBytes = 0
 
   constructor(bodyLimitBytes: number) {
     this.bodyLimitBytes = bodyLimitBytes
@@ -83,13 +94,16 @@ export class ResponseParser {
   #finish(rest: Buffer): ParsedResponse {
     const head = this.#head
     if (head === null || rest.length > 0) throw garbled('sent more than one answer to a request')
-    const body = this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts)
+    const body = this.#body.take()
     const keepAlive = head.keepAlive && this.#state !== 'until-end'
     this.#state = 'head'
     this.#head = null
-    this.#parts = []
-    this.#bodyBytes = 0
+    this.#body = new BodyCollector()
+    this.#declaredBytes = -1
     this.#missing = 0
+    this.#announced = 0
+    this.#chunks = 0
+    this.#trailerBytes = 0
     return { status: head.status, headers: head.headers, body, keepAlive }
   }
 
@@ -100,6 +114,7 @@ export class ResponseParser {
     const head = parseHead(bytes.toString('latin1', 0, end))
     // 100 Continue and its like announce the real answer, which follows.
     if (head.status >= 200) this.#begin(head)
+    else if (++this.#announced > ANNOUNCED_MAX) throw garbled(`announced its answer ${this.#announced} times`)
     return end + HEAD_END.length
   }
 
@@ -110,7 +125,7 @@ export class ResponseParser {
     if (coding !== undefined && length !== undefined) throw garbled('sent both Content-Length and Transfer-Encoding')
     if (head.status === 204 || head.status === 304) this.#expect('length', 0)
     else if (coding !== undefined) this.#beginCoding(coding)
-    else if (length !== undefined) this.#expect('length', this.#limited(parseLength(length)))
+    else if (length !== undefined) this.#expect('length', (this.#declaredBytes = this.#limited(parseLength(length))))
     else this.#state = 'until-end'
   }
 
@@ -136,7 +151,10 @@ export class ResponseParser {
     const size = /^([0-9a-f]{1,8})[ \t]*(?:;.*)?$/i.exec(bytes.toString('latin1', 0, end))?.[1]
     if (size === undefined) throw garbled('sent a chunk without a size')
     const sizeBytes = Number.parseInt(size, 16)
-    this.#limited(this.#bodyBytes + sizeBytes)
+    this.#limited(this.#body.sizeBytes + sizeBytes)
+    if (this.#chunks >= CHUNKS_MAX && this.#body.sizeBytes < this.#chunks * CHUNK_BYTES_MIN)
+      throw garbled(`sent its answer in chunks of fewer than ${CHUNK_BYTES_MIN} bytes`)
+    this.#chunks += 1
     if (sizeBytes === 0) this.#state = 'trailer'
     else this.#expect('chunk-data', sizeBytes)
     return end + LINE_END.length
@@ -153,13 +171,15 @@ export class ResponseParser {
   #readTrailer(bytes: Buffer): number | null {
     const end = lineEnd(bytes)
     if (end === null) return null
+    this.#trailerBytes += end + LINE_END.length
+    if (this.#trailerBytes > HEAD_LIMIT_BYTES) throw garbled('sent too long a trailer')
     if (end === 0) this.#expect('length', 0)
     return end + LINE_END.length
   }
 
   #keep(bytes: Buffer): number {
-    this.#bodyBytes = this.#limited(this.#bodyBytes + bytes.length)
-    if (bytes.length > 0) this.#parts.push(bytes)
+    this.#limited(this.#body.sizeBytes + bytes.length)
+    if (bytes.length > 0) this.#body.add(bytes, this.#declaredBytes) // a list of parts would grow by each of a byte, too
     return bytes.length
   }
 

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { EventView } from '../../src/surface/api/schemas.ts'
+import type { EventView } from '../../src/surface/api/event-schemas.ts'
 import { SteadyClient } from '../harness/client.ts'
 import { median, type Figure, type Measured } from '../harness/figure.ts'
 import { Installation } from '../harness/installation.ts'

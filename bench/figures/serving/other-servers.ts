@@ -3,12 +3,15 @@ import { Comparison, SAMPLE } from '../../harness/serving/comparison.ts'
 import { DataPlane, inferPath } from '../../harness/serving/data-plane.ts'
 import { driveMeasured, generator } from '../../harness/serving/drive.ts'
 import { writeSmallModel } from '../../harness/serving/models.ts'
-import { otherServers, startOther } from '../../harness/serving/other-servers.ts'
+import { installOthers, otherServers, startOther } from '../../harness/serving/other-servers.ts'
 import { CORES } from '../../harness/serving/pinned.ts'
 import { startMillrace } from './whole-path.ts'
 
 const OURS = 'Millrace'
 const TRITON = 'Triton'
+const SKIPPED = 'skipped: it did not install or did not answer'
+/** They differ by far more than samples do. */
+const ROUNDS = 3
 
 /** Each with its defaults and all cores for itself; only one runs at a time, and Millrace before each of them. */
 export const comparedServers: Figure = {
@@ -16,17 +19,17 @@ export const comparedServers: Figure = {
   title: 'Gateway, prediction log and model server, against the model servers that PyPI has',
   async measure({ samples, note }) {
     const seen = new Comparison<string>()
-    const versions: Record<string, string> = {}
-    for (const server of otherServers) {
+    const versions = Object.fromEntries(otherServers.map(({ name }) => [name, SKIPPED]))
+    for (const server of await installOthers(note)) {
       const plane = await DataPlane.open()
       try {
         const model = writeSmallModel(plane.dir)
         const other = await startOther(plane, server, model, CORES.any, note)
-        versions[server.name] = other?.version ?? 'skipped: it did not install or did not answer'
         if (other === null) continue
+        versions[server.name] = other.version
         const ours = await startMillrace(plane, model)
         const order = { path: inferPath(model), body: model.body, ...SAMPLE, cores: CORES.any }
-        for (let round = 0; round < (samples ?? SAMPLE.rounds); round++) {
+        for (let round = 0; round < (samples ?? ROUNDS); round++) {
           seen.add(`${OURS} beside ${server.name}`, await driveMeasured({ ...order, port: ours.port }, []))
           seen.add(server.name, await driveMeasured({ ...order, port: other.port }, []))
         }

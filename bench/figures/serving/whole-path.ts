@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Figure } from '../../harness/figure.ts'
 import { packageRoot } from '../../harness/package.ts'
@@ -70,6 +71,8 @@ async function startNode(
   return plane.keep({ pid: child.pid!, stop: () => stop(child) })
 }
 
+const both = ({ processorUs: [front = 0, server = 0] }: { processorUs: number[] }) => front + server
+
 function report(seen: Comparison<Way>, bodyBytes: number) {
   const own = `${seen.processorUs('Millrace').toFixed(1)} + ${seen.processorUs('Millrace', 1).toFixed(1)} µs`
   const plain = `${seen.processorUs('node:http').toFixed(1)} + ${seen.processorUs('node:http', 1).toFixed(1)} µs`
@@ -88,11 +91,24 @@ function report(seen: Comparison<Way>, bodyBytes: number) {
         samples: seen.ratios('Millrace', 'node:http'),
         target: { of: 'p50' as const, atLeast: 5 },
       },
+      {
+        name: 'processor time of a request by node:http, times ours',
+        unit: 'ratio' as const,
+        samples: seen.ratios('node:http', 'Millrace', both),
+        target: null,
+      },
       ...seen.measures('Millrace', ['gateway', 'model server']),
       ...seen.measures('node:http', ['proxy', 'server']),
     ],
     limitedBy:
-      `Processors, the load generator's among them: a request takes ${own} of gateway and model server, and ${plain} of ` +
-      `proxy and server of node:http.`,
+      `Processors: a request takes ${own} of gateway and model server, and ${plain} of proxy and server of node:http; ` +
+      `${othersUs(seen, 'Millrace')} and ${othersUs(seen, 'node:http')} µs of processor time besides are the load ` +
+      `generator's, or idle. The gateway's share is mostly node:net and the system: one read and one write a request.`,
   }
+}
+
+/** Of the processors that are used, three at most, by request, what neither of the two processes took. */
+function othersUs(seen: Comparison<Way>, way: Way): string {
+  const allUs = (Math.min(3, availableParallelism()) * 1e6) / seen.rate(way)
+  return Math.max(0, allUs - seen.processorUs(way) - seen.processorUs(way, 1)).toFixed(1)
 }

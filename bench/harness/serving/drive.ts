@@ -61,7 +61,9 @@ async function driveByWrk(command: string, order: Drive): Promise<LoadResult> {
 async function runWrk(command: string, script: string, order: Drive): Promise<LoadResult> {
   const { port, connections, countMs, cores } = order
   const seconds = Math.max(1, Math.round(countMs / 1_000))
-  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, `http://127.0.0.1:${port}`]
+  // What takes long on a busy machine is no failure.
+  const patience = ['--timeout', '15s']
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, ...patience, '-s', script, `http://127.0.0.1:${port}`]
   const child = spawnPinned(cores, command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   let text = ''
   child.stdout!.on('data', (part: Buffer) => (text += part.toString()))

@@ -35,13 +35,22 @@ export function nginxPath(note: (text: string) => void): string | null {
   return find()
 }
 
-/** One worker, no log, connections to the upstream kept: as cheap as it gets. */
-export async function startNginx(plane: DataPlane, path: string, cores: string, upstreamPort: number): Promise<Nginx> {
+/**
+ * One worker, no log, connections to the upstream kept: as cheap as it gets.
+ * @param paths - each of them has connections of its own; none: all share theirs
+ */
+export async function startNginx(
+  plane: DataPlane,
+  path: string,
+  cores: string,
+  upstreamPort: number,
+  paths: readonly string[] = [],
+): Promise<Nginx> {
   const dir = join(plane.dir, 'nginx')
   mkdirSync(dir, { recursive: true })
   const port = await freePort()
   const file = join(dir, 'nginx.conf')
-  writeFileSync(file, configOf(dir, port, upstreamPort))
+  writeFileSync(file, configOf(dir, port, upstreamPort, paths))
   const args = ['-p', dir, '-e', join(dir, 'error.log'), '-c', file]
   const child = spawnPinned(cores, path, args, { stdio: 'inherit' })
   await untilItListens(port)
@@ -50,7 +59,8 @@ export async function startNginx(plane: DataPlane, path: string, cores: string, 
 }
 
 /** @param port - on which it takes requests, at 127.0.0.1 */
-function configOf(dir: string, port: number, upstreamPort: number): string {
+function configOf(dir: string, port: number, upstreamPort: number, paths: readonly string[]): string {
+  const places = ['location /', ...paths.map((path) => `location = ${path}`)]
   return `daemon off;
 master_process off;
 worker_processes 1;
@@ -65,14 +75,12 @@ http {
   uwsgi_temp_path ${dir}/uwsgi;
   scgi_temp_path ${dir}/scgi;
   keepalive_requests 1000000000;
-  upstream model { server 127.0.0.1:${upstreamPort}; keepalive 64; keepalive_requests 1000000000; }
+  proxy_http_version 1.1;
+  proxy_set_header Connection "";
+${places.map((_, i) => `  upstream model-${i} { server 127.0.0.1:${upstreamPort}; keepalive 64; keepalive_requests 1000000000; }`).join('\n')}
   server {
     listen 127.0.0.1:${port};
-    location / {
-      proxy_pass http://model;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-    }
+${places.map((place, i) => `    ${place} { proxy_pass http://model-${i}; }`).join('\n')}
   }
 }
 `

@@ -22,7 +22,10 @@ export interface OtherServer {
 }
 
 const SERVERS = join(packageRoot, 'bench', 'servers')
-const CACHE = join(packageRoot, 'node_modules', '.cache', 'bench-servers')
+/** Several clones may share one: what is in it is not installed again. */
+const CACHE = process.env['MILLRACE_BENCH_SERVERS'] ?? join(packageRoot, 'node_modules', '.cache', 'bench-servers')
+/** Downloads and compilation take turns. */
+const INSTALLS_AT_ONCE = 3
 const INSTALL_WITHIN_MS = 15 * 60_000
 const ANSWERS_WITHIN_MS = 90_000
 
@@ -71,19 +74,41 @@ export interface RunningOther extends RunningProcess {
 
 const run = promisify(execFile)
 
+/** Its commands are in `bin`. */
+export interface InstalledServer extends OtherServer {
+  bin: string
+}
+
+/** @returns those that are there now; why another is not was told */
+export async function installOthers(note: (text: string) => void): Promise<InstalledServer[]> {
+  const waiting = [...otherServers]
+  const installed = new Map<string, InstalledServer>()
+  const installNext = async (): Promise<void> => {
+    for (let server = waiting.shift(); server !== undefined; server = waiting.shift()) {
+      try {
+        installed.set(server.name, { ...server, bin: await install(server) })
+      } catch (error) {
+        note(`skipped: ${server.name} can't be installed: ${messageOf(error).slice(-600)}`)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: INSTALLS_AT_ONCE }, installNext))
+  return otherServers.flatMap(({ name }) => installed.get(name) ?? [])
+}
+
 /**
- * Installs it where that was not done yet, starts it, and waits for its first right answer.
- * @returns null: it could not be installed or does not answer, as was told
+ * Starts it, and waits for its first right answer.
+ * @returns null: it does not answer, as was told
  */
 export async function startOther(
   plane: DataPlane,
-  server: OtherServer,
+  server: InstalledServer,
   model: ServedModel,
   cores: string,
   note: (text: string) => void,
 ): Promise<RunningOther | null> {
   try {
-    const bin = await install(server)
+    const { bin } = server
     const port = await freePort()
     const log = join(plane.dir, `${server.name}.log`)
     const [command = '', ...args] = server.command({ bin, port, dir: plane.dir })

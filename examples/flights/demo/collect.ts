@@ -1,7 +1,7 @@
 import { copyFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import type { RunSummary } from '../../../src/surface/api/schemas.ts'
+import type { RunSummary } from '../../../src/surface/api/run-schemas.ts'
 import type { BudgetView } from '../../../src/surface/api/service-level-schemas.ts'
 import { scoreWith } from './frozen-model.ts'
 import { readLake, readOrigins, untilInLake } from './lake.ts'

@@ -1,4 +1,6 @@
-import type { GateView, ReleaseView, VersionSummary } from '../../../src/surface/api/schemas.ts'
+import type { GateView } from '../../../src/surface/api/gate-schemas.ts'
+import type { ReleaseView } from '../../../src/surface/api/release-schemas.ts'
+import type { VersionSummary } from '../../../src/surface/api/version-schemas.ts'
 import type { Fault } from './faults.ts'
 import type { Acknowledged } from './ledger.ts'
 import type { LoopFacts, TestFacts, TrialFacts } from './loop-facts.ts'

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { EventView, RunSummary } from '../../../src/surface/api/schemas.ts'
+import type { EventView } from '../../../src/surface/api/event-schemas.ts'
+import type { RunSummary } from '../../../src/surface/api/run-schemas.ts'
 import { alarm } from './loop-builders.ts'
 import { firingsOf, retirementsOf, withFirstWords } from './loop-facts.ts'
 

@@ -1,4 +1,5 @@
-import type { EventView, RunSummary } from '../../../src/surface/api/schemas.ts'
+import type { EventView } from '../../../src/surface/api/event-schemas.ts'
+import type { RunSummary } from '../../../src/surface/api/run-schemas.ts'
 
 /** What Millrace recorded of the loop, in the words of its own rows; the report is made of it. */
 

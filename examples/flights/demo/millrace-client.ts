@@ -5,16 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { CanaryView } from '../../../src/surface/api/canary-schemas.ts'
 import type { FreezeView } from '../../../src/surface/api/retirement-schemas.ts'
-import type {
-  EventView,
-  GateView,
-  QueryResult,
-  Reconciliation,
-  ReleaseView,
-  RunSummary,
-  RunView,
-  VersionSummary,
-} from '../../../src/surface/api/schemas.ts'
+import type { EventView } from '../../../src/surface/api/event-schemas.ts'
+import type { GateView } from '../../../src/surface/api/gate-schemas.ts'
+import type { QueryResult, Reconciliation } from '../../../src/surface/api/prediction-log-schemas.ts'
+import type { ReleaseView } from '../../../src/surface/api/release-schemas.ts'
+import type { RunSummary, RunView } from '../../../src/surface/api/run-schemas.ts'
+import type { VersionSummary } from '../../../src/surface/api/version-schemas.ts'
 import type { BudgetView } from '../../../src/surface/api/service-level-schemas.ts'
 import type { AlarmFacts } from './loop-facts.ts'
 import { connectControlPlane, type ControlApi } from '../../../src/surface/client/control-plane.ts'

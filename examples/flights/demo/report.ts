@@ -1,4 +1,7 @@
-import type { GateView, ReleaseView, RunSummary, VersionSummary } from '../../../src/surface/api/schemas.ts'
+import type { GateView } from '../../../src/surface/api/gate-schemas.ts'
+import type { ReleaseView } from '../../../src/surface/api/release-schemas.ts'
+import type { RunSummary } from '../../../src/surface/api/run-schemas.ts'
+import type { VersionSummary } from '../../../src/surface/api/version-schemas.ts'
 import { reportFault } from './fault-report.ts'
 import type { Fault } from './faults.ts'
 import type { Acknowledged } from './ledger.ts'

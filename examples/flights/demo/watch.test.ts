@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { EventView } from '../../../src/surface/api/schemas.ts'
+import type { EventView } from '../../../src/surface/api/event-schemas.ts'
 import { TrialBook } from './trial-book.ts'
 import { eventInWords, Watch, type WatchParts } from './watch.ts'
 

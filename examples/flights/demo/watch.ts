@@ -1,4 +1,7 @@
-import type { EventView, ReleaseView, RunSummary, RunView, VersionSummary } from '../../../src/surface/api/schemas.ts'
+import type { EventView } from '../../../src/surface/api/event-schemas.ts'
+import type { ReleaseView } from '../../../src/surface/api/release-schemas.ts'
+import type { RunSummary, RunView } from '../../../src/surface/api/run-schemas.ts'
+import type { VersionSummary } from '../../../src/surface/api/version-schemas.ts'
 import type { Millrace } from './millrace-client.ts'
 import type { TrialBook } from './trial-book.ts'
 import type { View } from './view.ts'

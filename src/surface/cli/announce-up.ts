@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { EndpointView } from '../api/schemas.ts'
+import type { EndpointView } from '../api/endpoint-schemas.ts'
 import { connectControlPlane, type ControlApi } from '../client/control-plane.ts'
 import { version } from '../../version.ts'
 import type { Plan } from './children-of.ts'

@@ -1,5 +1,6 @@
 import path from 'node:path'
 
+import { holdoutWarning } from '../../config/holdout-in-training.ts'
 import { loadProject, type LoadedProject } from '../../config/load.ts'
 import { readRehearsal, writeRehearsal } from '../../kernel/rehearsal-clock.ts'
 import { prepareDataDir } from '../../kernel/runtime/data-dir.ts'
@@ -29,6 +30,10 @@ export async function bringUp(cli: Cli, options: UpOptions): Promise<ExitCode> {
   const dataDir = findDataDir({ dataDir: given, config: loaded.sourcePath, cwd: cli.cwd })
   const notice = checkTls(loaded.project.root, loaded.project.gateway.tls, Date.now())
   if (notice !== null) cli.note(cli.style('yellow', notice))
+  for (const model of loaded.project.models) {
+    const warning = holdoutWarning(model)
+    if (warning !== null) cli.note(`${cli.style('yellow', `${model.name}:`)} ${warning}`)
+  }
   prepareDataDir(dataDir)
   await refuseSecond(dataDir)
   if (options.rehearseMs !== null) await beginRehearsal(dataDir, options.rehearseMs)
@@ -42,6 +47,7 @@ async function runInForeground(
   loaded: LoadedProject,
   dataDir: string,
 ): Promise<ExitCode> {
+  cli.outlivesItsWords = true // its log lies on the data directory's disk, and it starts again what dies there
   const plan: Plan = {
     dataDir,
     loaded,

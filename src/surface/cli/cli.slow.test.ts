@@ -7,7 +7,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 
-import { fakeControlPlane, type FakeControlPlane } from '../../testing/fake-handlers.ts'
+import { fakeControlPlane, type FakeControlPlane } from '../../testing/fake-handlers/index.ts'
 import { createApiServer, type ApiServer } from '../api/server.ts'
 import { controlSocketPath } from '../client/socket-path.ts'
 
@@ -321,7 +321,7 @@ describe('deciding', () => {
     const shown = await millrace(['endpoints', 'late-flight'])
     expect(shown.stdout).toMatch(/late-flight +serving +one version +late-flight@2 +100% +2\/2/)
     const unknown = await millrace(['endpoints', 'none'])
-    expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining("There is no endpoint 'none'") })
+    expect(unknown).toMatchObject({ code: 4, stderr: expect.stringContaining("There is no endpoint 'none'") })
     expect((await millrace(['join', 'late-flight', 'late-flight@2', '--why', 'mended'])).code).toBe(0)
     expect((await millrace(['join', 'late-flight', 'late-flight@2'])).code).toBe(2)
     expect(fake.calls).toEqual([

@@ -24,6 +24,8 @@ type Style = 'green' | 'red' | 'yellow' | 'dim' | 'bold' | 'cyan'
 /** What commands share: where they write, whom they speak to. Loads the client only when a command needs it. */
 export class Cli {
   exitCode: ExitCode = EXIT.ok
+  /** What it says may get lost, as on a full disk, and must not end what it does. */
+  outlivesItsWords = false
   readonly #globals: () => GlobalOptions
   readonly env: NodeJS.ProcessEnv
   readonly cwd: string
@@ -68,8 +70,7 @@ export class Cli {
     if (url === undefined) {
       const dataDir = this.dataDir()
       if (givenWaitMs !== undefined) return connectControlPlane({ dataDir, waitMs: givenWaitMs })
-      const supervised = await isSupervised(dataDir)
-      return connectControlPlane({ dataDir, waitMs: supervised ? RESTART_MS : 0, supervised })
+      return connectControlPlane({ dataDir, waitMs: RESTART_MS, isSupervised: () => isSupervised(dataDir) })
     }
     const token = this.globals.token ?? this.env['MILLRACE_TOKEN']
     if (token === undefined)

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 import { MillraceError } from '../../kernel/errors.ts'
-import type { StatusView } from '../api/schemas.ts'
+import type { StatusView } from '../api/status-schemas.ts'
 import { connectControlPlane } from '../client/control-plane.ts'
 import { RemoteError } from '../client/errors.ts'
 import { announceEndpoint, canBeCalled } from './announce-up.ts'

@@ -17,6 +17,17 @@ export class NoProjectError extends MillraceError {
   }
 }
 
+export class NoSuchEndpointError extends MillraceError {
+  constructor(endpoint: string, known: string[]) {
+    super({
+      code: 'MR_ENDPOINT_UNKNOWN',
+      kind: 'not-found',
+      message: `There is no endpoint '${endpoint}'${known.length === 0 ? '' : `; there are: ${known.join(', ')}`}.`,
+      fix: `Run 'millrace endpoints' to see them.`,
+    })
+  }
+}
+
 export class VersionNotServedError extends MillraceError {
   constructor(ref: string, status: string) {
     const isGone = status === 'deleted' || status === 'deleting'

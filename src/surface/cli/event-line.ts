@@ -1,4 +1,4 @@
-import type { EventView } from '../api/schemas.ts'
+import type { EventView } from '../api/event-schemas.ts'
 import type { Cli } from './cli.ts'
 import { plainText, time } from './text.ts'
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { ReleaseView } from '../api/schemas.ts'
+import type { ReleaseView } from '../api/release-schemas.ts'
 import type { Cli } from './cli.ts'
 import { WaitedTooLongError } from './errors.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'

@@ -1,9 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { GateView, ReleaseView, RunView, VersionView } from '../api/schemas.ts'
+import type { GateView } from '../api/gate-schemas.ts'
+import type { ReleaseView } from '../api/release-schemas.ts'
+import type { RunView } from '../api/run-schemas.ts'
+import type { VersionView } from '../api/version-schemas.ts'
 import type { ControlApi } from '../client/control-plane.ts'
 import type { Cli } from './cli.ts'
 import { WaitedTooLongError } from './errors.ts'
+import { nextFor, verdictOn } from './next-step.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { patiently, PATIENCE_MS } from './patience.ts'
 import { describeChanges, progressLine } from './run-lines.ts'
@@ -73,7 +77,7 @@ function showOutcome(cli: Cli, run: RunView, version: VersionView | null, releas
       : `${release.id} ${release.status}`
   cli.line(`${version.ref}: ${cli.status(what)}${reason(release?.why ?? version.releaseWhy ?? run.outcome.why)}`)
   if (release !== null && isTried(release.status)) for (const line of nextForTried(release)) cli.line(line)
-  if (version.release === 'awaiting-approval') cli.line(`  millrace approve ${version.ref} --why "…"`)
+  if (release === null) for (const line of nextFor(version.ref, verdictOn(version))) cli.line(line)
 }
 
 const reason = (why: string | null) => (why === null ? '' : `: ${plainText(why)}`)

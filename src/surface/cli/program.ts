@@ -42,13 +42,20 @@ function refuseBlankReason(command: Command): void {
     )
 }
 
+const FULL: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT'])
+
 /** Runs one command line. @returns the exit code; errors are printed, never thrown */
 export async function runCli(args: string[]): Promise<number> {
+  const { program, cli } = buildProgram()
+  const onLost = (error: NodeJS.ErrnoException): void => {
+    if (cli.outlivesItsWords && FULL.has(error.code)) return
+    throw error
+  }
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(EXIT.ok) // the reader has seen enough: `millrace runs | head`
-    throw error
+    onLost(error)
   })
-  const { program, cli } = buildProgram()
+  process.stderr.on('error', onLost)
   try {
     await program.parseAsync(args, { from: 'user' })
     return cli.exitCode

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 
-import type { RunView, StepView } from '../api/schemas.ts'
+import type { RunView, StepView } from '../api/run-schemas.ts'
 import { describeChanges, progressLine } from './run-lines.ts'
 
 const step = (facts: Partial<StepView> = {}): StepView => ({

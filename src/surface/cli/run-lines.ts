@@ -1,4 +1,4 @@
-import type { RunView, StepView } from '../api/schemas.ts'
+import type { RunView, StepView } from '../api/run-schemas.ts'
 import { cutTo, textWidth } from './table.ts'
 import { bar, duration, plainText } from './text.ts'
 

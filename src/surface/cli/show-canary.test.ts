@@ -1,7 +1,7 @@
 import { afterEach, expect, it, vi } from 'vitest'
 import type { Call } from '../api/handlers.ts'
 import type { CanaryView } from '../api/canary-schemas.ts'
-import { fakeControlPlane } from '../../testing/fake-handlers.ts'
+import { fakeControlPlane } from '../../testing/fake-handlers/index.ts'
 import { Cli } from './cli.ts'
 import { showCanaries } from './show-canary.ts'
 import { nextForTried } from './tried.ts'

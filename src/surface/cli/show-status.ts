@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { EndpointView, ServiceLevel, StatusView } from '../api/schemas.ts'
+import type { EndpointView } from '../api/endpoint-schemas.ts'
+import type { ServiceLevel } from '../api/service-level-schemas.ts'
+import type { StatusView } from '../api/status-schemas.ts'
 import type { Cli } from './cli.ts'
 import { alertLine } from './commands/alerts.ts'
 import { showReconciliation } from './commands/lake.ts'
@@ -78,7 +80,9 @@ function showEndpoints(cli: Cli, endpoints: EndpointView[]): void {
       { title: 'version', value: ({ member }) => member?.version ?? '–' },
       {
         title: 'traffic',
-        value: ({ member }) => (member === null ? '–' : `${number(member.weightPercent)}%`),
+        // All members of a gather get each request.
+        value: ({ endpoint, member }) =>
+          member === null ? '–' : endpoint.gather !== null ? 'member' : `${number(member.weightPercent)}%`,
         align: 'right',
       },
       {

@@ -1,4 +1,4 @@
-import type { ReleaseView } from '../api/schemas.ts'
+import type { ReleaseView } from '../api/release-schemas.ts'
 
 /** A release that is tried under live traffic may take days: it is told, and not waited for. */
 export const isTried = (status: string | null): boolean =>

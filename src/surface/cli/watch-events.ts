@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { MillraceError } from '../../kernel/errors.ts'
-import type { EventView } from '../api/schemas.ts'
+import type { EventView } from '../api/event-schemas.ts'
 import { connectControlPlane, type ControlApi } from '../client/control-plane.ts'
 import { announceEndpoint } from './announce-up.ts'
 import type { Cli } from './cli.ts'
 import { eventLine } from './event-line.ts'
+import { nextFor } from './next-step.ts'
 
 const AGAIN_MS = 500
 
@@ -40,6 +41,7 @@ async function show(cli: Cli, api: ControlApi, event: EventView): Promise<void> 
   if (cli.json) return cli.record({ type: 'event', ...event })
   if (!isNotable(event)) return
   cli.line(eventLine(cli, event))
+  if (event.entity === 'disposition') for (const line of nextFor(event.entityId, event.to)) cli.line(line)
   if (event.entity !== 'release' || event.to !== 'released') return
   const release = await api.releases.get({ id: event.entityId })
   const endpoint = (await api.endpoints.list()).find((e) => e.name === release.endpoint)

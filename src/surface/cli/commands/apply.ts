@@ -17,6 +17,10 @@ export function defineApply(program: Command, cli: Cli): void {
       if (cli.json) return cli.document(revision)
       cli.line(`revision ${revision.revision} of ${revision.project}: ${revision.models.join(', ')}`)
       for (const change of revision.changes) cli.line(`  ${change}`)
+      if (revision.changes.includes('gateway changed'))
+        cli.note(
+          "The gateway itself is started anew only by 'millrace down' and 'millrace up'; 'anonymous' holds at once.",
+        )
     })
 }
 

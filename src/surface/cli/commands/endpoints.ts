@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 
-import type { EndpointView } from '../../api/schemas.ts'
+import type { EndpointView } from '../../api/endpoint-schemas.ts'
 import type { Cli } from '../cli.ts'
-import { UsageError } from '../errors.ts'
+import { NoSuchEndpointError } from '../errors.ts'
 import { number } from '../text.ts'
 
 export function defineEndpoints(program: Command, cli: Cli): void {
@@ -15,9 +15,9 @@ export function defineEndpoints(program: Command, cli: Cli): void {
       const all = await api.endpoints.list()
       const shown = name === undefined ? all : all.filter((endpoint) => endpoint.name === name)
       if (name !== undefined && shown.length === 0)
-        throw new UsageError(
-          `There is no endpoint '${name}'.`,
-          all.length === 0 ? 'None is declared.' : `There are: ${all.map((e) => e.name).join(', ')}.`,
+        throw new NoSuchEndpointError(
+          name,
+          all.map((endpoint) => endpoint.name),
         )
       if (cli.json) return cli.document(shown)
       showEndpoints(cli, shown)

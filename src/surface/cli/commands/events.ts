@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 
-import type { EventView } from '../../api/schemas.ts'
+import type { EventView } from '../../api/event-schemas.ts'
 import type { Cli } from '../cli.ts'
 import { parseInteger } from '../option-values.ts'
 import { eventLine } from '../event-line.ts'
@@ -34,6 +34,8 @@ export function defineEvents(program: Command, cli: Cli): void {
       const events = await api.events.list({ afterSeq, entity: options.entity, limit })
       if (cli.json) return cli.document(events)
       for (const event of events) show(event)
+      if (events.length === 0)
+        cli.note(`no events${options.entity === undefined ? '' : ` of kind '${options.entity}'`}`)
       if (events.length === limit) cli.note(`there may be more: --after ${events.at(-1)!.seq}`)
     })
 }

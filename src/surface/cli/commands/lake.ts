@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 
-import type { QueryResult, Reconciliation } from '../../api/schemas.ts'
+import type { QueryResult, Reconciliation } from '../../api/prediction-log-schemas.ts'
 import type { Cli } from '../cli.ts'
 import { EXIT } from '../exit-codes.ts'
 import { readInput } from '../input.ts'

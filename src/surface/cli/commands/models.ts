@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 
-import type { ModelSummary, ModelView, VersionSummary, VersionView } from '../../api/schemas.ts'
+import type { ModelSummary, ModelView } from '../../api/model-schemas.ts'
+import type { VersionSummary, VersionView } from '../../api/version-schemas.ts'
 import type { Cli } from '../cli.ts'
 import { showGate } from '../follow-run.ts'
 import { parseInteger, parseTime } from '../option-values.ts'
@@ -126,6 +127,8 @@ function showVersion(cli: Cli, version: VersionView): void {
     cli.line(`inputs   ${version.signature.inputs.map(tensor).join('; ')}`)
     if (version.signature.enriched !== undefined)
       cli.line(`asked    ${version.signature.enriched.asked.map(tensor).join('; ')}`)
+    if (version.signature.prepared !== undefined)
+      cli.line(`fed      ${version.signature.prepared.fed.map(tensor).join('; ')}`)
     cli.line(`outputs  ${version.signature.outputs.map(tensor).join('; ')}`)
   }
   for (const artifact of version.artifacts) {
@@ -150,6 +153,7 @@ function showLineage(cli: Cli, { lineage }: VersionView): void {
   if (Object.keys(lineage.params).length > 0) cli.line(`params   ${figures(lineage.params)}`)
   if (lineage.codeDigest !== null) cli.line(`code     ${lineage.codeDigest}`)
   if (lineage.server !== undefined) cli.line(`server   ${lineage.server.command}`)
+  if (lineage.prepare !== undefined) cli.line(`prepare  ${lineage.prepare.command}`)
   for (const { table, key, columns } of lineage.tables ?? [])
     cli.line(
       `table    ${table}: ${columns.join(', ')} by ${'column' in key ? key.column : `parameter ${key.parameter}`}`,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 
-import type { ReleaseView } from '../../api/schemas.ts'
+import type { ReleaseView } from '../../api/release-schemas.ts'
 import type { Cli } from '../cli.ts'
 import { parseInteger } from '../option-values.ts'
 import { ago, duration, time } from '../text.ts'

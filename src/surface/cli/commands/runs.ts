@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 
-import type { RunSummary, RunView } from '../../api/schemas.ts'
+import type { RunSummary, RunView } from '../../api/run-schemas.ts'
 import type { Cli } from '../cli.ts'
 import { parseInteger } from '../option-values.ts'
 import { ago, duration, figures, time } from '../text.ts'
@@ -90,7 +90,9 @@ function showRun(cli: Cli, run: RunView): void {
   )
   for (const step of run.steps.filter((s) => s.attempts.length === 0))
     cli.line(`${step.name}: ${step.status}${step.why === null ? '' : `: ${step.why}`}`)
-  cli.line(`outcome: ${outcomeOf(run)}${run.outcome.why === null ? '' : `: ${run.outcome.why}`}`)
+  const { version, why } = run.outcome
+  if (version !== null || why !== run.why) cli.line(`outcome: ${outcomeOf(run)}${why === null ? '' : `: ${why}`}`)
+  if (run.status === 'failed') cli.line(`  millrace logs ${run.id}`)
 }
 
 const EXAMPLES = `

@@ -5,6 +5,8 @@ export interface ControlLoopOptions {
   name: string
   /** The longest time between two looks. */
   everyMs: number
+  /** Until the first look, unless woken before. Default 0. */
+  firstInMs?: number
   /** One look: observe, decide, act. @returns when to look again in ms, if sooner than `everyMs` */
   run(signal: AbortSignal): Promise<number | void>
   /** Subscribes to whatever should make it look at once; e.g. `(wake) => bus.on('run', wake)`. */
@@ -61,7 +63,7 @@ export function controlLoop(options: ControlLoopOptions): ControlLoop {
     if (looking === null && failures === 0) schedule(0)
   })
   const ends = (options.wakeOn ?? []).map((subscribe) => subscribe(wake))
-  schedule(0)
+  schedule(options.firstInMs ?? 0)
   return {
     wake,
     async stop(timeoutMs = STOP_TIMEOUT_MS) {

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { openLog } from './log.ts'
+import { openLog, warnOnce } from './log.ts'
 
 it('writes lines of JSON at once, with the process and without secrets', () => {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-log-'))
@@ -28,4 +28,11 @@ it('goes on when its disk is full', () => {
   expect(() => {
     for (let i = 0; i < 100; i++) log.info({ i }, 'lost')
   }).not.toThrow()
+})
+
+it('warns of each thing once', () => {
+  const said: string[] = []
+  const warn = warnOnce({ warn: (text: string) => void said.push(text) })
+  for (const text of ['a', 'b', 'a']) warn(text)
+  expect(said).toEqual(['a', 'b'])
 })

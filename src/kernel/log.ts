@@ -30,6 +30,17 @@ export function openLog({ process: name, path, level = levelFromEnvironment() }:
 
 export const silentLog: Log = pino({ level: 'silent' })
 
+/** Warns of each thing once, for as long as no more than a hundred others came since. */
+export function warnOnce(log: Pick<Log, 'warn'>): (text: string) => void {
+  const said = new Set<string>()
+  return (text) => {
+    if (said.has(text)) return
+    if (said.size > 100) said.clear()
+    said.add(text)
+    log.warn(text)
+  }
+}
+
 function levelFromEnvironment(): NonNullable<LogOptions['level']> {
   const wanted = process.env['MILLRACE_LOG_LEVEL']
   return levels.find((level) => level === wanted) ?? 'info'

@@ -1,10 +1,10 @@
 import { appendFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { modelFiles } from '../control/registry/model-files.ts'
-import { layOutServer } from '../control/registry/server-place.ts'
+import { layOutPrepare, layOutServer } from '../control/registry/server-place.ts'
 import { placedTables } from '../control/registry/version-tables.ts'
 import type { Version } from '../control/registry/version.ts'
-import type { ReplicaRuntime } from '../control/release/deployment-controller.ts'
+import type { ReplicaRuntime } from '../control/release/replica-runtime.ts'
 import type { Artifacts } from '../kernel/artifacts/artifacts.ts'
 import { killTree } from '../kernel/runtime/process/kill-tree.ts'
 import { PROCESS_TOKEN_MARK } from '../kernel/runtime/marks.ts'
@@ -18,6 +18,7 @@ import {
 } from '../kernel/runtime/process-record.ts'
 import { socketDir } from '../kernel/runtime/socket-dir.ts'
 import { spawnDetached } from '../kernel/runtime/process/spawn-detached.ts'
+import { stopProcess } from '../kernel/runtime/stop-all.ts'
 import type { ReplicaOptions } from '../serving/model-server/replica-options.ts'
 
 const ROWS_MAX = 1_024
@@ -73,7 +74,9 @@ export function replicaRuntime({ dataDir, artifacts }: { dataDir: string; artifa
     async stop(replicaId, graceMs) {
       const record = readProcessRecord(dataDir, replicaId)
       if (record === null || !isAlive(record)) return
-      await killTree({ roots: [record], mark: { name: PROCESS_TOKEN_MARK, value: record.token }, graceMs })
+      // It alone at first: a command that it has started is still needed for what it answers, and ended by itself then.
+      await stopProcess(record, graceMs)
+      await killTree({ roots: [record], mark: { name: PROCESS_TOKEN_MARK, value: record.token }, graceMs: 0 })
     },
     async forget(replicaId) {
       rmSync(optionsPath(dataDir, replicaId), { force: true })
@@ -89,23 +92,26 @@ export function replicaRuntime({ dataDir, artifacts }: { dataDir: string; artifa
   }
 }
 
-/** Where the version is: one ONNX file, or what its own server needs. */
+/** Where the version is: one ONNX file with what stands before it, or what its own server needs. */
 async function placeOf(
   { dataDir, artifacts }: { dataDir: string; artifacts: Artifacts },
   id: string,
   version: Version,
   logPath: string,
-): Promise<Pick<ReplicaOptions, 'artifactPath' | 'digest' | 'externalDigests' | 'tables' | 'server'>> {
-  const { server, codeDigest, tables, asOfMs } = version.lineage
+): Promise<Pick<ReplicaOptions, 'artifactPath' | 'digest' | 'externalDigests' | 'tables' | 'server' | 'prepare'>> {
+  const { server, prepare, codeDigest, tables, asOfMs } = version.lineage
+  mkdirSync(join(dataDir, 'logs'), { recursive: true, mode: 0o700 })
+  const onLog = (text: string) => appendFileSync(logPath, `${text}\n`)
+  const dir = join(dataDir, 'replicas', id)
   if (server === undefined) {
     const files = await modelFiles({ artifacts, dataDir }, version.modelDigest)
     const placed = placedTables(files, tables, asOfMs ?? version.createdCalendarMs)
     const { path, digest, externalDigests } = files
-    return { artifactPath: path, digest, externalDigests, ...(placed.length > 0 && { tables: placed }) }
+    const place = { artifactPath: path, digest, externalDigests, ...(placed.length > 0 && { tables: placed }) }
+    if (prepare === undefined) return place
+    const step = await layOutPrepare({ artifacts, dataDir }, { ...version, codeDigest, prepare }, dir, onLog)
+    return { ...place, prepare: { ...step, logPath: join(dataDir, 'logs', `${id}.prepare.log`) } }
   }
-  mkdirSync(join(dataDir, 'logs'), { recursive: true, mode: 0o700 })
-  const onLog = (text: string) => appendFileSync(logPath, `${text}\n`)
-  const dir = join(dataDir, 'replicas', id)
   const plan = await layOutServer({ artifacts, dataDir }, { ...version, codeDigest, server }, dir, onLog)
   const ownLog = { ...plan, logPath: join(dataDir, 'logs', `${id}.server.log`) }
   return { artifactPath: plan.modelDir, digest: version.modelDigest, server: ownLog }
@@ -126,7 +132,7 @@ function ownEnvironment(): Record<string, string> {
 
 function forgetOldLogs(dir: string): void {
   const number = (name: string) => Number.parseInt(name.slice('replica-'.length), 10)
-  const logs = readdirSync(dir).filter((name) => /^replica-\d+(\.server)?\.log$/.test(name))
+  const logs = readdirSync(dir).filter((name) => /^replica-\d+(\.(server|prepare))?\.log$/.test(name))
   for (const name of logs.toSorted((a, b) => number(b) - number(a)).slice(LOGS_MAX))
     rmSync(join(dir, name), { force: true })
 }

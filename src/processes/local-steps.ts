@@ -2,21 +2,32 @@ import { delimiter, dirname, join } from 'node:path'
 import type { StepRuntime } from '../control/pipeline/run-controller.ts'
 import { ensureEnvironment } from '../kernel/runtime/environments.ts'
 import { limitLog } from '../kernel/runtime/log-limit.ts'
-import { claimUnstarted, observeStep, startStep, stopStep } from '../kernel/runtime/process/step-process.ts'
+import { claimUnstarted, observeStep, stopStep } from '../kernel/runtime/process/step-process.ts'
+import { StepStarter } from '../kernel/runtime/process/step-starter.ts'
+import { processEntry } from '../kernel/runtime/process-entry.ts'
 
 type RunJob = <T>(kind: string, input: unknown, signal: AbortSignal) => Promise<T>
 
+interface LocalSteps {
+  dataDir: string
+  job: RunJob
+  /** Told what has outlived a step, and can't be ended. */
+  onSurvivor?: (error: unknown) => void
+}
+
 /** Steps as processes of this machine. */
-export function stepRuntime({ dataDir, job }: { dataDir: string; job: RunJob }): StepRuntime {
+export function stepRuntime({ dataDir, job, onSurvivor }: LocalSteps): StepRuntime {
+  const starter = new StepStarter(processEntry('step-starter'))
   return {
     async start({ dir, command, cwd, env, token }) {
-      const { exited } = await startStep({
+      const { exited } = await starter.start({
         dir,
         command,
         cwd,
         env,
         token,
         record: { dataDir, id: `step-${token.slice(0, 8)}` },
+        ...(onSurvivor === undefined ? {} : { onSurvivor }),
       })
       return { exited: exited.then(() => undefined) }
     },

@@ -7,10 +7,10 @@ import { openClock } from '../kernel/rehearsal-clock.ts'
 import { ownIdentity } from '../kernel/runtime/process-identity.ts'
 import { readProcessRecord, removeProcessRecord, writeProcessRecord } from '../kernel/runtime/process-record.ts'
 import { startCustomReplica } from '../serving/model-server/custom-replica.ts'
+import type { Tell } from '../serving/model-server/replica-life.ts'
 import { readReplicaOptions } from '../serving/model-server/replica-options.ts'
 import type { ReplicaOptions } from '../serving/model-server/replica-options.ts'
 import { startReplica } from '../serving/model-server/replica.ts'
-import type { Tell } from '../serving/model-server/replica.ts'
 import { version } from '../version.ts'
 
 /** One replica: `node model-server.ts <options.json>`. Exits 0 when drained, 1 when it could not serve or cut requests off. */

@@ -27,7 +27,7 @@ export interface ChildSpec {
   alsoLogs?: readonly string[]
   /** Where it answers `GET /identity`: then it is ready, and by this a later supervisor knows it. */
   socketPath: string
-  /** Exit codes that mean that starting it again would change nothing. */
+  /** Exit codes that mean that starting it again would change nothing: they end the start of all. */
   fatalExitCodes: readonly number[]
 }
 
@@ -64,8 +64,18 @@ const STOP_STRANGER_MS = 2_000
 
 export const logPathOf = (dataDir: string, id: string): string => join(dataDir, 'logs', `${id}.log`)
 
-/** Keeps one child running until `signal` is aborted. @throws its error, when it ends with a fatal exit code */
-export async function superviseChild(supervision: Supervision): Promise<void> {
+/**
+ * Keeps one child running until `signal` is aborted. One that has been ready once is tried again whatever it ends with, as a
+ * disk that is full may have room again: what else serves must not end with it.
+ * @throws its error, when it ends with a fatal exit code and never was ready
+ */
+export async function superviseChild(given: Supervision): Promise<void> {
+  let wasReady = false
+  const onReady = (): void => {
+    wasReady = true
+    given.onReady()
+  }
+  const supervision = { ...given, onReady }
   const { child, signal, onEvent } = supervision
   let running = await adopt(supervision)
   for (let failures = 0; !signal.aborted;) {
@@ -77,7 +87,7 @@ export async function superviseChild(supervision: Supervision): Promise<void> {
       failures = performance.now() - startedAt > HEALTHY_MS ? 1 : failures + 1
       onEvent({ kind: 'exited', id: child.id, code, againInMs: againInMs(failures) })
     } catch (thrown) {
-      if (running !== null) throw thrown
+      if (running !== null && !wasReady) throw thrown
       failures++
       onEvent({ kind: 'not-started', id: child.id, why: messageOf(thrown), againInMs: againInMs(failures) })
     }

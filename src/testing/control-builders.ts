@@ -1,6 +1,7 @@
 import type { ModelInput, ProjectInput } from '../config/input.ts'
-import type { Project, StepConfig } from '../config/project.ts'
+import type { GateConfig, Project, StepConfig } from '../config/project.ts'
 import { readProject } from '../config/read-project.ts'
+import type { AlertRequest } from '../control/monitoring/alert-requests.ts'
 import type { Attempt, Run, Step } from '../control/pipeline/run.ts'
 import type { Version } from '../control/registry/version.ts'
 import type { Deployment, Release, Replica } from '../control/release/release.ts'
@@ -219,6 +220,38 @@ export function gatewayReportOf(overrides: Partial<GatewayReport> = {}): Gateway
     traffic: [],
     trafficSeq: 0,
     log: { answered: 0, logged: 0, sampledOut: 0, dropped: 0, labels: 0, lagMs: 0, diskFull: false },
+    ...overrides,
+  }
+}
+
+export function alertRequestOf(overrides: Partial<AlertRequest> = {}): AlertRequest {
+  return {
+    model: 'm',
+    endpoint: 'm',
+    versionId: 'm@1',
+    source: 'drift',
+    subject: 'distance',
+    severity: 'warning',
+    why: 'PSI 0.4 over 0.25',
+    figures: { psi: 0.4 },
+    response: 'tell',
+    runbook: null,
+    ...overrides,
+  }
+}
+
+export function gateConfigOf(overrides: Partial<GateConfig> = {}): GateConfig {
+  return {
+    thresholds: [],
+    loss: 'logLoss',
+    comparison: 'nonInferiority',
+    margin: 0.005,
+    alpha: 0.05,
+    resamples: 500,
+    cluster: null,
+    minRows: 200,
+    minClusters: 20,
+    stability: { versions: 5, maxSpread: null },
     ...overrides,
   }
 }

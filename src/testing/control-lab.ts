@@ -103,7 +103,7 @@ export async function emptyStore({ db }: Store): Promise<void> {
 }
 
 /** Looks again and again until it holds. @throws after `limitMs` of real time */
-export async function until(what: string, holds: () => Promise<boolean> | boolean, limitMs = 20_000): Promise<void> {
+export async function until(what: string, holds: () => Promise<boolean> | boolean, limitMs = 60_000): Promise<void> {
   const deadline = performance.now() + limitMs
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`After ${limitMs} ms still not: ${what}`)

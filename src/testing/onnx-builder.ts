@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { varint } from '../kernel/model/proto-writer.ts'
 
 /**
  * Writes small ONNX files for tests: a few messages of protobuf's wire format and, below, ready-made models.
@@ -364,17 +365,6 @@ const encoder = new TextEncoder()
 
 function join(parts: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat(parts)
-}
-
-function varint(value: number | bigint): Uint8Array {
-  const out: number[] = []
-  let rest = BigInt.asUintN(64, BigInt(value))
-  do {
-    const low = Number(rest & 0x7fn)
-    rest >>= 7n
-    out.push(rest > 0n ? low | 0x80 : low)
-  } while (rest > 0n)
-  return Uint8Array.from(out)
 }
 
 function int(field: number, value: number | bigint): Uint8Array {

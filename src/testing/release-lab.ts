@@ -4,7 +4,7 @@ import { missingForAutomation } from '../config/missing-for-automation.ts'
 import type { ModelInput } from '../config/input.ts'
 import { setApproval } from '../control/registry/version-requests.ts'
 import { aliasTarget } from '../control/registry/version-store.ts'
-import { DeploymentController, type ReplicaRuntime } from '../control/release/deployment-controller.ts'
+import { DeploymentController } from '../control/release/deployment-controller.ts'
 import { Observations } from '../control/release/observations.ts'
 import { ReleaseController } from '../control/release/release-controller.ts'
 import { requestRelease } from '../control/release/release-requests.ts'
@@ -14,11 +14,12 @@ import type { TrialFigures } from '../control/release/trial.ts'
 import type { TrialJobInput, TrialJobOutput } from '../control/release/trial-job.ts'
 import { trialsOf, type TrialRow } from '../control/release/trial-store.ts'
 import { recordTraffic } from '../control/service-level/traffic-store.ts'
-import { fineLatencyBucket, LATENCY_BOUNDS_MS, type Lease, type TrafficReport } from '../kernel/contract/routing.ts'
+import { fineLatencyBucket, LATENCY_BOUNDS_MS, type TrafficReport } from '../kernel/contract/routing.ts'
 import type { Store } from '../kernel/store/store.ts'
-import { gatewayReportOf, leaseOf } from './control-builders.ts'
+import { gatewayReportOf } from './control-builders.ts'
 import { controlLab, type ControlLab } from './control-lab.ts'
 import { fakeClock, type FakeClock } from './fake-clock.ts'
+import { fakeFleet, type FakeFleet } from './fake-fleet.ts'
 
 /** What one arm does with the requests that are drawn for it. */
 export interface ArmBehaviour {
@@ -31,6 +32,13 @@ export interface LabClock extends FakeClock {
   set(byMs: number): void
 }
 
+export interface LabPlane {
+  observations: Observations
+  publisher: RoutePublisher
+  releases: ReleaseController
+  deployments: DeploymentController
+}
+
 /**
  * A control plane for releases under traffic: the real controllers over a real store; replicas, gateway and lake are
  * played.
@@ -38,6 +46,7 @@ export interface LabClock extends FakeClock {
 export interface ReleaseLab {
   lab: ControlLab
   clock: LabClock
+  fleet: FakeFleet
   /** The lake as the job `trial` would count it; by default as many predictions as were counted, all alike. */
   lake: { read: (input: TrialJobInput) => Promise<TrialJobOutput>; figures: Map<string, Partial<TrialFigures>> }
   /** Replicas of these versions are dead. */
@@ -50,8 +59,8 @@ export interface ReleaseLab {
   stepMs: number
   /** The control plane ends and another one starts; with `store`, on another view of the same database. */
   restart(store?: Store): Promise<void>
-  /** Of the control plane that runs now. */
-  observations(): Observations
+  /** The control plane that runs now. */
+  plane(): LabPlane
   pass(rounds?: number): Promise<void>
   /** Passes until it holds. @throws after `limitMs` of the lab's time */
   until(what: string, holds: () => Promise<boolean>, limitMs?: number): Promise<void>
@@ -70,6 +79,13 @@ export interface ReleaseLab {
   close(): void
 }
 
+/** Released at once, with one replica. */
+export const immediateModel: ModelInput = {
+  train: 'true',
+  release: { strategy: 'immediate', preflight: { timeout: '60s' } },
+  serving: { replicas: 1 },
+}
+
 /** More time at once would not count as listened to. */
 const LISTEN_MS = 250
 
@@ -77,9 +93,9 @@ export async function releaseLab(store: Store, models: Record<string, ModelInput
   const clock = labClock()
   const lab = await controlLab(store, clock)
   await lab.apply(models)
-  const fleet = new Map<string, { lease: Lease; versionId: string; exited: PromiseWithResolvers<void> }>()
+  const fleet = fakeFleet(lab.dataDir)
   let current = store
-  let plane: Plane
+  let plane: LabPlane
   /** What is left of a request, to be counted with the next. */
   const carried = new Map<string, number>()
   const whole = (account: string, requests: number): number => {
@@ -90,36 +106,7 @@ export async function releaseLab(store: Store, models: Record<string, ModelInput
   let manifests = 0
 
   const db = () => store.db
-  const runtime: ReplicaRuntime = {
-    start({ id, token, deploymentId, version }) {
-      const exited = Promise.withResolvers<void>()
-      const lease = leaseOf({
-        replicaId: id,
-        token,
-        deploymentId,
-        socketPath: join(lab.dataDir, `${id}.sock`),
-        loadedDigest: version.modelDigest,
-      })
-      fleet.set(id, { lease, versionId: version.id, exited })
-      return Promise.resolve({ exited: exited.promise })
-    },
-    observe: (id) => Promise.resolve(fleet.has(id) ? 'alive' : 'unknown'),
-    stop(id) {
-      fleet.get(id)?.exited.resolve()
-      fleet.delete(id)
-      return Promise.resolve()
-    },
-    forget: () => Promise.resolve(),
-    liveGateways: () => Promise.resolve(['gateway']),
-  }
-
-  interface Plane {
-    observations: Observations
-    publisher: RoutePublisher
-    releases: ReleaseController
-    deployments: DeploymentController
-  }
-  async function newPlane(): Promise<Plane> {
+  async function newPlane(): Promise<LabPlane> {
     const context = { ...lab.context, store: current }
     const observations = new Observations(() => clock.monotonicMs())
     const publisher = await RoutePublisher.open(store)
@@ -128,7 +115,7 @@ export async function releaseLab(store: Store, models: Record<string, ModelInput
       observations,
       publisher,
       releases: new ReleaseController(context, observations, missingForAutomation, measure),
-      deployments: new DeploymentController(context, runtime, observations, publisher),
+      deployments: new DeploymentController(context, fleet.runtime, observations, publisher),
     }
   }
 
@@ -207,13 +194,14 @@ export async function releaseLab(store: Store, models: Record<string, ModelInput
   function listen(ms: number): void {
     clock.advance(ms)
     plane.observations.look()
-    for (const { lease, versionId } of fleet.values()) {
-      if (!it.down.has(versionId)) plane.observations.hearLease(lease)
+    for (const lease of fleet.leases()) {
+      if (!it.down.has(fleet.versionOf(lease.replicaId)!)) plane.observations.hearLease(lease)
     }
     const snapshot = plane.publisher.current()
     if (snapshot === null) return
     const { epoch, revision } = snapshot
-    plane.observations.hearGateway(gatewayReportOf({ epoch, revision }))
+    for (const gatewayId of fleet.gateways.filter((id) => !fleet.deaf.has(id)))
+      plane.observations.hearGateway(gatewayReportOf({ gatewayId, epoch, revision, inFlight: fleet.inFlight }))
   }
 
   async function pass(rounds = 1): Promise<void> {
@@ -230,6 +218,7 @@ export async function releaseLab(store: Store, models: Record<string, ModelInput
   const it: ReleaseLab = {
     lab,
     clock,
+    fleet,
     lake: { read: readLake, figures: new Map() },
     down: new Set(),
     behaviour: new Map(),
@@ -239,7 +228,7 @@ export async function releaseLab(store: Store, models: Record<string, ModelInput
       current = onto
       plane = await newPlane()
     },
-    observations: () => plane.observations,
+    plane: () => plane,
     pass,
     async until(what, holds, limitMs = 120_000) {
       const endsAtMs = clock.monotonicMs() + limitMs

@@ -1,9 +1,7 @@
 import { request } from 'node:http'
 import type { IncomingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
-import { systemClock } from '../kernel/clock.ts'
 import { openGrpcFront } from '../serving/front/grpc/grpc-front.ts'
-import { openGateway } from '../serving/gateway/gateway.ts'
 import { saveRoutes } from '../serving/gateway/routes-file.ts'
 import { createHttpFront } from '../serving/model-server/http.ts'
 import { createModelServer } from '../serving/model-server/model-server.ts'
@@ -11,6 +9,7 @@ import { ServerPlane } from '../serving/model-server/server-plane.ts'
 import { deploymentOf, fakeLog, routeOf, snapshotOf } from './gateway-fakes.ts'
 import type { FakeLog } from './gateway-fakes.ts'
 import { openLab } from './gateway-lab.ts'
+import { openLabGateway } from './lab-gateway.ts'
 import { writeModel } from './onnx-builder.ts'
 
 /** The same models behind a model server and, at one more port, behind a gateway that asks that server. */
@@ -49,10 +48,7 @@ export async function openServingLab(
   const grpc = openGrpcFront({ plane, tell: () => undefined })
   const modelServerGrpc = await grpc.listen({ host: '127.0.0.1', port: 0 })
   await saveRoutes(join(lab.dir, 'gateway', 'routes.json'), snapshotOf(1, endpoints))
-  const where = { host: '127.0.0.1', port: 0, grpcPort: 0, dataDir: lab.dir, socketPath: lab.socket('gateway') }
-  const identity = { gatewayId: 'gateway-1', token: 'token', controlSocket: lab.socket('nobody') }
-  const parts = { clock: systemClock, random: Math.random, log, tell: () => undefined }
-  const gateway = await openGateway({ ...where, ...identity, server: SERVER }, parts)
+  const gateway = await openLabGateway(lab, { grpcPort: 0, controlSocket: lab.socket('nobody') }, { log })
   return {
     modelServer,
     gateway: gateway.port,

@@ -1,5 +1,7 @@
+import type { Signature } from '../model/signature.ts'
+
 /**
- * How a model server tells a gateway what it fed the model, where tables gave some of it: the gateway asks by a header of
+ * How a model server tells a gateway what it fed the model, where tables gave some of it or a step prepared it: the gateway asks by a header of
  * its request, and gets a second body behind that of the answer, with the length of it and of its JSON in a header.
  *
  *   request : millrace-feed: 1
@@ -7,6 +9,10 @@
  */
 export const FEED_HEADER = 'millrace-feed'
 export const FED_HEADER = 'millrace-fed'
+
+/** Whether a model is fed something else than what callers send. */
+export const isFedOther = ({ enriched, prepared }: Signature): boolean =>
+  enriched !== undefined || prepared !== undefined
 
 export interface FedBody {
   /** A request of the same protocol, with every input of the model. */

@@ -30,7 +30,8 @@ export interface PredictionRecord {
   /** Members of a gather that did not answer in time, `model@version`. Absent: no gather, or all did. */
   absent?: string[]
   /**
-   * What the model was fed, where that is more than the request says: a body of the same form with all of its inputs.
+   * What the model was fed, where that is more than the request says, or what a step made of it: a body of the same form
+   * with all of its inputs.
    * Absent: the request is what it was fed.
    */
   fed?: Uint8Array

@@ -6,7 +6,10 @@ import { onTestFailed } from 'vitest'
 import { INSTANCE_MARK } from '../src/kernel/runtime/marks.ts'
 import { instanceOf, socketDir } from '../src/kernel/runtime/socket-dir.ts'
 import { findAll } from '../src/kernel/runtime/stop-all.ts'
-import type { EndpointView, QueryResult, RunView, VersionView } from '../src/surface/api/schemas.ts'
+import type { EndpointView } from '../src/surface/api/endpoint-schemas.ts'
+import type { QueryResult } from '../src/surface/api/prediction-log-schemas.ts'
+import type { RunView } from '../src/surface/api/run-schemas.ts'
+import type { VersionView } from '../src/surface/api/version-schemas.ts'
 import { connectControlPlane, type ControlApi } from '../src/surface/client/control-plane.ts'
 import { until } from './crash/until.ts'
 
@@ -19,8 +22,8 @@ export { until } from './crash/until.ts'
 
 const MAIN = resolve(import.meta.dirname, '../src/surface/cli/main.ts')
 /** For one command, and for what the loop does by itself. Generous: the machine may be busy with other things. */
-const COMMAND_MS = 120_000
-const LOOP_MS = 120_000
+const COMMAND_MS = 180_000
+const LOOP_MS = 240_000
 const LOG_LINES = 15
 
 export interface Ended {

@@ -170,6 +170,13 @@ describe('a release that is ready to switch', () => {
   })
 })
 
+describe('a release on its way while automatic release is frozen', () => {
+  it.each(open)('is held back where it is %s, for a person to approve its version', (status) => {
+    const step = decide(status, { readyReplicas: 2, plan, frozen: 'automatic release is frozen (freeze-1: the move)' })
+    expect(step).toEqual({ kind: 'holdBack', why: 'automatic release is frozen (freeze-1: the move)' })
+  })
+})
+
 describe('a release that is tried', () => {
   it.each<[ReleaseStatus, 'shadow' | 'canary', Look['decision'], string]>([
     ['shadowing', 'shadow', 'wait', 'hold'],
@@ -201,6 +208,21 @@ describe('a release that is tried', () => {
     expect(decide('canary', { plan, trial: trialOf('canary', 'promote'), ...changed }).kind).toBe(kind)
   })
 
+  it.each<[ReleaseStatus, Look['decision'], string]>([
+    ['canary', 'wait', 'hold'],
+    ['canary', 'next', 'ask'],
+    ['canary', 'promote', 'ask'],
+    ['canary', 'rollBack', 'rollBack'],
+    ['held', 'next', 'hold'],
+    ['held', 'promote', 'hold'],
+    ['held', 'rollBack', 'rollBack'],
+  ])('while automatic release is frozen gets no more traffic by itself: %s, %s: %s', (status, decision, step) => {
+    const frozen = 'automatic release is frozen (freeze-1: the move)'
+    const taken = decide(status, { plan, trial: trialOf('canary', decision), frozen })
+    expect(taken.kind).toBe(step)
+    if (step === 'ask') expect(taken).toEqual({ kind: 'ask', why: `test; but ${frozen}` })
+  })
+
   it('gives way to a newer rollback, and not to a newer release', () => {
     const trial = trialOf('canary', 'wait')
     const newer = releaseOf({ id: 'release-3', status: 'queued' })
@@ -224,6 +246,7 @@ function decide(status: ReleaseStatus, overrides: Partial<ReleaseView> = {}, oth
     readyReplicas: 0,
     preflight: null,
     rejected: null,
+    frozen: null,
     waitedMs: 0,
     timeoutMs: 60_000,
     diskLow: false,

@@ -8,6 +8,7 @@ export type ReleaseStep =
   | { kind: 'hold'; why: string }
   | { kind: 'supersede'; why: string }
   | { kind: 'cancel'; why: string } // overruled by a person, before it had all of the traffic
+  | { kind: 'holdBack'; why: string } // frozen before it had any: its version waits for a person's approval
   | { kind: 'deploy' } // make a deployment and wait for its replicas
   | { kind: 'useWarm'; deploymentId: string; why: string } // its deployment is already up and has been proven
   | { kind: 'startPreflight' }
@@ -31,7 +32,9 @@ export interface ReleaseView {
   preflight: { kind: 'passed' | 'failed'; why: string } | 'running' | null
   /** A person's word against the version, if there is one. */
   rejected: string | null
-  /** In its status, as far as this control plane has been there to see it: a restart must not look like a time-out. */
+  /** Why automatic release is frozen; null where it isn't, or a person has approved the version. */
+  frozen: string | null
+  /** In its status, as far as this control plane has been there to see it (status-waits.ts). */
   waitedMs: number
   timeoutMs: number
   diskLow: boolean
@@ -53,6 +56,7 @@ export function decideReleaseStep(view: ReleaseView): ReleaseStep {
   const rollback = view.open.find((r) => r.kind === 'rollback' && order(r) > order(release))
   if (rollback !== undefined && release.status !== 'queued')
     return { kind: 'cancel', why: `${rollback.id} goes back to ${rollback.versionId}` }
+  if (view.frozen !== null && !isTried(release)) return { kind: 'holdBack', why: view.frozen }
   switch (release.status) {
     case 'queued':
       return decideQueued(view)
@@ -158,19 +162,30 @@ function decideTrial(view: ReleaseView): ReleaseStep {
     case 'wait':
       return { kind: 'hold', why: look.why }
     case 'hold':
-      return release.status === 'held' ? { kind: 'hold', why: look.why } : { kind: 'ask', why: look.why }
+      return askUnlessHeld(release, look.why)
     case 'rollBack':
       return harm(look.why)
     case 'next': {
+      if (view.frozen !== null) return askUnlessHeld(release, `${look.why}; but ${view.frozen}`)
       const next = trialAfter(view.plan, trial.row)
       return next === null ? { kind: 'flip', why: look.why } : { kind: 'beginTrial', next, why: look.why }
     }
     case 'promote':
+      if (view.frozen !== null) return askUnlessHeld(release, `${look.why}; but ${view.frozen}`)
       return { kind: 'flip', why: look.why }
     default:
       return unreachable(look.decision)
   }
 }
+
+const askUnlessHeld = ({ status }: Release, why: string): ReleaseStep => ({
+  kind: status === 'held' ? 'hold' : 'ask',
+  why,
+})
+
+/** Has a share of the traffic, or copies of it. */
+export const isTried = ({ status }: Pick<Release, 'status'>) =>
+  status === 'shadowing' || status === 'canary' || status === 'held'
 
 const leftConfiguration = (release: Release) => `${release.model} has left the configuration`
 

@@ -1,6 +1,6 @@
 import type { ReleaseConfig } from '../../config/project.ts'
 import type { Version } from '../registry/version.ts'
-import type { Freeze } from './freeze.ts'
+import { frozenBy, type Freeze } from './freeze.ts'
 
 /** What is to become of a version once its verdict or a person's word is there. */
 export type ReleaseDecision =
@@ -62,8 +62,7 @@ function unlessFrozen(decision: ReleaseDecision, question: ReleaseQuestion): Rel
   const { freezes, sameAsLost, champion, comparedWith, version } = question
   const because = decision.why.replace(/\.$/, '')
   if (freezes.length > 0) {
-    const frozen = freezes.map((f) => `${f.id}: ${f.why}; ends by ${f.unfreezes}`).join('; ')
-    return { kind: 'awaitApproval', why: `${because}; but automatic release is frozen (${frozen})` }
+    return { kind: 'awaitApproval', why: `${because}; but ${frozenBy(freezes)}` }
   }
   if (sameAsLost !== null) {
     const same = `it comes from the same code and configuration as what was rolled back (${sameAsLost.id}: ${sameAsLost.why})`

@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely'
 import type { Clock } from '../../kernel/clock.ts'
 import { compareAndSet, timesOf } from '../../kernel/store/state-machine.ts'
 import type { Database } from '../../kernel/store/schema.ts'
+import type { Disposition } from '../registry/version.ts'
 import { setAlias, setDisposition } from '../registry/version-requests.ts'
 import { championOf } from '../registry/version-store.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
@@ -68,7 +69,7 @@ export async function endRelease(
   tx: Tx,
   clock: Clock,
   release: Release,
-  end: { event: 'fail' | 'supersede' | 'cancel' | 'rollBack'; why: string; disposition: 'refused' | 'spare' },
+  end: { event: 'fail' | 'supersede' | 'cancel' | 'rollBack'; why: string; disposition: Disposition },
 ): Promise<void> {
   const { event, why, disposition } = end
   if (!(await moveRelease(tx, clock, release, event, why, { ended_at_ms: clock.epochMs() }))) return

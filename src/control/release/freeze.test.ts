@@ -272,6 +272,28 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
     expect(await openReleases(store.db)).toMatchObject([{ versionId: id }])
   })
 
+  it('hold back a release that is on its way, until a person approves its version', async () => {
+    const controller = newController()
+    const id = await decidedVersion(lab, 'm', { disposition: null })
+    await controller.look()
+    expect(await openReleases(store.db)).toMatchObject([{ versionId: id }])
+    const freeze = { model: 'm', endpoint: 'm', kind: 'person', why: 'the move', unfreezes: 'unfreeze', by: 'ann' }
+    await store.transaction((tx) => requestFreeze(tx, clock, { ...freeze, kind: 'person' }))
+    await controller.look()
+    expect(await openReleases(store.db)).toEqual([])
+    const heldBack = await findVersion(store.db, id)
+    expect(heldBack).toMatchObject({ disposition: 'awaiting-approval' })
+    expect(heldBack!.dispositionWhy).toContain('automatic release is frozen (freeze-1: the move; ends by unfreeze)')
+    clock.advance(1_000)
+    await store.transaction((tx) =>
+      setApproval(tx, clock, id, { decision: 'approved', by: 'ann', why: 'urgent', atMs: clock.epochMs() }),
+    )
+    await controller.look()
+    await controller.look()
+    expect(await openReleases(store.db)).toMatchObject([{ versionId: id, cause: 'approved by ann: urgent' }])
+    expect(await active()).toEqual(['person'])
+  })
+
   it('come with a rollback, while which nothing goes forward by itself', async () => {
     const controller = newController()
     await champions(2)

@@ -41,6 +41,12 @@ export interface Freeze {
 /** Stands for the code of a version that was imported. */
 export const NO_CODE = 'none'
 
+/** Why nothing is released by itself, and what would change that. */
+export function frozenBy(freezes: readonly Pick<Freeze, 'id' | 'why' | 'unfreezes'>[]): string {
+  const each = freezes.map(({ id, why, unfreezes }) => `${id}: ${why}; ends by ${unfreezes}`)
+  return `automatic release is frozen (${each.join('; ')})`
+}
+
 /** Why a freeze after a rollback is over by itself; null: it goes on. Pure. */
 export function endOfRollbackFreeze(
   freeze: Freeze,

@@ -17,7 +17,6 @@ export class Observations {
   readonly #leases = new Map<string, { lease: Lease; heardMs: number }>()
   readonly #gateways = new Map<string, { report: GatewayReport; heardMs: number }>()
   readonly #nowMs: () => number
-  readonly #startedMs: number
   /** Up to the last look. */
   #listenedMs = 0
   #lastLookMs: number
@@ -25,8 +24,7 @@ export class Observations {
   /** @param nowMs - monotonic clock */
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs
-    this.#startedMs = nowMs()
-    this.#lastLookMs = this.#startedMs
+    this.#lastLookMs = nowMs()
   }
 
   hearLease(lease: Lease): { changed: boolean } {
@@ -76,11 +74,6 @@ export class Observations {
     return [...this.#gateways.values()]
       .filter((g) => this.#listened() - g.heardMs <= LEASE_PERIOD_MS)
       .map((g) => g.report)
-  }
-
-  /** For how long this process has been there; what waits for it was not late before. */
-  listeningMs(): number {
-    return this.#nowMs() - this.#startedMs
   }
 
   /** The part of that time in which it could hear. */

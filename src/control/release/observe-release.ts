@@ -1,11 +1,14 @@
 import { configuredModel, findModel, type ControlContext } from '../control-context.ts'
 import { findVersion } from '../registry/version-store.ts'
-import type { ReleaseView } from './decide-release-step.ts'
+import { isTried, type ReleaseView } from './decide-release-step.ts'
+import { frozenBy } from './freeze.ts'
+import { activeFreezes } from './freeze-store.ts'
 import type { Observations } from './observations.ts'
 import type { PreflightRuns } from './preflight-runs.ts'
 import type { Deployment, Release } from './release.ts'
 import { findDeployment, openDeployments, openReleases, openReplicas, routeOf } from './release-store.ts'
 import { incumbent } from './trial-acts.ts'
+import type { StatusWaits } from './status-waits.ts'
 import type { TrialWatch } from './trial-watch.ts'
 import { trialPlanOf } from './trial.ts'
 
@@ -14,12 +17,13 @@ export interface ReleaseEyes {
   observations: Observations
   preflights: Pick<PreflightRuns, 'result'>
   trials: Pick<TrialWatch, 'look'>
+  waits: Pick<StatusWaits, 'waitedMs'>
 }
 
 /** All that its next step depends on. @returns null where it is no longer open */
 export async function observeRelease(
   context: ControlContext,
-  { observations, preflights, trials }: ReleaseEyes,
+  { observations, preflights, trials, waits }: ReleaseEyes,
   releaseId: string,
 ): Promise<ReleaseView | null> {
   const { db } = context.store
@@ -48,8 +52,8 @@ export async function observeRelease(
     warm: warm && { deploymentId: warm.id, readyReplicas: readyOf(warm.id), isAsleep: warm.replicasWanted === 0 },
     readyReplicas,
     preflight: preflights.result(release.id),
-    rejected: await rejected(context, release.versionId),
-    waitedMs: Math.min(context.clock.epochMs() - release.statusAtMs, observations.listeningMs()),
+    ...(await words(context, release)),
+    waitedMs: waits.waitedMs(release),
     timeoutMs: configured?.release.preflight.timeoutMs ?? 60_000,
     diskLow: context.diskLow(),
     configured: context.project() === null || configured !== null,
@@ -65,9 +69,14 @@ function warmDeployment({ versionId, endpoint }: Release, deployments: Deploymen
   return deployments.find(isWarm) ?? null
 }
 
-async function rejected({ store }: ControlContext, versionId: string): Promise<string | null> {
+/** What a person has said of its version, and what holds for those of which nobody has said anything. */
+async function words(
+  { store }: ControlContext,
+  { kind, model, versionId }: Release,
+): Promise<Pick<ReleaseView, 'rejected' | 'frozen'>> {
   const approval = (await findVersion(store.db, versionId))?.approval
-  return approval?.decision === 'rejected' ? `rejected by ${approval.by}: ${approval.why}` : null
+  const rejected = approval?.decision === 'rejected' ? `rejected by ${approval.by}: ${approval.why}` : null
+  const byItself = kind === 'release' && approval?.decision !== 'approved'
+  const freezes = byItself ? await activeFreezes(store.db, model) : []
+  return { rejected, frozen: freezes.length === 0 ? null : frozenBy(freezes) }
 }
-
-const isTried = ({ status }: Release) => status === 'shadowing' || status === 'canary' || status === 'held'

@@ -19,6 +19,7 @@ export function takeStep(context: ControlContext, view: ReleaseView, step: Writt
   switch (step.kind) {
     case 'supersede':
     case 'cancel':
+    case 'holdBack':
     case 'fail':
     case 'rollBack':
       return end(context, view, step.kind, step.why)
@@ -128,11 +129,13 @@ async function flip(context: ControlContext, release: Release, why: string): Pro
 async function end(
   context: ControlContext,
   { release, rejected }: ReleaseView,
-  event: 'fail' | 'supersede' | 'cancel' | 'rollBack',
+  how: 'fail' | 'supersede' | 'cancel' | 'holdBack' | 'rollBack',
   why: string,
 ): Promise<void> {
   const { store, clock, log } = context
-  const disposition = event === 'fail' || event === 'rollBack' || rejected !== null ? 'refused' : 'spare'
+  const event = how === 'holdBack' ? 'cancel' : how
+  const isRefused = how === 'fail' || how === 'rollBack' || rejected !== null
+  const disposition = isRefused ? 'refused' : how === 'holdBack' ? 'awaiting-approval' : 'spare'
   await store.transaction((tx) => endRelease(tx, clock, release, { event, why, disposition }))
   log.warn({ release: release.id, event, why }, 'a release ended without the traffic')
   for (const topic of ['route', 'release', 'deployment', 'evaluation'] as const) context.wake(topic)

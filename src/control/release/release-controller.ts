@@ -9,6 +9,7 @@ import { observeRelease, type ReleaseEyes } from './observe-release.ts'
 import { PreflightRuns } from './preflight-runs.ts'
 import { takeStep } from './release-acts.ts'
 import { openReleases } from './release-store.ts'
+import { StatusWaits } from './status-waits.ts'
 import type { TrialJobInput, TrialJobOutput } from './trial-job.ts'
 import { TrialWatch } from './trial-watch.ts'
 import { VersionDispositions } from './version-dispositions.ts'
@@ -25,6 +26,7 @@ export class ReleaseController {
   readonly #dispositions: VersionDispositions
   readonly #preflights: PreflightRuns
   readonly #trials: TrialWatch
+  readonly #waits: StatusWaits
   readonly #eyes: ReleaseEyes
 
   /**
@@ -41,7 +43,8 @@ export class ReleaseController {
     this.#dispositions = new VersionDispositions(context, missing)
     this.#preflights = new PreflightRuns(context, observations)
     this.#trials = new TrialWatch(context, measure)
-    this.#eyes = { observations, preflights: this.#preflights, trials: this.#trials }
+    this.#waits = new StatusWaits(context.clock)
+    this.#eyes = { observations, preflights: this.#preflights, trials: this.#trials, waits: this.#waits }
   }
 
   async look(): Promise<void> {
@@ -52,7 +55,9 @@ export class ReleaseController {
       await this.#safely({ version: version.id }, () => this.#dispositions.decide(version, active))
     }
     const open = await openReleases(db)
-    this.#preflights.keepOnly(open.map(({ id }) => id))
+    const openIds = open.map(({ id }) => id)
+    this.#preflights.keepOnly(openIds)
+    this.#waits.keepOnly(openIds)
     for (const { id } of open) await this.#safely({ release: id }, () => this.#advance(id))
     await this.#trials.sweep()
   }

@@ -218,9 +218,13 @@ describe('a release that is tried', () => {
     ['held', 'rollBack', 'rollBack'],
   ])('while automatic release is frozen gets no more traffic by itself: %s, %s: %s', (status, decision, step) => {
     const frozen = 'automatic release is frozen (freeze-1: the move)'
-    const taken = decide(status, { plan, trial: trialOf('canary', decision), frozen })
-    expect(taken.kind).toBe(step)
-    if (step === 'ask') expect(taken).toEqual({ kind: 'ask', why: `test; but ${frozen}` })
+    expect(decide(status, { plan, trial: trialOf('canary', decision), frozen }).kind).toBe(step)
+  })
+
+  it('is held with the reason of the freeze', () => {
+    const frozen = 'automatic release is frozen (freeze-1: the move)'
+    const step = decide('canary', { plan, trial: trialOf('canary', 'promote'), frozen })
+    expect(step).toEqual({ kind: 'ask', why: `test; but ${frozen}` })
   })
 
   it('gives way to a newer rollback, and not to a newer release', () => {

@@ -74,7 +74,7 @@ describe('the endpoints of a gateway', () => {
     expect(() => plane.modelReadiness('x', null)).toThrow(error(404, expect.any(String)))
     expect(() => plane.statistics('x', null)).toThrow(error(404, expect.any(String)))
     expect(() => plane.describe('empty', null)).toThrow(
-      error(503, `Model 'empty' has no version that could describe it.`),
+      error(503, `Nothing has been released to 'empty' yet.`),
     )
   })
 

@@ -65,7 +65,7 @@ function someOf(names: string[]): string {
 export function modelFacts(table: RoutingTable, name: string, version: string | null): ModelFacts {
   const { entry, pinned } = knownModel(table, name, version)
   const shown = pinned ?? entry.gather ?? mainDeployment(entry) ?? entry.route.deployments.at(-1)
-  if (shown === undefined) throw new ProtocolError(503, `Model '${name}' has no version that could describe it.`)
+  if (shown === undefined) throw new ProtocolError(503, `Nothing has been released to '${name}' yet.`)
   return {
     name,
     version: shown.version,

@@ -326,10 +326,10 @@ const status = {
 }
 
 const events = {
-  list: get('/events', 'events', 'What happened, oldest first, from one sequence number on')
+  list: get('/events', 'events', 'What happened, oldest first: from one sequence number on, or the newest')
     .input(
       z.object({
-        afterSeq: z.number().int().nonnegative().default(0),
+        afterSeq: z.number().int().nonnegative().optional().describe('Unless given: the newest events'),
         entity: z.string().optional().describe('Only this kind, e.g. `run`'),
         limit: z.number().int().min(1).max(10_000).default(1_000),
       }),

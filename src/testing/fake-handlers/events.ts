@@ -3,7 +3,7 @@ import type { EventView } from '../../surface/api/event-schemas.ts'
 import { T0 } from './world.ts'
 
 export const fakeEventHandlers = (): HandlerGroup<'events'> => ({
-  list: ({ afterSeq }) => fakeEvents.filter((e) => e.seq > afterSeq),
+  list: ({ afterSeq = 0 }) => fakeEvents.filter((e) => e.seq > afterSeq),
   watch: async function* (_input, { signal }): AsyncGenerator<EventView> {
     for (const event of fakeEvents) {
       if (signal.aborted) return

@@ -12,7 +12,8 @@ const QUIET_LOOKS = 25
 const WATCH_BATCH = 1_000
 
 export const eventHandlers = (services: Services): HandlerGroup<'events'> => ({
-  list: ({ afterSeq, entity, limit }) => eventsAfter(services, afterSeq, entity, limit),
+  list: ({ afterSeq, entity, limit }) =>
+    afterSeq === undefined ? newestEvents(services, entity, limit) : eventsAfter(services, afterSeq, entity, limit),
   async *watch({ afterSeq, entity }, { signal }) {
     let last = afterSeq ?? (await newestSeq(services))
     let quietLooks = 0
@@ -37,6 +38,12 @@ async function eventsAfter(
   let query = context.store.db.selectFrom('event').selectAll().where('id', '>', afterSeq).orderBy('id').limit(limit)
   if (entity !== undefined) query = query.where('entity', '=', entity)
   return (await query.execute()).map(eventView)
+}
+
+async function newestEvents({ context }: Services, entity: string | undefined, limit: number): Promise<EventView[]> {
+  let query = context.store.db.selectFrom('event').selectAll().orderBy('id', 'desc').limit(limit)
+  if (entity !== undefined) query = query.where('entity', '=', entity)
+  return (await query.execute()).map(eventView).toReversed()
 }
 
 async function newestSeq({ context }: Services): Promise<number> {

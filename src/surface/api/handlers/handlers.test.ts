@@ -334,3 +334,16 @@ async function refused(call: Promise<unknown>): Promise<MillraceError> {
   expect(error).toBeInstanceOf(MillraceError)
   return error as MillraceError
 }
+
+describe('events', () => {
+  it('are the newest, oldest first, unless it is said after which', async () => {
+    await api.runs.start({ model: 'm', why: 'by hand', by })
+    await api.runs.start({ model: 'other', why: 'by hand', by })
+    const all = await api.events.list({ afterSeq: 0 })
+    expect(all.length).toBeGreaterThan(2)
+    expect(await api.events.list({ limit: 2 })).toEqual(all.slice(-2))
+    expect(await api.events.list({ afterSeq: 0, limit: 2 })).toEqual(all.slice(0, 2))
+    const runs = all.filter(({ entity }) => entity === 'run')
+    expect(await api.events.list({ entity: 'run', limit: 1 })).toEqual(runs.slice(-1))
+  })
+})

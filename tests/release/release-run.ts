@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { MillraceError } from '../../src/kernel/errors.ts'
 import { seededRandom, type Random } from '../../src/kernel/stats/random.ts'
 import { logisticModel } from '../../src/testing/onnx-builder.ts'
 import { nowMs } from '../../src/testing/open-loop.ts'
@@ -220,7 +221,10 @@ export class ReleaseRun {
     })
     if (candidate === null) return
     const { version: ref } = candidate
-    await api.retirement.retire({ ref, why: 'a drill', by: BY })
+    await api.retirement.retire({ ref, why: 'a drill', by: BY }).catch((error: unknown) => {
+      // Millrace may have proposed it since, of its own accord.
+      if (!(error instanceof MillraceError && error.code === 'MR_RETIREMENT_STATE')) throw error
+    })
     await until(
       `${ref} to be out of service`,
       async () => {

@@ -73,9 +73,7 @@ describe('the endpoints of a gateway', () => {
     )
     expect(() => plane.modelReadiness('x', null)).toThrow(error(404, expect.any(String)))
     expect(() => plane.statistics('x', null)).toThrow(error(404, expect.any(String)))
-    expect(() => plane.describe('empty', null)).toThrow(
-      error(503, `Nothing has been released to 'empty' yet.`),
-    )
+    expect(() => plane.describe('empty', null)).toThrow(error(503, `Nothing has been released to 'empty' yet.`))
   })
 
   it('are ready while a replica answers, and where one is woken by the first request', () => {

@@ -32,6 +32,13 @@ describe('pairedBca', () => {
     expect(oneCluster).toMatchObject({ mean: 2, lower: null, upper: null, clusters: 1 })
   })
 
+  it('makes as many resamples as a bound takes that is rarely wrong', () => {
+    const values = normals(seededRandom(5), 50, 0)
+    const [often, rarely] = [0.05, 0.000_5].map((alpha) => bcaOfMean(values, { ...SETTINGS, alpha }))
+    expect([often!.resamples, rarely!.resamples]).toEqual([1_000, 10_000])
+    expect((rarely!.mean - rarely!.lower!) / rarely!.standardError).toBeGreaterThan(2.9)
+  })
+
   it('shifts its bounds towards the long tail, unlike a symmetric interval', () => {
     const random = seededRandom(4)
     const skewed = Float64Array.from({ length: 40 }, () => Math.exp(random.normal() * 1.2))
@@ -50,6 +57,19 @@ describe('pairedBca', () => {
     ['clusters of other rows', () => bcaOfMean(Float64Array.of(1, 2), { ...SETTINGS, clusters: Uint32Array.of(0) })],
   ])('refuses %s', (_, compute) => {
     expect(compute).toThrow(StatisticsInputError)
+  })
+})
+
+describe('with most rows equal', () => {
+  it('does not depend on the unit in which the few others differ', () => {
+    const rows = (unit: number) => Float64Array.from({ length: 1_000 }, (_, i) => (i < 8 ? unit : i < 11 ? -unit : 0))
+    const whole = bcaOfMean(rows(1), { ...SETTINGS, resamples: 4_000 })
+    for (const unit of [0.1, 0.3, 1e-9, 1e12]) {
+      const { bias, lower, upper } = bcaOfMean(rows(unit), { ...SETTINGS, resamples: 4_000 })
+      expect(bias).toBeCloseTo(whole.bias, 10)
+      expect(lower! / unit).toBeCloseTo(whole.lower!, 8)
+      expect(upper! / unit).toBeCloseTo(whole.upper!, 8)
+    }
   })
 })
 

@@ -30,6 +30,7 @@ export interface BcaInterval {
 export interface BcaOptions {
   /** One-sided error of each bound, in (0, 0.5]. */
   alpha: number
+  /** At least 100. More are made where fewer than five would lie beyond a bound, which would then be a guess. */
   resamples: number
   seed: number
   /** Cluster of each row, as integers 0 … clusters − 1; whole clusters are resampled. Left out: rows are independent. */
@@ -66,8 +67,9 @@ export function bcaOfMean(values: Float64Array, options: BcaOptions): BcaInterva
   const random = seededRandom(options.seed)
   const units = toUnits(values, options.clusters ?? null, random)
   const mean = sum(units.sums) / values.length
-  const means = resampledMeans(units, options.resamples, random)
-  const bias = normalQuantile(shareBelow(means, mean))
+  const resamples = Math.max(options.resamples, Math.ceil(BEYOND_MIN / options.alpha))
+  const means = resampledMeans(units, resamples, random)
+  const bias = normalQuantile(shareBelow(means, mean, greatest(units.sums) * ROUNDING))
   const acceleration = jackknifeAcceleration(units)
   const bound = (level: number) => bcaBound(means, mean, bias, acceleration, level)
   const defined = units.sums.length >= 2
@@ -79,7 +81,7 @@ export function bcaOfMean(values: Float64Array, options: BcaOptions): BcaInterva
     standardError: standardDeviation(means),
     bias: Number.isFinite(bias) ? bias : 0,
     acceleration,
-    resamples: options.resamples,
+    resamples,
     rows: values.length,
     clusters: options.clusters ? units.sums.length : null,
     units: units.sums.length,
@@ -186,13 +188,17 @@ function gather(from: Float64Array, indices: Uint32Array): number {
   return a + b + (c + d)
 }
 
-/** Share of resampled means under the estimate, ties by half, as scipy.stats.bootstrap counts them. */
-function shareBelow(sorted: Float64Array, mean: number): number {
+/**
+ * Share of resampled means under the estimate, ties by half, as scipy.stats.bootstrap counts them. Where most rows differ by
+ * nothing and a few by 0.1, a resample in eight is a tie; added up in another order it comes out above or below by the
+ * last digit, so what differs by no more counts as equal.
+ */
+function shareBelow(sorted: Float64Array, mean: number, rounding: number): number {
   let below = 0
   let equal = 0
   for (const value of sorted) {
-    if (value < mean) below += 1
-    else if (value === mean) equal += 1
+    if (Math.abs(value - mean) <= rounding) equal += 1
+    else if (value < mean) below += 1
   }
   return (below + equal / 2) / sorted.length
 }
@@ -215,6 +221,8 @@ function jackknifeAcceleration(units: Units): number {
   return squares === 0 ? 0 : cubes / (6 * squares ** 1.5)
 }
 
+/** Resamples beyond a bound, on average. */
+const BEYOND_MIN = 5
 /** Resamples of one and the same value differ by the order of additions only: then there is no spread to correct. */
 const ROUNDING = 1e-12
 
@@ -250,6 +258,12 @@ function standardDeviation(values: Float64Array): number {
   let squares = 0
   for (const value of values) squares += (value - mean) ** 2
   return Math.sqrt(squares / (values.length - 1))
+}
+
+function greatest(values: Float64Array): number {
+  let most = 0
+  for (const value of values) most = Math.max(most, Math.abs(value))
+  return most
 }
 
 function sum(values: Float64Array): number {

@@ -64,8 +64,35 @@ describe('a drift verdict', () => {
 describe('the test of homogeneity', () => {
   it('is 0 for proportional counts, and takes rare bins together', () => {
     expect(homogeneity([100, 300], [10, 30]).chiSquared).toBeCloseTo(0, 12)
-    expect(homogeneity([1_000, 1, 2, 0], [1_000, 3, 0, 1]).degrees).toBe(1)
+    expect(homogeneity([1_000, 4, 4, 0], [1_000, 3, 0, 4]).degrees).toBe(1)
     expect(homogeneity([5, 0], [9, 0])).toEqual({ chiSquared: 0, degrees: 0, pValue: 1 })
+    expect(homogeneity([0, 0], [0, 0])).toEqual({ chiSquared: 0, degrees: 0, pValue: 1 })
+  })
+
+  it('judges what is still rare by how often such few rows divide so', () => {
+    // One missing value in 200 rows after none in 20,000: 1 in 101, twice for both tails.
+    expect(homogeneity([20_000, 0], [199, 1]).pValue).toBeCloseTo(2 / 101, 10)
+    expect(homogeneity([199, 1], [20_000, 0]).pValue).toBeCloseTo(2 / 101, 10)
+    // Twice again, as the frequent bins were asked as well.
+    expect(homogeneity([10_000, 10_000, 0], [100, 99, 1]).pValue).toBeCloseTo(4 / 101, 10)
+    expect(homogeneity([20_000, 1], [200, 0]).pValue).toBe(1)
+    expect(homogeneity([1e9, 0], [1e9 - 4, 4]).pValue).toBeCloseTo(2 / 16, 5)
+    expect(homogeneity([1_000_000, 0], [195, 5]).pValue).toBeLessThan(1e-15)
+    expect(homogeneity([0, 30], [900, 0]).pValue).toBeLessThan(1e-40)
+    // Of three rows in all, five are expected nowhere.
+    expect(homogeneity([0, 3], [900, 0]).pValue).toBe(1)
+  })
+
+  it('excludes chance in at most alpha of windows with a bin that nearly nobody is in', () => {
+    const random = seededRandom(33)
+    let excluded = 0
+    for (let window = 0; window < 6_000; window++) {
+      // One in 10,000 of either side. Of the baseline's 20,000 rows: two on average, drawn as of 1,000.
+      const rare = draw(random, [0.998, 0.002], 1_000)[1]!
+      const { pValue } = homogeneity([20_000 - rare, rare], draw(random, [0.9999, 0.0001], 250))
+      excluded += pValue < 0.01 ? 1 : 0
+    }
+    expect(excluded / 6_000).toBeLessThan(0.01 + 0.004)
   })
 })
 

@@ -72,6 +72,24 @@ describe('stabilityIndex', () => {
     expect(psi / expected).toBeLessThan(1.1)
   })
 
+  it('is not moved by bins that hold nothing on either side, however unlike the numbers of rows', () => {
+    const nothing = Array.from({ length: 46 }, () => 0)
+    for (const [baseline, current] of [
+      [
+        [4_000, 4_000, 4_000, 4_000, 4_000],
+        [50, 50, 50, 50, 50],
+      ],
+      [
+        [80, 90, 70, 80, 80],
+        [30, 90, 40, 50, 40],
+      ],
+    ] as const)
+      expect(stabilityIndex([...baseline, ...nothing], [...current, ...nothing])).toEqual(
+        stabilityIndex(baseline, current),
+      )
+    expect(stabilityIndex([4_000, 4_000, ...nothing], [50, 50, ...nothing]).psi).toBeCloseTo(0, 12)
+  })
+
   it('refuses bins that differ and sides that are empty', () => {
     expect(() => stabilityIndex([1, 2], [1])).toThrow('bins differ')
     expect(() => stabilityIndex([0, 0], [1, 2])).toThrow('nothing')

@@ -44,7 +44,7 @@ export function countIntoBins(edges: readonly number[], values: Float64Array): n
 export interface StabilityIndex {
   /** Population stability index Σ (p − q) ln(p / q); 0 for equal shares. */
   psi: number
-  /** What sampling alone would give: (B − 1)(1/n + 1/m). */
+  /** What sampling alone would give: (B − 1)(1/n + 1/m), B being the bins that hold rows. */
   expectedByChance: number
   /** psi · nm / (n + m): about χ² with B − 1 degrees of freedom where nothing has changed. */
   chiSquared: number
@@ -53,7 +53,8 @@ export interface StabilityIndex {
 
 /**
  * PSI with what chance would give beside it, so that eight rows raise no alarm. Half a row is added to every bin on
- * both sides: an empty bin would make the index infinite.
+ * both sides: an empty bin would make the index infinite. One that is empty on both says nothing and is left out: half a
+ * row is another share of 20,000 rows than of 250, and forty such bins would look like a shift.
  *
  * @param baseline - counts per bin, e.g. of the baseline profile with its missing values last
  * @param current - counts over the same bins
@@ -64,10 +65,11 @@ export function stabilityIndex(baseline: readonly number[], current: readonly nu
   if (baseline.length !== current.length) {
     throw new StatisticsInputError(`The bins differ: ${baseline.length} and ${current.length}.`)
   }
-  const [p, n] = smoothedShares(baseline)
-  const [q, m] = smoothedShares(current)
+  const isUsed = (_: number, bin: number) => baseline[bin]! + current[bin]! > 0
+  const [p, n] = smoothedShares(baseline.filter(isUsed))
+  const [q, m] = smoothedShares(current.filter(isUsed))
   const psi = p.reduce((total, share, bin) => total + (share - q[bin]!) * Math.log(share / q[bin]!), 0)
-  const degrees = baseline.length - 1
+  const degrees = p.length - 1
   return { psi, expectedByChance: degrees * (1 / n + 1 / m), chiSquared: (psi * n * m) / (n + m), degrees }
 }
 

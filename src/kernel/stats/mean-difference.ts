@@ -36,7 +36,7 @@ export function meanDifference(
   if (before.mean === null || now.mean === null) return { ...UNKNOWN, ...rows }
   const difference = now.mean - before.mean
   if (before.squaredError === null || now.squaredError === null) return { ...UNKNOWN, difference, ...rows }
-  const radius = normalQuantile(1 - alpha) * Math.sqrt(before.squaredError + now.squaredError)
+  const radius = -normalQuantile(alpha) * Math.sqrt(before.squaredError + now.squaredError)
   const [lower, upper] = [difference - radius, difference + radius]
   const judged = Math.min(baseline.n, current.n) >= minRows
   const verdict = !judged ? 'insufficient' : difference > limit && lower > 0 ? 'worse' : 'steady'

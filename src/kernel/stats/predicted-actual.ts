@@ -67,7 +67,7 @@ function actualInterval(
   if (squaredErrors === undefined) return shareInterval((actual / rows) * clusters, clusters, alpha)
   const meanError = (actual - predicted) / rows
   const variance = Math.max(0, squaredErrors / rows - meanError ** 2)
-  const radius = normalQuantile(1 - alpha) * Math.sqrt(variance / clusters)
+  const radius = -normalQuantile(alpha) * Math.sqrt(variance / clusters)
   return { lower: actual / rows - radius, upper: actual / rows + radius }
 }
 

@@ -16,7 +16,7 @@ export interface Interval {
 export function shareInterval(count: number, rows: number, alpha: number): Interval {
   check(count, rows, alpha)
   if (rows === 0) return { lower: 0, upper: 1 }
-  const z = normalQuantile(1 - alpha)
+  const z = -normalQuantile(alpha)
   const share = count / rows
   const centre = (share + (z * z) / (2 * rows)) / (1 + (z * z) / rows)
   const radius = (z * Math.sqrt((share * (1 - share)) / rows + (z * z) / (4 * rows * rows))) / (1 + (z * z) / rows)

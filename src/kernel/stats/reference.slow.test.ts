@@ -71,6 +71,20 @@ print(json.dumps(dict(chi=chi, p=p, degrees=int(degrees), js=jensenshannon(a, b,
     wilson=[[w.low, w.high] for w in wilson])))
 `
 
+/** Far out, and where counts are huge or nearly none. */
+const EDGES = `
+import json, sys
+from scipy.stats import chi2, hypergeom, norm, binomtest
+question = json.load(sys.stdin)
+rare = []
+for (a, b), n, m in question['rare']:
+    h = hypergeom(n + m, a + b, n)
+    rare.append(min(1, 2 * min(h.cdf(a), h.sf(a - 1))))
+print(json.dumps(dict(rare=rare, tails=[norm.cdf(z) for z in question['z']], ppf=[norm.ppf(p) for p in question['p']],
+    chi=[chi2.sf(x, k) for x, k in question['chi']],
+    wilson=[[w.low, w.high] for w in [binomtest(k, n).proportion_ci(1 - 2 * a, 'wilson') for k, n, a in question['shares']]])))
+`
+
 /** The mixtures behind the sequential tests, integrated and added up by other means. */
 const MIXTURES = `
 import json, sys, numpy as np
@@ -167,6 +181,48 @@ describe.runIf(python !== null)('against scipy and scikit-learn', () => {
       const { lower, upper } = shareInterval(count, rows, alphaOf)
       expect(lower).toBeCloseTo(theirs.wilson[i]![0], 10)
       expect(upper).toBeCloseTo(theirs.wilson[i]![1], 10)
+    }
+  })
+
+  it('agree far out, on huge counts and on rare ones', () => {
+    const rare: [counts: [number, number], n: number, m: number][] = [
+      [[0, 1], 20_000, 200],
+      [[3, 0], 150, 90_000],
+      [[0, 4], 1_000_000, 1_000_000],
+      [[2, 7], 50_000, 400],
+      [[40, 0], 10_000_000, 500],
+    ]
+    const z = [-8.5, -12, -20, -30, -37]
+    const p = [1e-300, 1e-100, 1e-20, 1 - 1e-15]
+    const chi = [
+      [1e6 + 5_000, 1e6],
+      [900_000, 1e6],
+      [1_500, 10],
+      [1e-10, 3],
+      [0.5, 0.5],
+    ]
+    const shares = [
+      [3, 1_000_000_000, 1e-9],
+      [999_999_999, 1_000_000_000, 1e-6],
+      [0, 1, 0.001],
+      [1, 1, 0.25],
+    ] as const
+    type Theirs = { rare: number[]; tails: number[]; ppf: number[]; chi: number[]; wilson: [number, number][] }
+    const theirs = runPython<Theirs>(python!, EDGES, { rare, z, p, chi, shares })
+    for (const [i, [[ours, other], n, m]] of rare.entries()) {
+      // A single frequent bin has nothing to compare, so that the rare one decides alone.
+      const { pValue } = homogeneity([n - ours, ours], [m - other, other])
+      expect(Math.abs(pValue - theirs.rare[i]!), `${ours}, ${other}`).toBeLessThan(1e-6 * theirs.rare[i]!)
+    }
+    for (const [i, value] of z.entries()) expect(off(normalCdf(value), theirs.tails[i]!), `${value}`).toBeLessThan(1e-7)
+    for (const [i, value] of p.entries())
+      expect(off(normalQuantile(value), theirs.ppf[i]!), `${value}`).toBeLessThan(1e-12)
+    for (const [i, [value, degrees]] of chi.entries())
+      expect(off(chiSquaredTail(value!, degrees!), theirs.chi[i]!), `${value}, ${degrees}`).toBeLessThan(1e-8)
+    for (const [i, [count, rows, alphaOf]] of shares.entries()) {
+      const { lower, upper } = shareInterval(count, rows, alphaOf)
+      expect(Math.abs(lower - theirs.wilson[i]![0])).toBeLessThan(1e-12)
+      expect(Math.abs(upper - theirs.wilson[i]![1])).toBeLessThan(1e-12)
     }
   })
 

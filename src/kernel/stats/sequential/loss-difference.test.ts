@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { StatisticsInputError } from '../errors.ts'
-import { seededRandom } from '../random.ts'
+import { seededRandom, type Random } from '../random.ts'
 import { lossDifference, pairedLossDifference, type LossDifference, type Sums } from './loss-difference.ts'
 
 const options = { alpha: 0.01 }
@@ -65,6 +65,76 @@ describe('a difference of losses', () => {
     expect(() => pairedLossDifference({ n: -1, sum: 0, squares: 1 }, options)).toThrow(StatisticsInputError)
     expect(() => pairedLossDifference(EMPTY, { alpha: 0.5 })).toThrow(StatisticsInputError)
     expect(() => pairedLossDifference(EMPTY, { alpha: 0.1, minimum: 1 })).toThrow(StatisticsInputError)
+    expect(() => pairedLossDifference({ n: 5, sum: 0, squares: 1, positives: 6 }, options)).toThrow(
+      StatisticsInputError,
+    )
+  })
+})
+
+describe('with labels of yes and no', () => {
+  const pairs = (n: number, positives: number) => ({ n, sum: 0, squares: n, positives })
+
+  it('says nothing before the rarer of them has come thirty times, in both arms of a canary together', () => {
+    const bounded = (sums: Sums) => pairedLossDifference(sums, options).lower !== null
+    expect([0, 29, 30, 970, 971, 1_000].map((positives) => bounded(pairs(1_000, positives)))).toEqual([
+      false,
+      false,
+      true,
+      true,
+      false,
+      false,
+    ])
+    expect(bounded({ n: 1_000, sum: 0, squares: 1_000, positives: null })).toBe(true)
+    const canary = (ours: number, theirs: number) =>
+      lossDifference([{ challenger: pairs(200, ours), champion: pairs(800, theirs) }], options)
+    expect([canary(0, 29).lower, canary(0, 29).estimate]).toEqual([null, 0])
+    expect(canary(2, 28).lower).toBeLessThan(0)
+  })
+
+  it('is not deceived by a hundred pairs without a positive, in 300 shadows of two rare risks that differ', () => {
+    const random = seededRandom(23)
+    const sigmoid = (logit: number) => 1 / (1 + Math.exp(-logit))
+    // The mean difference of log losses, label by label: both are miscalibrated, the challenger upwards.
+    const difference = (logit: number, chance: number) =>
+      chance * (Math.log1p(Math.exp(-logit - 0.4)) - Math.log1p(Math.exp(-logit + 0.35))) +
+      (1 - chance) * (Math.log1p(Math.exp(logit + 0.4)) - Math.log1p(Math.exp(logit - 0.35)))
+    let truth = 0
+    for (let draw = 0; draw < 200_000; draw++) {
+      const logit = -4.6 + random.normal()
+      truth += difference(logit, sigmoid(logit)) / 200_000
+    }
+    const missed = misses(300, truth, () => () => rareShadow(random, difference, sigmoid))
+    expect(missed.low / 300).toBeLessThan(0.02)
+    expect(missed.high / 300).toBeLessThan(0.02)
+  })
+
+  function* rareShadow(
+    random: Random,
+    difference: (logit: number, chance: number) => number,
+    sigmoid: (logit: number) => number,
+  ) {
+    let seen: Sums = { n: 0, sum: 0, squares: 0, positives: 0 }
+    for (let pair = 0; pair < 4_000; pair++) {
+      const logit = -4.6 + random.normal()
+      const label = random.uniform() < sigmoid(logit) ? 1 : 0
+      seen = { ...add(seen, difference(logit, label)), positives: seen.positives! + label }
+      if (pair % 10 === 0) yield pairedLossDifference(seen, { alpha: 0.0025 })
+    }
+  }
+})
+
+describe('of labels beyond all measure', () => {
+  it('knows the numbers of both, and no more, also where JSON has made null of them', () => {
+    const nothing = { estimate: null, lower: null, upper: null, challenger: 300, champion: 300 }
+    for (const sum of [Infinity, -Infinity, null as unknown as number]) {
+      const beyond = { n: 300, sum, squares: Infinity }
+      expect(pairedLossDifference(beyond, options)).toMatchObject(nothing)
+      expect(lossDifference([{ challenger: beyond, champion: { n: 300, sum: 1, squares: 1 } }], options)).toMatchObject(
+        nothing,
+      )
+    }
+    const squared = { n: 300, sum: 1e200, squares: null as unknown as number }
+    expect(pairedLossDifference(squared, options)).toMatchObject(nothing)
   })
 })
 

@@ -6,6 +6,8 @@ export interface Sums {
   sum: number
   /** Σ of squares. */
   squares: number
+  /** Where the truth is yes or no: Σ of truths, a request counting by the share of its rows. Null or absent: a number. */
+  positives?: number | null
 }
 
 export interface LossOptions {
@@ -13,6 +15,8 @@ export interface LossOptions {
   alpha: number
   /** No bounds below so many (in each arm): the theory is one of large numbers. Default 100. */
   minimum?: number
+  /** Nor below so many of the rarer truth, in both arms together: they carry the losses that count. Default 30. */
+  rarerMinimum?: number
   /** The interval is tightest at about so many (pairs, or pairs' worth). Default 1,000. */
   tightestAt?: number
 }
@@ -33,8 +37,12 @@ export interface LossDifference {
  * The mean of differences challenger − champion on the same requests, of a shadow, with a confidence sequence:
  * look as often as you like, each bound is ever wrong with a chance of about alpha.
  *
- * @param differences - one for each pair
- * @throws StatisticsInputError for sums that are not finite, or options outside their ranges
+ * Where one label in a hundred is positive, a hundred pairs may well hold none. Then all differences are small, much alike, and
+ * in favour of whoever predicts less: an interval would be narrow and wrong, in a quarter of all shadows. So nothing is
+ * said before the rarer truth has come some thirty times. Of numbers whose largest errors are as rare nobody can know.
+ *
+ * @param differences - one for each pair; sums that exceed all numbers give no bounds
+ * @throws StatisticsInputError for sums of no values, or options outside their ranges
  * @see Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence
  *   sequences", Annals of Statistics 52, 2024 (arXiv 2103.06476), the one-sided form
  */
@@ -42,9 +50,11 @@ export function pairedLossDifference(differences: Sums, options: LossOptions): L
   check([differences], options)
   const { n } = differences
   if (n === 0) return nothing(0, 0)
+  if (!isKnown(differences)) return nothing(n, n)
   const standardError = n < 2 ? null : Math.sqrt(variance(differences) / n)
   const pairs = { challenger: n, champion: n }
-  return { ...interval(differences.sum / n, standardError, n, n, options), ...pairs }
+  const enough = isEnough(n, rarerTruths([differences]), options)
+  return { ...interval(differences.sum / n, enough ? standardError : null, n, options), standardError, ...pairs }
 }
 
 /**
@@ -65,7 +75,8 @@ export function lossDifference(
   )
   const compared = steps.filter(({ challenger, champion }) => challenger.n > 0 && champion.n > 0)
   const rows = { challenger: totalOf(steps, 'challenger'), champion: totalOf(steps, 'champion') }
-  if (compared.length === 0) return nothing(rows.challenger, rows.champion)
+  const arms = compared.flatMap(({ challenger, champion }) => [challenger, champion])
+  if (compared.length === 0 || !arms.every(isKnown)) return nothing(rows.challenger, rows.champion)
   let [pairs, difference, squaredError, known] = [0, 0, 0, 0]
   for (const { challenger, champion } of compared) {
     const weight = (challenger.n * champion.n) / (challenger.n + champion.n)
@@ -78,8 +89,33 @@ export function lossDifference(
   // A step with a single request in an arm shows no variance: it is given that of the others.
   const standardError = known === 0 ? null : Math.sqrt(squaredError * (pairs / known)) / pairs
   const smaller = Math.min(totalOf(compared, 'challenger'), totalOf(compared, 'champion'))
-  return { ...interval(difference / pairs, standardError, smaller, pairs, options), ...rows }
+  const enough = isEnough(smaller, rarerTruths(arms), options)
+  return { ...interval(difference / pairs, enough ? standardError : null, pairs, options), standardError, ...rows }
 }
+
+/** Labels may be any number, so that squares of losses exceed what numbers hold; out of JSON such a sum comes as null. */
+const isKnown = ({ sum, squares }: Sums): boolean => Number.isFinite(sum) && Number.isFinite(squares)
+
+/** How often the rarer of two truths has come; null where the truth is a number. */
+function rarerTruths(all: readonly Sums[]): number | null {
+  let [n, positives] = [0, 0]
+  for (const sums of all) {
+    if (sums.positives === undefined || sums.positives === null) return null
+    n += sums.n
+    positives += sums.positives
+  }
+  return Math.min(positives, n - positives)
+}
+
+function isEnough(smaller: number, rarer: number | null, { minimum, rarerMinimum }: LossOptions): boolean {
+  return smaller >= (minimum ?? LOSSES_MIN) && (rarer ?? Infinity) >= (rarerMinimum ?? RARER_MIN)
+}
+
+/** In each arm. */
+export const LOSSES_MIN = 100
+const RARER_MIN = 30
+const TIGHTEST_AT = 1_000
+const ROUNDING = 1e-9
 
 /**
  * Of a difference of means. Losses are skewed: an arm that happens to lack the great ones has too small a mean and too
@@ -91,17 +127,19 @@ function squaredErrorOf(challenger: Sums, champion: Sums): number {
   return Math.max(ours, pooled) / challenger.n + Math.max(theirs, pooled) / champion.n
 }
 
-/** @param time - number of pairs, or what the arms are worth in pairs: the clock of the confidence sequence */
+/**
+ * @param standardError - null: no bounds
+ * @param time - number of pairs, or what the arms are worth in pairs: the clock of the confidence sequence
+ */
 function interval(
   estimate: number,
   standardError: number | null,
-  smaller: number,
   time: number,
-  { alpha, minimum = 100, tightestAt = 1_000 }: LossOptions,
-): Omit<LossDifference, 'challenger' | 'champion'> {
-  if (standardError === null || smaller < minimum) return { estimate, lower: null, upper: null, standardError }
+  { alpha, tightestAt = TIGHTEST_AT }: LossOptions,
+): Pick<LossDifference, 'estimate' | 'lower' | 'upper'> {
+  if (standardError === null || !Number.isFinite(standardError)) return { estimate, lower: null, upper: null }
   const radius = standardError * radiusInErrors(time, alpha, tightestAt)
-  return { estimate, lower: estimate - radius, upper: estimate + radius, standardError }
+  return { estimate, lower: estimate - radius, upper: estimate + radius }
 }
 
 /** How many standard errors wide, one side: √(2 (tρ² + 1) / (tρ²) · ln(1 + √(tρ² + 1) / (2 alpha))). */
@@ -130,12 +168,20 @@ function totalOf(steps: readonly { challenger: Sums; champion: Sums }[], arm: 'c
   return steps.reduce((total, step) => total + step[arm].n, 0)
 }
 
-function check(sums: readonly Sums[], { alpha, minimum = 100, tightestAt = 1_000 }: LossOptions): void {
+function check(
+  sums: readonly Sums[],
+  { alpha, minimum = LOSSES_MIN, rarerMinimum = RARER_MIN, tightestAt = TIGHTEST_AT }: LossOptions,
+): void {
   if (!(alpha > 0 && alpha < 0.5))
     throw new StatisticsInputError(`A one-sided alpha is between 0 and 0.5, not ${alpha}.`)
-  if (!(minimum >= 2 && tightestAt > 0)) {
+  if (!(minimum >= 2 && rarerMinimum >= 0 && tightestAt > 0)) {
     throw new StatisticsInputError(`An interval from ${minimum} on, tightest at ${tightestAt}, makes no sense.`)
   }
-  const wrong = sums.find(({ n, sum, squares }) => !(n >= 0 && squares >= 0 && Number.isFinite(n + sum + squares)))
+  const wrong = sums.find(
+    ({ n, sum, squares, positives }) =>
+      !(n >= 0 && n < Infinity && squares >= 0) ||
+      Number.isNaN(sum) ||
+      !((positives ?? 0) >= 0 && (positives ?? 0) <= n * (1 + ROUNDING)),
+  )
   if (wrong) throw new StatisticsInputError(`These are no sums of losses: ${JSON.stringify(wrong)}.`)
 }

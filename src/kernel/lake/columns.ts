@@ -80,7 +80,7 @@ const CLASS_COLUMNS_MAX = 100
  * one list, and where that may be longer than LIST_VALUES_MAX `<tensor>_digest`, null unless it is. Names are the
  * signature's; of an output with several columns, which are class labels, `<output>_<class>`. A name that is taken
  * (compared without case, as SQL does) gets `input_` or `output_` before it, and if that is taken as well `_2`, `_3`, …
- * behind. Keys by which tables were asked for more come behind the inputs. What a preparing step made of the inputs comes
+ * behind; one that SQL can't write, `unnamed` for none and U+FFFD for each U+0000. Keys by which tables were asked for more come behind the inputs. What a preparing step made of the inputs comes
  * last, each name with `fed_` before it: the plain names are of what was sent, which is what such a model is trained,
  * measured and watched by.
  */
@@ -156,12 +156,16 @@ function isScalarPerRow(shape: number[]): boolean {
   return shape.slice(1).every((size) => size === 1)
 }
 
-function freeName(wanted: string, prefix: string, taken: Set<string>): string {
+function freeName(given: string, prefix: string, taken: Set<string>): string {
+  const wanted = given.replaceAll('\0', '\uFFFD') || NAMELESS
   let name = taken.has(wanted.toLowerCase()) ? prefix + wanted : wanted
   for (let n = 2; taken.has(name.toLowerCase()); n++) name = `${prefix}${wanted}_${n}`
   taken.add(name.toLowerCase())
   return name
 }
+
+/** SQL has no empty names, but tables do: the index that pandas writes into a CSV. */
+const NAMELESS = 'unnamed'
 
 const SQL_TYPES: Record<Datatype, string> = {
   BOOL: 'BOOLEAN',

@@ -18,6 +18,8 @@ export interface DuckDBOptions {
   memoryLimitMb?: number
   /** Where it spills; removed by `close()`. */
   tempDir?: string
+  /** How much it may spill. DuckDB itself would take nine tenths of what is free, under the feet of the prediction log. */
+  tempLimitMb?: number
 }
 
 export interface OpenDuckDB {
@@ -25,11 +27,13 @@ export interface OpenDuckDB {
   close(): Promise<void>
 }
 
+const TEMP_LIMIT_MB = 20_000
 let opened = 0
 
 /**
- * A private in-memory DuckDB for one job. It never downloads an extension (a lake must work offline and the same
- * everywhere), counts time in UTC, and keeps to a memory limit so that a job can't starve the servers beside it.
+ * A private in-memory DuckDB for one job. It never downloads an extension, nor loads one that somebody has installed (a
+ * lake must work offline and the same everywhere), counts time in UTC, and keeps to limits of memory and of disk so that a
+ * job can't starve the servers beside it.
  * @throws LakeRootError if `root` has a comma and is not the working directory
  */
 export async function openDuckDB(options: DuckDBOptions = {}): Promise<OpenDuckDB> {
@@ -38,9 +42,11 @@ export async function openDuckDB(options: DuckDBOptions = {}): Promise<OpenDuckD
   const tempDir = options.tempDir ?? join(tmpdir(), `millrace-duckdb-${process.pid}-${++opened}`)
   const instance = await DuckDBInstance.create(':memory:', {
     autoinstall_known_extensions: 'false',
+    autoload_known_extensions: 'false',
     threads: String(options.threads ?? 2),
     memory_limit: `${options.memoryLimitMb ?? 512}MB`,
     temp_directory: tempDir,
+    max_temp_directory_size: `${options.tempLimitMb ?? TEMP_LIMIT_MB}MB`,
   })
   const connection = await instance.connect()
   await connection.run(`SET TimeZone = 'UTC'`)
@@ -61,8 +67,9 @@ export function quoteName(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }
 
-/** A text literal: `it's` becomes `'it''s'`. */
+/** A text literal: `it's` becomes `'it''s'`. The parser takes U+0000 for the end of the SQL, so that is put in by a function. */
 export function quoteText(text: string): string {
+  if (text.includes('\0')) return `(${text.split('\0').map(quoteText).join(' || chr(0) || ')})`
   return `'${text.replaceAll("'", "''")}'`
 }
 

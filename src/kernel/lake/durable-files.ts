@@ -1,18 +1,24 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { errnoOf } from '../runtime/system-error.ts'
 
 /** The whole file or the one before: temporary file, fsync, rename. */
 export async function writeFileAtomic(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`
   const file = await open(temporary, 'wx')
   try {
-    await file.writeFile(content)
-    await file.datasync()
-  } finally {
-    await file.close()
+    try {
+      await file.writeFile(content)
+      await file.datasync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, path)
+  } catch (error) {
+    await unlinkIfThere(temporary) // where the disk is full, each try would leave one
+    throw error
   }
-  await rename(temporary, path)
 }
 
 /** Makes created, renamed and deleted names in a folder survive a power cut. */
@@ -30,6 +36,12 @@ export async function makeDir(path: string): Promise<void> {
   const first = await mkdir(path, { recursive: true })
   if (first === undefined) return
   for (let made = path; made.length >= first.length; made = join(made, '..')) await syncDir(join(made, '..'))
+}
+
+/** The disk is full, or what its owner may have of it. */
+export function isNoSpace(error: unknown): boolean {
+  const code = errnoOf(error)
+  return code === 'ENOSPC' || code === 'EDQUOT'
 }
 
 export function isMissing(error: unknown): boolean {

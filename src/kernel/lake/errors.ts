@@ -37,15 +37,24 @@ export class LakeManifestError extends MillraceError {
   }
 }
 
+const VIEWS_FIX = `Run 'millrace lake query "SHOW TABLES"' for the views and 'DESCRIBE <view>' for their columns.`
+
 /** The SQL was refused by DuckDB; the message is DuckDB's own, cut to what helps. */
 export class LakeQueryError extends MillraceError {
-  constructor(message: string, cause?: unknown) {
+  constructor(message: string, cause?: unknown, fix = VIEWS_FIX) {
+    super({ code: 'MR_LAKE_QUERY', kind: 'invalid', message, fix, cause })
+  }
+}
+
+/** Each takes a process and half a gigabyte. */
+export class LakeQueryBusyError extends MillraceError {
+  constructor(running: number) {
     super({
-      code: 'MR_LAKE_QUERY',
-      kind: 'invalid',
-      message,
-      fix: `Run 'millrace lake query "SHOW TABLES"' for the views and 'DESCRIBE <view>' for their columns.`,
-      cause,
+      code: 'MR_LAKE_QUERY_BUSY',
+      kind: 'exhausted',
+      retryable: true,
+      message: `${running} queries are running already.`,
+      fix: 'Try again when one of them has ended, within a minute.',
     })
   }
 }

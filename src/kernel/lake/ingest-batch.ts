@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import type { LabelRecord, PredictionRecord } from '../contract/prediction.ts'
+import { LABEL_ROW_MAX, type LabelRecord, type PredictionRecord } from '../contract/prediction.ts'
 import type { Signature } from '../model/signature.ts'
 import type { SchemaColumns } from './columns.ts'
 import { columnsOf, LABEL_FILE_COLUMNS } from './columns.ts'
@@ -126,6 +126,8 @@ export class IngestBatch {
 
   private async takeLabel(record: LabelRecord): Promise<void> {
     const { predictionId, row, label, atMs } = record
+    // Before it reaches the file: an error there would be that of all records, and come again with each try.
+    if (row > LABEL_ROW_MAX) throw new MalformedRecordError(`a label for row ${row}, of ${LABEL_ROW_MAX} at most`)
     const partition = await this.partition('labels', null, null, this.fileDay(atMs), LABEL_FILE_COLUMNS)
     noteId(partition, predictionId)
     const arrival = BigInt(this.arrival++)

@@ -170,6 +170,32 @@ describe('the ingest', () => {
     expect((await spoolBacklog(spoolDir)).waiting.segments).toBe(0)
   })
 
+  it('is not stopped by names, texts and rows that SQL has no form for', async () => {
+    const columns = ['', 'a\0b', 'ok']
+    const signature: Signature = {
+      inputs: [{ name: 't', datatype: 'BYTES', shape: [-1, 3], columns }],
+      outputs: [{ name: 'late', datatype: 'FP32', shape: [-1], columns: null }],
+    }
+    const tensor = { name: 't', datatype: 'BYTES', shape: [1, 3], data: ['x\0y', 'lone \ud800', `'"`] }
+    const one = prediction({ caller: "a'\0b", request: body('inputs', [tensor]) }, [1])
+    const beyond = label(one.predictionId, 1, { row: 2 ** 31 })
+    await writeSegment(spoolDir, [schema({ signature }), one, beyond, label(one.predictionId, 'c\0d')])
+    expect(await ingest()).toMatchObject({ predictions: 1, labels: 1, quarantined: 1 })
+    expect(await query('SELECT unnamed, "a\uFFFDb", ok, caller, label FROM predictions')).toEqual([
+      ['x\0y', 'lone \uFFFD', `'"`, "a'\0b", 'c\0d'],
+    ])
+    const [refused] = (await readManifest(lakeDir)).quarantine.latest
+    expect(refused!.why).toContain('a label for row 2147483648, of 2147483647 at most')
+  })
+
+  it('is not stopped by a file that somebody has left in the spool', async () => {
+    await writeSegment(spoolDir, [schema(), prediction()])
+    await writeFile(join(spoolDir, 'README'), 'what is this?')
+    await writeFile(join(spoolDir, 'gateway-1', '0000000001.seg~'), 'an editor’s')
+    expect(await ingest()).toMatchObject({ predictions: 1, quarantined: 0 })
+    expect((await spoolBacklog(spoolDir)).instances.map(({ instance }) => instance)).toEqual(['gateway-1'])
+  })
+
   it('does nothing, and commits nothing, where nothing waits', async () => {
     await writeSegment(spoolDir, [schema(), prediction()])
     const { manifest } = await ingest()

@@ -95,17 +95,76 @@ describe('a query over the lake', () => {
     [`SELECT 1; SELECT 2`, /One statement is needed, not 2/],
     [``, /empty/],
     [`-- nothing`, /no statement/],
-    [`COPY predictions TO 'x.csv'`, /COPY is not SELECT/],
+    [`COPY predictions TO 'x.csv'`, /A query reads .*: not 'x.csv'/],
     [`CREATE TABLE t AS SELECT 1`, /CREATE is not SELECT/],
     [`INSERT INTO labels VALUES (1)`, /not.*SELECT|Can only insert|not an table|not a table/],
     [`ATTACH 'x.db'`, /ATTACH is not SELECT/],
     [`INSTALL httpfs`, /LOAD is not SELECT/],
     [`SET threads = 4`, /SET is not SELECT/],
-    [`EXPLAIN ANALYZE COPY (SELECT 1) TO 'x.csv'`, /EXPLAIN is not SELECT/],
+    [`EXPLAIN ANALYZE COPY (SELECT 1) TO 'x.csv'`, /A query reads .*: not 'x.csv'/],
+    [`EXPLAIN ANALYZE SELECT 1`, /EXPLAIN is not SELECT/],
   ])('refuses %s with words that help', async (sql, message) => {
     await expect(query(sql)).rejects.toThrow(LakeQueryError)
     await expect(query(sql)).rejects.toThrow(message)
     await expect(access(join(root, 'x.csv'))).rejects.toThrow('ENOENT')
+  })
+})
+
+describe('a query that asks for more than it should have', () => {
+  let data: string
+  beforeEach(async () => {
+    data = join(root, 'project', '.millrace')
+    await mkdir(join(root, 'project', 'data'), { recursive: true })
+    await mkdir(join(data, 'run'), { recursive: true })
+    for (const file of ['outside.txt', 'project/top.csv', 'project/data/a.csv', 'project/.millrace/run/gateway.json'])
+      await writeFile(join(root, file), 'a\n1\n')
+    lakeDir = join(data, 'lake')
+    await writeSegment(spoolDir, [schema(), prediction()])
+    await runIngestJob({ spoolDir, lakeDir })
+  })
+
+  const inProject = (sql: string) => query(sql, { lakeDir, root: join(root, 'project') })
+
+  it('reads the lake, and the files of the project by either name', async () => {
+    expect((await inProject('SELECT count(*) FROM predictions')).rows).toEqual([[1]])
+    const { rows } = await inProject(
+      `SELECT count(*) FROM read_csv(['top.csv', './data/a.csv', '${root}/project/top.csv'])`,
+    )
+    expect(rows).toEqual([[3]])
+    for (const pattern of ['data/*.csv', '*.csv'])
+      expect((await inProject(`SELECT count(*) FROM '${pattern}'`)).rows).toEqual([[1]])
+  })
+
+  it.each([
+    ['/etc/passwd', 'a file of the machine'],
+    ['/proc/self/environ', 'its own environment'],
+    ['../outside.txt', 'what lies above the project'],
+    ['data/../../outside.txt', 'the same by a detour'],
+    ['.millrace/run/gateway.json', 'the tokens of processes'],
+    ['data/../.millrace/run/*', 'the same by a detour'],
+    ['https://127.0.0.1/x.csv', 'the network'],
+    ['s3://bucket/x.csv', 'a store of objects'],
+  ])('is refused %s: %s', async (path) => {
+    for (const sql of [`FROM read_text('${path}')`, `FROM read_csv('${path}')`, `FROM glob('${path}')`])
+      await expect(inProject(sql)).rejects.toThrow(`A query reads the lake and the project's own files: not '${path}'.`)
+  })
+
+  it('is refused the tokens of processes by their whole path, and by way of the lake', async () => {
+    for (const path of [`${data}/run/gateway.json`, `${lakeDir}/../run/gateway.json`, '*/*/*.json', '**/*.json'])
+      await expect(inProject(`FROM read_text('${path}')`)).rejects.toThrow(LakeQueryError)
+  })
+
+  it('is refused an answer that would not go through', async () => {
+    const large = query(`SELECT repeat('x', 15_000_000) FROM range(5)`)
+    await expect(large).rejects.toThrow('The answer exceeds 32 MB after 2 rows.')
+  })
+
+  it('while a materialised one, which a project declares, may read what its author can', async () => {
+    const outPath = join(root, 'out.parquet')
+    const sql = `FROM read_csv('${root}/outside.txt')`
+    expect(await materialiseSql({ lakeDir, root: join(root, 'project'), asOfMs: 0, sql, outPath })).toMatchObject({
+      rows: 1,
+    })
   })
 })
 

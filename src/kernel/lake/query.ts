@@ -3,6 +3,8 @@ import { dirname } from 'node:path'
 import { StatementType } from '@duckdb/node-api'
 import type { Origin } from '../contract/prediction.ts'
 import { MillraceError, messageOf } from '../errors.ts'
+import type { DuckDBResult } from '@duckdb/node-api'
+import { confine, notReadable, outsidePath } from './confine.ts'
 import type { DuckDBConnection } from './duckdb.ts'
 import { openDuckDB, quoteText, timestampLiteral } from './duckdb.ts'
 import { makeDir, syncDir } from './durable-files.ts'
@@ -45,22 +47,49 @@ export interface MaterialisedSql {
 
 const QUERY_DEFAULTS = { limitRows: 1_000, timeoutMs: 60_000, memoryLimitMb: 512, threads: 2 }
 const MATERIALISE_TIMEOUT_MS = 30 * 60_000
+const QUERY_TEMP_LIMIT_MB = 2_000
+/** Of an answer, as JSON: it passes through the control plane. */
+const ANSWER_CHARACTERS_MAX = 32 * 1024 * 1024
 
 /**
- * @throws LakeQueryError with DuckDB's words if the SQL is wrong or is not one reading statement
+ * Answers whoever asks, so it is confined to the lake and the project's files (see confine.ts), to limits of time, memory,
+ * disk and rows, and to an answer of 32 MB.
+ * @throws LakeQueryError with DuckDB's words if the SQL is wrong, is not one reading statement, or asks for other files
  * @throws LakeQueryTimeoutError
  */
 export async function runQueryJob(input: LakeSqlInput & { limitRows?: number }): Promise<QueryResult> {
   const startedMs = performance.now()
   const limitRows = input.limitRows ?? QUERY_DEFAULTS.limitRows
-  return await withLake(input, input.timeoutMs ?? QUERY_DEFAULTS.timeoutMs, async (connection, manifest) => {
-    const result = await connection.streamAndReadUntil(input.sql, limitRows + 1)
-    const rows = result.getRows().slice(0, limitRows)
-    const truncated = result.currentRowCount > limitRows
+  const limits = { timeoutMs: input.timeoutMs ?? QUERY_DEFAULTS.timeoutMs, isConfined: true }
+  return await withLake(input, limits, async (connection, manifest) => {
+    const result = await connection.stream(input.sql)
     const columns = result.columnNames().map((name, index) => ({ name, type: String(result.columnType(index)) }))
-    const elapsedMs = Math.round(performance.now() - startedMs)
-    return { columns, rows: rows.map((row) => row.map(jsonValue)), truncated, manifest, elapsedMs }
+    const found = await firstRows(result, limitRows)
+    return { columns, ...found, manifest, elapsedMs: Math.round(performance.now() - startedMs) }
   })
+}
+
+/** Chunk by chunk, so that what is too much is never all in memory. */
+async function firstRows(result: DuckDBResult, limitRows: number): Promise<Pick<QueryResult, 'rows' | 'truncated'>> {
+  const rows: JsonValue[][] = []
+  let characters = 0
+  for (;;) {
+    const chunk = await result.fetchChunk()
+    if (chunk === null || chunk.rowCount === 0) return { rows, truncated: false }
+    for (let row = 0; row < chunk.rowCount; row++) {
+      if (rows.length === limitRows) return { rows, truncated: true }
+      const values = chunk.getRowValues(row).map(jsonValue)
+      characters += JSON.stringify(values).length
+      if (characters > ANSWER_CHARACTERS_MAX) throw tooMuch(rows.length)
+      rows.push(values)
+    }
+  }
+}
+
+function tooMuch(rows: number): LakeQueryError {
+  const megabytes = ANSWER_CHARACTERS_MAX / 1024 / 1024
+  const fix = 'Select fewer columns or rows, or let a step read them: its inputs may be any size.'
+  return new LakeQueryError(`The answer exceeds ${megabytes} MB after ${rows} rows.`, undefined, fix)
 }
 
 /**
@@ -71,7 +100,8 @@ export async function materialiseSql(input: LakeSqlInput & { outPath: string }):
   const temporary = `${input.outPath}.tmp`
   await makeDir(dirname(input.outPath))
   try {
-    return await withLake(input, input.timeoutMs ?? MATERIALISE_TIMEOUT_MS, async (connection, manifest) => {
+    const limits = { timeoutMs: input.timeoutMs ?? MATERIALISE_TIMEOUT_MS, isConfined: false }
+    return await withLake(input, limits, async (connection, manifest) => {
       await copyToParquet(connection, `FROM query(${quoteText(input.sql)})`, temporary)
       const counted = await connection.runAndReadAll(
         `SELECT count(*)::DOUBLE FROM read_parquet(${quoteText(temporary)})`,
@@ -87,22 +117,24 @@ export async function materialiseSql(input: LakeSqlInput & { outPath: string }):
 
 async function withLake<T>(
   input: LakeSqlInput,
-  timeoutMs: number,
+  { timeoutMs, isConfined }: { timeoutMs: number; isConfined: boolean },
   work: (connection: DuckDBConnection, manifest: number) => Promise<T>,
 ): Promise<T> {
   const { memoryLimitMb, threads } = { ...QUERY_DEFAULTS, ...input }
-  const database = await openDuckDB({ root: input.root, memoryLimitMb, threads })
+  const tempLimitMb = isConfined ? QUERY_TEMP_LIMIT_MB : undefined
+  const database = await openDuckDB({ root: input.root, memoryLimitMb, threads, tempLimitMb })
   const { connection } = database
   const deadline = interruptAfter(connection, timeoutMs)
   try {
     const { manifest, origins } = input
     const lake = await createLakeViews(connection, input.lakeDir, { manifest, origins })
     await connection.run(`SET VARIABLE as_of = ${timestampLiteral(input.asOfMs)}`)
+    if (isConfined) await confine(connection, input.root, input.lakeDir)
     await assertReads(connection, input.sql)
     return await work(connection, lake.manifest)
   } catch (error) {
     if (deadline.isOver) throw new LakeQueryTimeoutError(timeoutMs)
-    throw error instanceof MillraceError ? error : new LakeQueryError(trimMessage(messageOf(error)), error)
+    throw error instanceof MillraceError ? error : asQueryError(error)
   } finally {
     deadline.clear()
     await database.close()
@@ -142,6 +174,12 @@ async function assertReads(connection: DuckDBConnection, sql: string): Promise<v
   const { statementType } = await statements.prepare(0)
   if (statementType !== StatementType.SELECT)
     throw new LakeQueryError(`The lake is read only: ${StatementType[statementType]} is not SELECT.`)
+}
+
+function asQueryError(error: unknown): LakeQueryError {
+  const message = messageOf(error)
+  const outside = outsidePath(message)
+  return outside === null ? new LakeQueryError(trimMessage(message), error) : notReadable(outside, error)
 }
 
 /** DuckDB's message without its pointer at the statement's text where that is long. */

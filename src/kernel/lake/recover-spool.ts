@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { open, readFile, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { syncDir } from './durable-files.ts'
+import { isNoSpace, syncDir } from './durable-files.ts'
 import type { LogCounters } from './log-counters.ts'
 import { NO_COUNTS, readCounters, writeCounters } from './log-counters.ts'
 import { tryLock } from './process-lock.ts'
@@ -40,16 +40,41 @@ export async function recoverSpool(spoolDir: string): Promise<RecoveryReport> {
 /** The same for one instance whose lock the caller holds. */
 export async function recoverInstance(spoolDir: string, instance: string): Promise<RecoveryReport> {
   const dir = join(spoolDir, instance)
-  const report: RecoveryReport = { sealed: 0, tornBytes: 0 }
-  let counters = await readCounters(dir)
+  const left = await readLeftOpen(spoolDir, instance)
+  // Counters first: once a segment is sealed nobody looks at its header again.
+  if (left.segments.length > 0) await writeCounters(dir, left.counters ?? NO_COUNTS)
+  return await sealLeftOpen(dir, left)
+}
+
+/** What a dead gateway has left open of one instance. */
+export interface LeftOpen {
+  segments: readonly { segment: SegmentFile; bytes: number; seen: ReturnType<typeof countFrames> }[]
+  /** Of the instance, with what these segments show; null: nothing is known. */
+  counters: LogCounters | null
+}
+
+/**
+ * Reads, and changes nothing.
+ * @param below - only segments with a lower number: the others are somebody's who lives
+ */
+export async function readLeftOpen(spoolDir: string, instance: string, below = Infinity): Promise<LeftOpen> {
+  let counters = await readCounters(join(spoolDir, instance))
+  const segments: LeftOpen['segments'][number][] = []
   for (const segment of await listSegments(spoolDir, instance)) {
-    if (segment.sealed) continue
+    if (segment.sealed || segment.sequence >= below) continue
     const bytes = await readFile(segment.path)
     const seen = countFrames(bytes)
     counters = catchUp(counters ?? NO_COUNTS, headerIn(bytes)?.counters ?? NO_COUNTS, seen)
-    // Counters first: once the segment is sealed nobody looks at its header again.
-    await writeCounters(dir, counters)
-    report.tornBytes += bytes.length - seen.end
+    segments.push({ segment, bytes: bytes.length, seen })
+  }
+  return { segments, counters }
+}
+
+/** The instance's counters, with what these segments show, must be on disk before. */
+export async function sealLeftOpen(dir: string, { segments }: LeftOpen): Promise<RecoveryReport> {
+  const report: RecoveryReport = { sealed: 0, tornBytes: 0 }
+  for (const { segment, bytes, seen } of segments) {
+    report.tornBytes += bytes - seen.end
     if (seen.predictions + seen.labels === 0) await unlink(segment.path)
     else {
       await sealTorn(segment, seen)
@@ -94,7 +119,7 @@ async function appendFooter(file: FileHandle, seen: ReturnType<typeof countFrame
     const { bytesWritten } = await file.write(footer, 0, footer.length, seen.end)
     if (bytesWritten < footer.length) await file.truncate(seen.end)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+    if (!isNoSpace(error)) throw error
     await file.truncate(seen.end)
   }
 }

@@ -1,6 +1,6 @@
-import { open, readFile } from 'node:fs/promises'
+import { open, readFile, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { readDirOrNothing } from './durable-files.ts'
+import { isMissing, readDirOrNothing } from './durable-files.ts'
 import type { SegmentFooter, SegmentHeader } from './spool-format.ts'
 import { decodeBody, FOOTER_FRAME_BYTES, FRAME_HEAD_BYTES, intactBody, kindOf, walkFrames } from './spool-format.ts'
 
@@ -28,10 +28,19 @@ export function lockPath(spoolDir: string, instance: string): string {
   return join(spoolDir, `${instance}.lock`)
 }
 
-/** Folder names of all instances, oldest name first; none where the spool does not exist yet. */
+/** Folder names of all instances, in order; none where the spool does not exist yet. A file among them is nobody's. */
 export async function listInstances(spoolDir: string): Promise<string[]> {
-  const entries = await readDirOrNothing(spoolDir)
-  return entries.filter(isInstanceName).toSorted()
+  const names = (await readDirOrNothing(spoolDir)).filter(isInstanceName).toSorted()
+  const isFolder = await Promise.all(
+    names.map(async (name) => (await stat(join(spoolDir, name)).catch(nullIfMissing))?.isDirectory() === true),
+  )
+  return names.filter((_, at) => isFolder[at])
+}
+
+/** Set aside between the two looks. */
+function nullIfMissing(error: unknown): null {
+  if (isMissing(error)) return null
+  throw error
 }
 
 /** Segments of one instance in the order in which they were written. */

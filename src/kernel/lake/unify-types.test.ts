@@ -13,4 +13,7 @@ it('gives versions that disagree on a type one that holds all of them', () => {
   expect(unified('BOOLEAN', 'FLOAT')).toBe('VARCHAR')
   expect(unified('FLOAT', 'VARCHAR')).toBe('VARCHAR')
   expect(unified('FLOAT', 'FLOAT[]')).toBe('VARCHAR')
+  expect(unified('FLOAT[]', 'DOUBLE[]')).toBe('DOUBLE[]')
+  expect(unified('BIGINT[]', 'UBIGINT[]')).toBe('HUGEINT[]')
+  expect(unified('FLOAT[]', 'VARCHAR[]')).toBe('VARCHAR[]')
 })

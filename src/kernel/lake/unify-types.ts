@@ -5,7 +5,8 @@ const FLOATS = ['FLOAT', 'DOUBLE']
 
 /**
  * Versions of a model may disagree on a column's type; the view gives it one that holds all: the widest of its kind
- * among numbers (text and numbers together become text, so do lists of different kinds).
+ * among numbers, and the same for what lists hold. Text and numbers together become text, so do numbers and lists. Whole
+ * numbers beyond 2^53 lose their last digits where another version has fractions.
  * @returns type by lower-case column name, for those columns only on which the schemas differ
  */
 export function unifyTypes(schemas: readonly (readonly LakeColumn[])[]): Map<string, string> {
@@ -21,6 +22,7 @@ export function unifyTypes(schemas: readonly (readonly LakeColumn[])[]): Map<str
 }
 
 function widest(types: string[]): string {
+  if (types.every((type) => type.endsWith('[]'))) return `${widest(types.map((type) => type.slice(0, -2)))}[]`
   if (types.every((type) => INTEGERS.includes(type))) return types.includes('UBIGINT') ? 'HUGEINT' : 'BIGINT'
   if (types.every((type) => INTEGERS.includes(type) || FLOATS.includes(type))) return 'DOUBLE'
   return 'VARCHAR'

@@ -105,6 +105,8 @@ function binaryTensor(name: string, binary: Tensor, binaryBytes: number): WireTe
 }
 
 const LONG_INTEGER = /(?<![.\d])\d{16}/
+/** Of 64 bits. A refused request may hold numbers of millions of digits, which take minutes to convert. */
+const WIDEST_INTEGER = /^-?\d{1,20}$/
 
 /** Integers beyond 2^53 keep every digit where the schema has 64-bit integers. */
 function parseJson(body: Uint8Array, exact: boolean): unknown {
@@ -119,7 +121,7 @@ function parseJson(body: Uint8Array, exact: boolean): unknown {
 function keepDigits(_key: string, value: unknown, context?: { source?: string }): unknown {
   const source = context?.source
   if (typeof value !== 'number' || source === undefined || Number.isSafeInteger(value)) return value
-  return /^-?\d+$/.test(source) ? BigInt(source) : value
+  return WIDEST_INTEGER.test(source) ? BigInt(source) : value
 }
 
 /** A value as an error shows it, cut short. What is nested is not written out: it may be nested beyond measure. */

@@ -38,9 +38,22 @@ export interface Artifacts {
   sizeOf(digest: string): Promise<number>
   /**
    * Removes one file (of a directory: its manifest). Who puts the same content meanwhile keeps it: what was put within
-   * `unusedForMs` of real time stays, as its digest may not have been recorded anywhere yet.
+   * `unusedForMs` of real time stays, as its digest may not have been recorded anywhere yet. Killed in between, it is there
+   * again after the next start.
    */
   remove(digest: string, options: { unusedForMs: number }): Promise<'removed' | 'gone' | 'recent'>
+  /**
+   * As if it were put again, with the files of a directory: for who is about to record a digest that was kept long ago.
+   * @throws ArtifactNotFoundError
+   */
+  renew(digest: string): Promise<void>
+  /** All that is kept, files and manifests, in no order. What comes and goes meanwhile may be missing. */
+  list(): AsyncIterable<KeptFile>
+}
+
+export interface KeptFile extends StoredArtifact {
+  /** Real time since it was put last; negative where the system's clock was set back. */
+  ageMs: number
 }
 
 export interface StoredArtifact {
@@ -81,3 +94,5 @@ export function hexOf(digest: string): string {
   if (hex === undefined) throw new ArtifactDigestError(digest)
   return hex
 }
+
+export const isDigest = (text: string): boolean => digestPattern.test(text)

@@ -6,6 +6,7 @@ import {
   readFileSync,
   readdirSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -14,6 +15,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Artifacts } from './artifacts.ts'
 import { openFsArtifacts } from './fs/fs-artifacts.ts'
@@ -66,6 +68,43 @@ describe.each(backends)('artifacts ($name)', ({ open, damage }) => {
     expect(await artifacts.remove(digest, { unusedForMs: 60_000 })).toBe('removed')
     expect(await artifacts.remove(digest, { unusedForMs: 60_000 })).toBe('gone')
     expect(await artifacts.has(digest)).toBe(false)
+  })
+
+  it('never loses what is put while it is being removed', async () => {
+    const bytes = Buffer.from('hello')
+    const hex = HELLO.slice('sha256:'.length)
+    await artifacts.putBytes(bytes)
+    for (let i = 0; i < 300; i++) {
+      utimesSync(join(place, 'sha256', hex.slice(0, 2), hex), 1, 1)
+      const [, removed] = await Promise.all([
+        artifacts.putBytes(bytes),
+        // At every point of the put, from before it to after it.
+        sleep((i % 30) / 10).then(() => artifacts.remove(HELLO, { unusedForMs: 60_000 })),
+      ])
+      expect([removed, await artifacts.has(HELLO)]).toEqual([expect.stringMatching(/^(removed|recent|gone)$/), true])
+    }
+  })
+
+  it('renews a file, and a directory with its files, as if they were put again', async () => {
+    file('tree/a')
+    const { digest } = await artifacts.putDir(dir(), { ignore: [] })
+    for await (const kept of artifacts.list()) {
+      const hex = kept.digest.slice('sha256:'.length)
+      utimesSync(join(place, 'sha256', hex.slice(0, 2), hex), 1, 1)
+    }
+    await artifacts.renew(digest)
+    const ages = (await Array.fromAsync(artifacts.list())).map(({ ageMs }) => ageMs)
+    expect(ages).toHaveLength(2)
+    expect(Math.max(...ages)).toBeLessThan(600_000)
+    await expect(artifacts.renew(HELLO)).rejects.toMatchObject({ code: 'MR_ARTIFACT_NOT_FOUND' })
+  })
+
+  it('lists all that is kept with its size, and nothing where there is nothing', async () => {
+    expect(await Array.fromAsync(artifacts.list())).toEqual([])
+    await artifacts.putBytes(Buffer.from('hello'))
+    expect(await Array.fromAsync(artifacts.list())).toEqual([
+      { digest: HELLO, sizeBytes: 5, ageMs: expect.any(Number) as unknown },
+    ])
   })
 
   const file = (path: string, content = path) => {
@@ -238,6 +277,23 @@ describe('artifacts (fs) on disk', () => {
     writeFileSync(join(place, `tmp/${process.pid}-alive`), 'x')
     openFsArtifacts(place)
     expect(readdirSync(join(place, 'tmp'))).toEqual([`${process.pid}-alive`])
+    rmSync(place, { recursive: true })
+  })
+
+  it('puts back what a dead process was removing, unless it has been put again', async () => {
+    const place = mkdtempSync(join(tmpdir(), 'millrace-artifacts-'))
+    const artifacts = openFsArtifacts(place)
+    const kept = await Promise.all(['one', 'two'].map((text) => artifacts.putBytes(Buffer.from(text))))
+    const hexes = kept.map(({ digest }) => digest.slice('sha256:'.length))
+    for (const hex of hexes)
+      renameSync(join(place, 'sha256', hex.slice(0, 2), hex), join(place, 'tmp', `4194300-of-${hex}`))
+    await artifacts.putBytes(Buffer.from('two'))
+    const again = openFsArtifacts(place)
+    expect(readdirSync(join(place, 'tmp'))).toEqual([])
+    const read = await Promise.all(
+      kept.map(async ({ digest }) => Buffer.from(await again.readBytes(digest)).toString()),
+    )
+    expect(read).toEqual(['one', 'two'])
     rmSync(place, { recursive: true })
   })
 

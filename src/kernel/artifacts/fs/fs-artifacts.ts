@@ -1,13 +1,26 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { constants, createReadStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { access, chmod, copyFile, mkdir, open, readFile, rename, rm, stat, symlink, utimes } from 'node:fs/promises'
+import { constants, createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import {
+  access,
+  chmod,
+  copyFile,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { asDataDirError, prepareDataDir } from '../../runtime/data-dir.ts'
 import { errnoOf } from '../../runtime/system-error.ts'
 import { processStartTime } from '../../runtime/process-identity.ts'
 import { syncPath } from '../../runtime/sync-tree.ts'
-import { hexOf, type Artifacts, type StoredArtifact, type TreeEntry } from '../artifacts.ts'
+import { hexOf, isDigest, type Artifacts, type KeptFile, type StoredArtifact, type TreeEntry } from '../artifacts.ts'
 import { ArtifactCorruptError, ArtifactNotFoundError } from '../errors.ts'
 import { decodeTree, encodeTree, TREE_HEAD } from '../tree.ts'
 import { readTree, type FoundEntry } from './read-tree.ts'
@@ -17,15 +30,17 @@ import { readTree, type FoundEntry } from './read-tree.ts'
  *
  *   sha256/ab/abcdef…   one file each, mode 0444
  *   tmp/<pid>-<random>  being written; swept when its process is gone
+ *   tmp/<pid>-of-<hex>  being removed; put back when its process is gone
  *
  * Writing: into tmp, hash, fsync, rename, fsync of the directory. Several processes may write at the same time.
+ * Removing: into tmp, where its time can't change any more; it goes back where somebody has put it again just before.
  */
 export function openFsArtifacts(root: string): Artifacts {
   const temporaryDir = join(root, 'tmp')
   try {
     prepareDataDir(root)
     mkdirSync(temporaryDir, { recursive: true, mode: 0o700 })
-    sweep(temporaryDir)
+    sweep(root, temporaryDir)
   } catch (thrown) {
     throw asDataDirError(thrown, root)
   }
@@ -34,6 +49,8 @@ export function openFsArtifacts(root: string): Artifacts {
 
 const PARALLEL_FILES = 8
 const TEMPORARY_MAX_AGE_MS = 24 * 3_600_000
+/** Between the pid and the digest of what is being removed. */
+const REMOVING = '-of-'
 
 class FsArtifacts implements Artifacts {
   readonly #root: string
@@ -146,10 +163,35 @@ class FsArtifacts implements Artifacts {
     const path = this.#pathOf(digest)
     const found = await stat(path).catch(nullIfMissing)
     if (found === null) return 'gone'
-    if (Date.now() - found.mtimeMs < unusedForMs) return 'recent'
-    await rm(path, { force: true })
+    if (isRecent(found, unusedForMs)) return 'recent'
+    const removing = join(this.#temporaryDir, `${process.pid}${REMOVING}${hexOf(digest)}`)
+    const isMoved = (await rename(path, removing).catch(nullIfMissing)) !== null
+    if (!isMoved) return 'gone'
+    // Who puts it again finds it up to the rename, and then it is seen here; or not at all, and writes it anew.
+    const isWanted = isRecent(await stat(removing), unusedForMs)
+    if (isWanted) await rename(removing, path)
+    else await rm(removing)
     await syncPath(dirname(path))
-    return 'removed'
+    return isWanted ? 'recent' : 'removed'
+  }
+
+  async renew(digest: string): Promise<void> {
+    const files = (await this.isTree(digest)) ? (await this.readTree(digest)).entries : []
+    const now = new Date()
+    await inParallel([digest, ...digestsOf(files)], (kept) =>
+      this.#reading(kept, () => utimes(this.#pathOf(kept), now, now)),
+    )
+  }
+
+  async *list(): AsyncIterable<KeptFile> {
+    const root = join(this.#root, 'sha256')
+    for (const folder of (await readdir(root).catch(nullIfMissing)) ?? []) {
+      for (const hex of (await readdir(join(root, folder)).catch(nullIfMissing)) ?? []) {
+        const found = await stat(join(root, folder, hex)).catch(nullIfMissing)
+        if (found === null || !isDigest(`sha256:${hex}`)) continue
+        yield { digest: `sha256:${hex}`, sizeBytes: found.size, ageMs: Date.now() - found.mtimeMs }
+      }
+    }
   }
 
   #pathOf(digest: string): string {
@@ -238,14 +280,27 @@ async function hashFile(path: string): Promise<StoredArtifact> {
   return { digest: `sha256:${hash.digest('hex')}`, sizeBytes }
 }
 
-/** Removes what was being written by processes that are gone. A pid that is used again keeps its file for a day. */
-function sweep(temporaryDir: string): void {
+/**
+ * Removes what was being written by processes that are gone, and puts back what they were removing. A pid that is used
+ * again keeps its file for a day.
+ */
+function sweep(root: string, temporaryDir: string): void {
   for (const name of readdirSync(temporaryDir)) {
     const path = join(temporaryDir, name)
     const ageMs = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0)
     const ownerAlive = processStartTime(Number.parseInt(name, 10)) !== null
-    if (!ownerAlive || ageMs > TEMPORARY_MAX_AGE_MS) rmSync(path, { force: true })
+    const hex = name.split(REMOVING)[1]
+    if (hex !== undefined) {
+      if (!ownerAlive || Number.parseInt(name, 10) === process.pid)
+        putBack(path, join(root, 'sha256', hex.slice(0, 2), hex))
+    } else if (!ownerAlive || ageMs > TEMPORARY_MAX_AGE_MS) rmSync(path, { force: true })
   }
+}
+
+/** Whether it was wanted after all only its remover could have said: who looks next decides anew. */
+function putBack(path: string, to: string): void {
+  if (existsSync(to)) rmSync(path, { force: true })
+  else renameSync(path, to)
 }
 
 function folderFor(root: string, entry: TreeEntry): string {
@@ -259,6 +314,11 @@ async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<voi
   }
   await Promise.all(Array.from({ length: PARALLEL_FILES }, worker))
 }
+
+const digestsOf = (entries: readonly TreeEntry[]) =>
+  entries.flatMap((entry) => (entry.type === 'file' ? [entry.digest] : []))
+
+const isRecent = ({ mtimeMs }: { mtimeMs: number }, unusedForMs: number): boolean => Date.now() - mtimeMs < unusedForMs
 
 function nullIfMissing(thrown: unknown): null {
   if (errnoOf(thrown) === 'ENOENT') return null

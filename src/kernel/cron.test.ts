@@ -107,6 +107,37 @@ describe('a clock that is changed', () => {
     expect(after('30 2 * * *', 'Europe/Berlin', '2026-10-25T01:10Z', 1)).toEqual(['2026-10-26T01:30'])
   })
 
+  it('goes by elapsed time where no hour is left out: both of two equal hours, and none that is skipped', () => {
+    expect(after('0 * * * *', 'Europe/Berlin', '2026-10-24T23:30Z', 4)).toEqual([
+      '2026-10-25T00:00',
+      '2026-10-25T01:00',
+      '2026-10-25T02:00',
+      '2026-10-25T03:00',
+    ])
+    expect(after('30 * * * *', 'America/New_York', '2026-03-08T06:00Z', 2)).toEqual([
+      '2026-03-08T06:30',
+      '2026-03-08T07:30',
+    ])
+    // Half an hour back at two o'clock: 01:30 to 02:00 comes twice.
+    expect(after('*/20 0-23 * * *', 'Australia/Lord_Howe', '2026-04-04T14:25Z', 4)).toEqual([
+      '2026-04-04T14:40',
+      '2026-04-04T15:10',
+      '2026-04-04T15:30',
+      '2026-04-04T15:50',
+    ])
+    const hourly = parseCron('@hourly')
+    expect(shown([lastUntil(hourly, 'Europe/Berlin', at('2026-10-25T01:10Z'))])).toEqual(['2026-10-25T01:00'])
+    expect(shown([lastUntil(hourly, 'Europe/Berlin', at('2026-10-25T00:59Z'))])).toEqual(['2026-10-25T00:00'])
+  })
+
+  it('finds the two equal hours of one day of the year from far away', () => {
+    const cron = parseCron('30 * 25 10 *')
+    const times = timesBetween(cron, 'Europe/Berlin', at('2025-12-01T00:00Z'), at('2026-11-01T00:00Z'), 100)
+    expect(times).toHaveLength(25)
+    expect(shown(times.slice(2, 5))).toEqual(['2026-10-25T00:30', '2026-10-25T01:30', '2026-10-25T02:30'])
+    expect(shown([lastUntil(cron, 'Europe/Berlin', at('2027-06-01T00:00Z'))])).toEqual(['2026-10-25T22:30'])
+  })
+
   it('knows the last time in the second of two equal hours', () => {
     const cron = parseCron('30 2 * * *')
     expect(shown([lastUntil(cron, 'Europe/Berlin', at('2026-10-25T01:10Z'))])).toEqual(['2026-10-25T00:30'])
@@ -128,9 +159,10 @@ describe.each(['UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe'
       const from = at(`${change}T00:00Z`) - DAY_MS
       const walked = walk(zone, from, from + 3 * DAY_MS)
       for (let i = 0; i < 6; i++) {
-        const { text, matches } = randomCron(random)
+        const { text, everyHour, matches } = randomCron(random)
         const cron = parseCron(text)
-        const expected = walked.filter(({ reached }) => reached.some(matches)).map(({ ms }) => ms)
+        const due = ({ reached, wall }: Walked) => (everyHour ? matches(wall) : reached.some(matches))
+        const expected = walked.filter(due).map(({ ms }) => ms)
         const found = timesBetween(cron, zone, from, from + 3 * DAY_MS, 10_000)
         const probe = from + 2 * DAY_MS + random.integer(DAY_MS)
         const last = lastUntil(cron, zone, probe)
@@ -147,22 +179,29 @@ describe.each(['UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe'
 
 const DAY_MS = 86_400_000
 
-/** At each minute the wall-clock minutes that it reaches for the first time, in ms as if UTC. */
-function walk(zone: string, fromMs: number, untilMs: number): { ms: number; reached: number[] }[] {
+interface Walked {
+  ms: number
+  /** What the clock shows, in ms as if UTC. */
+  wall: number
+  /** What it has not shown before, minute by minute. */
+  reached: number[]
+}
+
+function walk(zone: string, fromMs: number, untilMs: number): Walked[] {
   const format = new Intl.DateTimeFormat('sv-SE', { timeZone: zone, dateStyle: 'short', timeStyle: 'short' })
   const wallOf = (ms: number) => Date.parse(`${format.format(ms).replace(' ', 'T')}Z`)
-  const steps: { ms: number; reached: number[] }[] = []
+  const steps: Walked[] = []
   let highest = wallOf(fromMs)
   for (let ms = fromMs + 60_000; ms <= untilMs; ms += 60_000) {
     const reached: number[] = []
     for (const wall = wallOf(ms); highest < wall;) reached.push((highest += 60_000))
-    steps.push({ ms, reached })
+    steps.push({ ms, wall: wallOf(ms), reached })
   }
   return steps
 }
 
 /** An expression written as lists, with its meaning told apart from the parser. Hours are mostly those of the changes. */
-function randomCron(random: Random): { text: string; matches: (wallMs: number) => boolean } {
+function randomCron(random: Random): { text: string; everyHour: boolean; matches: (wallMs: number) => boolean } {
   const some = (min: number, max: number) =>
     random.integer(2) === 0 ? null : [0, 1, 2].map(() => min + random.integer(max - min + 1))
   const [minute, day, weekday] = [some(0, 59), some(1, 31), some(0, 6)]
@@ -171,6 +210,7 @@ function randomCron(random: Random): { text: string; matches: (wallMs: number) =
   const has = (values: number[] | null, value: number) => values === null || values.includes(value)
   return {
     text: `${write(minute)} ${write(hour)} ${write(day)} * ${write(weekday)}`,
+    everyHour: hour === null,
     matches: (wallMs) => {
       const date = new Date(wallMs)
       const days = [has(day, date.getUTCDate()), has(weekday, date.getUTCDay())]

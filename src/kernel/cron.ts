@@ -7,6 +7,8 @@ import { MillraceError } from './errors.ts'
  *
  * A date must match both day fields, or either where neither begins with `*`. Times are wall-clock times of a zone:
  * one that the clock skips in spring counts right after the gap, one that comes twice in autumn counts the first time.
+ * What comes in every hour of the day goes by elapsed time instead, as in cron(8): an hour that comes twice has its times
+ * twice, one that is skipped has none, and an hourly job never pauses for two hours.
  */
 export interface Cron {
   /** As written. */
@@ -21,6 +23,8 @@ export interface Cron {
   weekdays: Set<number>
   /** Both day fields are restricted: either will do. */
   eitherDay: boolean
+  /** No hour is left out: it goes by elapsed time. */
+  everyHour: boolean
 }
 
 export class CronError extends MillraceError {
@@ -48,6 +52,7 @@ export function parseCron(text: string): Cron {
     months: months!,
     weekdays: new Set([...weekdays!].map((day) => day % 7)),
     eitherDay: !parts[2]!.startsWith('*') && !parts[4]!.startsWith('*'),
+    everyHour: hours!.size === 24,
   }
   if (searchLocal(cron, Date.UTC(2000, 0, 1), 1) === null)
     throw new CronError(`'${text}' never comes: no date matches it.`, 'Check its day of month against its month.')
@@ -61,11 +66,13 @@ export function checkTimeZone(timeZone: string): void {
 
 /** The first time after `ms`, epoch ms. */
 export function nextAfter(cron: Cron, timeZone: string, ms: number): number {
+  if (cron.everyHour) return searchElapsed(cron, timeZone, Math.floor(ms) + 1, 1)
   return search(cron, timeZone, floorMinute(wallMs(timeZone, ms)) + MINUTE_MS, 1, (at) => at > ms)
 }
 
 /** The last time at or before `ms`, epoch ms. */
 export function lastUntil(cron: Cron, timeZone: string, ms: number): number {
+  if (cron.everyHour) return searchElapsed(cron, timeZone, Math.floor(ms), -1)
   // In the second of two equal hours, later wall-clock times of that hour have been already.
   const offsetMs = Math.max(offsetAt(timeZone, ms - DAY_MS), offsetAt(timeZone, ms))
   return search(cron, timeZone, floorMinute(ms + offsetMs), -1, (at) => at <= ms)
@@ -150,10 +157,40 @@ function refuse(text: string, item: string, { name, min, max, names }: Field): n
 function search(cron: Cron, timeZone: string, fromWallMs: number, way: 1 | -1, fits: (at: number) => boolean): number {
   for (let wall: number | null = fromWallMs; ; wall += way * MINUTE_MS) {
     wall = searchLocal(cron, wall, way)
-    if (wall === null) throw new CronError(`'${cron.text}' never comes.`, 'Check its day of month against its month.')
+    if (wall === null) throw neverComes(cron)
     const at = instantOf(timeZone, wall)
     if (fits(at)) return at
   }
+}
+
+const neverComes = ({ text }: Cron): CronError =>
+  new CronError(`'${text}' never comes.`, 'Check its day of month against its month.')
+
+/** The first instant at `fromMs` or that way from it at which the zone's clocks show a time that matches. */
+function searchElapsed(cron: Cron, timeZone: string, fromMs: number, way: 1 | -1): number {
+  for (let from = fromMs; ;) {
+    const offset = offsetAt(timeZone, from)
+    const nearest = way === 1 ? ceilMinute(from + offset) : floorMinute(from + offset)
+    const wall = searchLocal(cron, nearest, way)
+    if (wall === null) throw neverComes(cron)
+    const at = wall - offset
+    // Once more from near it: so that there is one change of the clock on the way at most.
+    if (Math.abs(at - from) > 2 * DAY_MS) from = at - way * DAY_MS
+    else if (offsetAt(timeZone, at) === offset) return at
+    else from = changeBetween(timeZone, from, at, way)
+  }
+}
+
+/** Where the clock, going that way from `from`, first shows another offset. */
+function changeBetween(timeZone: string, from: number, to: number, way: 1 | -1): number {
+  const offset = offsetAt(timeZone, from)
+  let [same, other] = [from, to]
+  while (Math.abs(other - same) > 1) {
+    const middle = Math.floor((same + other) / 2)
+    if (offsetAt(timeZone, middle) === offset) same = middle
+    else other = middle
+  }
+  return way === 1 ? Math.max(same, other) : Math.min(same, other)
 }
 
 /** Wall-clock times are held as if they were UTC. @returns the first that matches, at `fromMs` or that way from it */
@@ -196,6 +233,7 @@ function instantOf(timeZone: string, wall: number): number {
 }
 
 const floorMinute = (ms: number) => Math.floor(ms / MINUTE_MS) * MINUTE_MS
+const ceilMinute = (ms: number) => Math.ceil(ms / MINUTE_MS) * MINUTE_MS
 
 const wallMs = (timeZone: string, ms: number) => ms + offsetAt(timeZone, ms)
 

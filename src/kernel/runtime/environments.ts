@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, rmSync, utimesSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { writeFileAtomic } from './atomic-file.ts'
 import { asDataDirError } from './data-dir.ts'
@@ -13,6 +13,7 @@ import { EnvironmentError } from './errors.ts'
 import { findInterpreter } from './interpreter.ts'
 import { tryProcessLock, type ProcessLock } from './process-lock.ts'
 import { runLogged } from './process/run-logged.ts'
+import { isMissing } from './system-error.ts'
 
 export interface EnvironmentOptions {
   /** The project's folder; the lock's path is relative to it. */
@@ -44,12 +45,24 @@ export async function ensureEnvironment(wish: EnvironmentWish, options: Environm
   const { path: interpreter, version } = await findInterpreter(wish, options.root)
   const digest = environmentDigest(wish, options.root, version)
   const dir = join(options.cacheDir, digest.replace('sha256:', '').slice(0, 32))
-  if (!isComplete(dir)) await buildOnce(wish, interpreter, dir, options)
+  if (!isStillThere(dir)) await buildOnce(wish, interpreter, dir, options)
   return { ...use(wish, interpreter, dir), digest, reproducible: true }
 }
 
 function isComplete(dir: string): boolean {
   return existsSync(join(dir, 'complete'))
+}
+
+/** Complete; its time then says that it was used just now, which `removeUnusedEnvironments` respects. */
+function isStillThere(dir: string): boolean {
+  const now = new Date()
+  try {
+    utimesSync(join(dir, 'complete'), now, now)
+    return true
+  } catch (thrown) {
+    if (isMissing(thrown)) return false
+    throw thrown
+  }
 }
 
 /** Two that want the same environment at the same time: the second waits for the first. */

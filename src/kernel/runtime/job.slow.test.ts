@@ -18,6 +18,7 @@ await runJobMain({
   async defect() { throw new TypeError('oops') },
   async die() { console.error('last words'); process.kill(process.pid, 'SIGKILL'); await new Promise(() => {}) },
   async exit() { process.exit(0) },
+  async chatter() { console.log('x'.repeat(1e6)); console.log('the end') },
   async hang() { spawn('setsid', ['sleep', '1000'], { stdio: 'ignore' }); await new Promise((r) => setTimeout(r, 1e6)) },
 })
 `
@@ -80,6 +81,28 @@ it('is stopped with all that it started when its time is over, or by its signal'
   const stop = new AbortController()
   setTimeout(() => stop.abort(new Error('not wanted')), 500)
   await expect(run('hang', { signal: stop.signal })).rejects.toThrow('not wanted')
+})
+
+it('is stopped also where its signal comes while it is being started', async () => {
+  const stop = new AbortController()
+  const running = run('hang', { signal: stop.signal })
+  // Its first look at the signal is over, and its process is not there yet.
+  stop.abort(new Error('not wanted'))
+  await expect(running).rejects.toThrow('not wanted')
+})
+
+it('is not left running where no record of it can be written', async () => {
+  writeFileSync(join(dataDir, 'run'), 'in the way')
+  await expect(run('hang')).rejects.toMatchObject({ code: 'MR_DATA_DIR' })
+  rmSync(join(dataDir, 'run'))
+  expect(await findAll(dataDir)).toEqual([])
+})
+
+it('has the end of what it said kept, however much that was', async () => {
+  const output: string[] = []
+  await run('chatter', { onOutput: (text) => output.push(text) })
+  expect(output[0]).toHaveLength(4_000)
+  expect(output[0]!.endsWith('the end\n')).toBe(true)
 })
 
 it('ends when its parent is killed; what it left is swept', async () => {

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   openSync,
   readFileSync,
+  readSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -22,7 +23,7 @@ import { processEntry } from './process-entry.ts'
 import { startTimeOfChild } from './process-identity.ts'
 import { readProcessRecords, removeProcessRecord, writeProcessRecord } from './process-record.ts'
 import { killTree } from './process/kill-tree.ts'
-import { exitOf, marksOf, pidOf, type ExitStatus } from './process/spawn-detached.ts'
+import { disown, exitOf, marksOf, pidOf, type ExitStatus } from './process/spawn-detached.ts'
 
 /**
  * Work that must not run inside the control plane (DuckDB, ONNX Runtime, user code), in a child process of its own:
@@ -119,7 +120,12 @@ async function start(options: JobOptions, dir: string, log: number): Promise<Run
   // Writing never happens; a job that has closed its end must not become an error here.
   child.stdin?.on('error', () => {})
   followProgress(child.stdio[3] as Readable, options.onProgress)
-  writeProcessRecord(dataDir, { id, role: 'job', pid, startTime, token, socketPath: null, startedAtMs: Date.now() })
+  try {
+    writeProcessRecord(dataDir, { id, role: 'job', pid, startTime, token, socketPath: null, startedAtMs: Date.now() })
+  } catch (thrown) {
+    await disown(child, ended)
+    throw asDataDirError(thrown, dataDir)
+  }
   return { child, pid, startTime, token, id, ended }
 }
 
@@ -129,6 +135,8 @@ async function endOf(job: RunningJob, { timeoutMs, signal, dataDir, kind }: JobO
   const timer = setTimeout(() => stopped.resolve('time is over'), timeoutMs)
   const onAbort = () => stopped.resolve('aborted')
   signal?.addEventListener('abort', onAbort, { once: true })
+  // While the process was being started.
+  if (signal?.aborted === true) onAbort()
   try {
     const first = await Promise.race([job.ended, stopped.promise])
     // Also after a good end, for what it has left running.
@@ -184,8 +192,13 @@ function describe({ code, signal }: ExitStatus, output: string): string {
 }
 
 function readTail(path: string): string {
-  const bytes = Math.min(statSync(path).size, OUTPUT_TAIL_BYTES)
-  return readFileSync(path)
-    .subarray(-bytes || undefined)
-    .toString('utf8')
+  const { size } = statSync(path)
+  const bytes = Math.min(size, OUTPUT_TAIL_BYTES)
+  const tail = Buffer.alloc(bytes)
+  const fd = openSync(path, 'r')
+  try {
+    return tail.toString('utf8', 0, readSync(fd, tail, 0, bytes, size - bytes))
+  } finally {
+    closeSync(fd)
+  }
 }

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs'
 import type * as sqlite from 'node:sqlite'
+import { asDataDirError } from './data-dir.ts'
 import { DataDirError } from './errors.ts'
 import { readIfThere, writeFileAtomic } from './atomic-file.ts'
 import { isSameProcessAlive, ownIdentity, type ProcessIdentity } from './process-identity.ts'
@@ -32,7 +33,13 @@ export async function tryProcessLock(path: string): Promise<LockAttempt> {
     throw asLockError(thrown, path)
   }
   const held = database
-  writeFileAtomic(`${path}.holder`, JSON.stringify({ ...ownIdentity(), sinceMs: Date.now() }), { durable: false })
+  try {
+    writeFileAtomic(`${path}.holder`, JSON.stringify({ ...ownIdentity(), sinceMs: Date.now() }), { durable: false })
+  } catch (thrown) {
+    // Whoever gets an error has no lock to release.
+    held.close()
+    throw asDataDirError(thrown, path)
+  }
   return {
     kind: 'held',
     lock: {
@@ -67,14 +74,20 @@ function asLockError(thrown: unknown, path: string): unknown {
 /** The holder writes its name just after it has got the lock: look again for a moment. */
 async function readHolder(path: string): Promise<LockHolder | null> {
   for (let attempt = 0; attempt < 5; attempt++) {
-    const text = readIfThere(`${path}.holder`)
-    if (text !== null) {
-      const holder = JSON.parse(text) as LockHolder
-      if (isSameProcessAlive(holder)) return holder
-    }
+    const holder = parseHolder(readIfThere(`${path}.holder`))
+    if (holder !== null && isSameProcessAlive(holder)) return holder
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   return null
+}
+
+function parseHolder(text: string | null): LockHolder | null {
+  try {
+    const holder = JSON.parse(text ?? 'null') as Partial<LockHolder> | null
+    return Number.isInteger(holder?.pid) && typeof holder?.startTime === 'string' ? (holder as LockHolder) : null
+  } catch {
+    return null // it only serves a message
+  }
 }
 
 /** Node 22 warns that its SQLite is experimental: true, but nothing for people who run a lock. */

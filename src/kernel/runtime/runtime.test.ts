@@ -179,6 +179,18 @@ describe('the process lock', () => {
     if (third.kind === 'held') third.lock.release()
   })
 
+  it('is not kept by whoever could not write its name beside it', async () => {
+    const path = join(dir, 'lock')
+    mkdirSync(join(dir, 'lock.holder', 'in the way'), { recursive: true })
+    await expect(tryProcessLock(path)).rejects.toThrow('lock.holder')
+    rmSync(join(dir, 'lock.holder'), { recursive: true })
+    const next = await tryProcessLock(path)
+    expect(next.kind).toBe('held')
+    writeFileSync(join(dir, 'lock.holder'), '{"pid":')
+    expect(await tryProcessLock(path)).toEqual({ kind: 'busy', holder: null })
+    if (next.kind === 'held') next.lock.release()
+  })
+
   it('says that its folder is not there', async () => {
     await expect(tryProcessLock(join(dir, 'nowhere/lock'))).rejects.toMatchObject({ code: 'MR_DATA_DIR' })
   })

@@ -92,6 +92,6 @@ const markOf = (dataDir: string) => ({ name: INSTANCE_MARK, value: instanceOf(da
 function removeSockets(dataDir: string): void {
   const dir = socketDir(dataDir)
   for (const name of readdirSync(dir)) {
-    if (name.endsWith('.sock')) rmSync(join(dir, name), { force: true })
+    if (/\.(sock|frames)$/.test(name)) rmSync(join(dir, name), { force: true })
   }
 }

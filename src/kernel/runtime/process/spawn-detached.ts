@@ -55,8 +55,19 @@ export async function spawnDetached(options: DetachedOptions): Promise<DetachedP
   const { id, role, token, socketPath, parent } = options
   const startTime = startTimeOfChild(pid)
   const record = { id, role, pid, startTime, token, socketPath, startedAtMs: Date.now(), parent }
-  writeProcessRecord(options.dataDir, record)
+  try {
+    writeProcessRecord(options.dataDir, record)
+  } catch (thrown) {
+    await disown(child, exited)
+    throw asDataDirError(thrown, options.dataDir)
+  }
   return { record, exited }
+}
+
+/** Ends a child of which no record could be written, as on a full disk: nobody would know of it. */
+export async function disown(child: ChildProcess, exited: Promise<ExitStatus>): Promise<void> {
+  child.kill('SIGKILL')
+  await exited
 }
 
 /**

@@ -1,5 +1,11 @@
 /** The Open Inference Protocol v2, and KServe v1 and MLflow in its terms: what everything else uses of them. */
-export { encodeInferRequest, encodeInferRequestBody, encodeRequestOfBytes } from './encode-infer-request.ts'
+export { faultInAnswer } from './check-answer.ts'
+export {
+  encodeInferRequest,
+  encodeInferRequestBody,
+  encodeRequestOfBytes,
+  largeInferRequest,
+} from './encode-infer-request.ts'
 export type { InputBytes, RequestForm, RequestToEncode } from './encode-infer-request.ts'
 export { jsonBytesOf } from './encoded-body.ts'
 export type { EncodedBody } from './encoded-body.ts'
@@ -15,6 +21,9 @@ export type { LargeRequest } from './large-request.ts'
 export { V1_ALIVE, v1FromAnswer, v1ModelReady, v1Models, v1ToInfer } from './kserve-v1.ts'
 export { EXTENSIONS, LIVE_BODY, modelMetadata, modelReady, READY_BODY, serverMetadata } from './metadata.ts'
 export { mlflowErrorBody, mlflowFromAnswer, mlflowToInfer } from './mlflow.ts'
+export { nameAnswer } from './name-answer.ts'
+export { owedAnswer } from './owed-answer.ts'
+export type { OwedAnswer } from './owed-answer.ts'
 export { configType, modelConfig } from './model-config.ts'
 export type { ConfiguredModel, ModelConfig } from './model-config.ts'
 export { parseAnswerBytes, parseAnswerTensors, parseInferResponse } from './read-answer.ts'

@@ -21,25 +21,30 @@ export interface SeenSoFar {
   parameters: ListRange | null
 }
 
-/** Of what a request says beside its tensors' data, as far as a large one may. */
+/** Of what a request or an answer says beside its tensors' data, as far as a large one may. */
 export const OUTLINE_BYTES_MAX = 1024 * 1024
 
+/** Whose tensors: those of a request, or of an answer. */
+export type TensorsOf = 'inputs' | 'outputs'
+
 /**
- * What a large request says beside its tensors' data, which is nearly all of it and need not be parsed to be found: of
+ * What a large request or answer says beside its tensors' data, which is nearly all of it and need not be parsed to be found: of
  * lists of numbers the end is searched for natively, lists that hold text are read byte by byte, in steps.
  *
  *   {"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[0.5,1]}]}  ─▶  … "data":[0]}]}  and  [0.5,1]
  *
  * @yields after every so many bytes, so that others may have a turn
- * @throws ProtocolError 413 where all but the data is more than OUTLINE_BYTES_MAX, 400 where it is not UTF-8
+ * @throws ProtocolError 413 where all but the data is more than OUTLINE_BYTES_MAX, 400 where it is not UTF-8; of an
+ *   answer 500 for both
  */
 export function* outlineOf(
   json: Buffer,
   seen: SeenSoFar = { parameters: null },
+  tensors: TensorsOf = 'inputs',
 ): Generator<undefined, Outline, undefined> {
   const lists: ListRange[] = []
   const kept: Buffer[] = []
-  const place = new Place(seen)
+  const place = new Place(seen, tensors)
   let leftOut = 0
   let from = 0
   let at = 0
@@ -59,45 +64,52 @@ export function* outlineOf(
       place.byte(byte, at)
       at += 1
     }
-    if (at - leftOut > OUTLINE_BYTES_MAX) throw tooMuch()
+    if (at - leftOut > OUTLINE_BYTES_MAX) throw tooMuch(tensors)
   }
   kept.push(json.subarray(from))
-  return { text: decodeUtf8(Buffer.concat(kept), INVALID), lists }
+  return { text: decodeUtf8(Buffer.concat(kept), invalid(tensors)), lists }
 }
 
-const INVALID: Refusal = (why, cause) => new ProtocolError(400, `The request is ${why}`, cause)
+const NAMES = { inputs: 'request', outputs: 'answer' } as const
 
-function tooMuch(): ProtocolError {
+const invalid =
+  (tensors: TensorsOf): Refusal =>
+  (why, cause) =>
+    new ProtocolError(tensors === 'inputs' ? 400 : 500, `The ${NAMES[tensors]} is ${why}`, cause)
+
+function tooMuch(tensors: TensorsOf): ProtocolError {
   return new ProtocolError(
-    413,
-    `The request's JSON has more than ${OUTLINE_BYTES_MAX} bytes beside the 'data' of its inputs`,
+    tensors === 'inputs' ? 413 : 500,
+    `The ${NAMES[tensors]}'s JSON has more than ${OUTLINE_BYTES_MAX} bytes beside the 'data' of its ${tensors}`,
   )
 }
 
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c] as const
 const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d] as const
 
-/** `{inputs: [{data`: deeper lies nothing that is looked for. */
+/** `{inputs: [{data`, of an answer `{outputs: [{data`: deeper lies nothing that is looked for. */
 const DATA_DEPTH = 3
 
 /** Where in the JSON the reading is: whether the next value is a tensor's data. Of JSON that is none it says something. */
 class Place {
   readonly #seen: SeenSoFar
+  readonly #tensors: TensorsOf
   #parametersFrom = -1
   #depth = 0
   #isKeyNext = false
   readonly #opened = [0, 0, 0, 0]
   readonly #keys = ['', '', '', '']
 
-  constructor(seen: SeenSoFar) {
+  constructor(seen: SeenSoFar, tensors: TensorsOf) {
     this.#seen = seen
+    this.#tensors = tensors
   }
 
   get isData(): boolean {
     const [, outermost, list, input] = this.#opened
     const [, first, , last] = this.#keys
     const isInput = outermost === OPEN_OBJECT && list === OPEN_ARRAY && input === OPEN_OBJECT
-    return this.#depth === DATA_DEPTH && !this.#isKeyNext && isInput && first === 'inputs' && last === 'data'
+    return this.#depth === DATA_DEPTH && !this.#isKeyNext && isInput && first === this.#tensors && last === 'data'
   }
 
   /** @param to - behind the closing quote */

@@ -3,6 +3,7 @@ import { alignedBytes } from './encoded-body.ts'
 import type { EncodedBody } from './encoded-body.ts'
 import { answerHead } from './infer-response.ts'
 import type { InferResponse } from './infer-response.ts'
+import type { Steps } from './steps.ts'
 import { tensorByteSize, writeTensorBytes } from './tensor-bytes.ts'
 import { tensorHead, valuesToJson } from './tensor-to-json.ts'
 
@@ -23,10 +24,7 @@ const PART_VALUES = 4 * 1024
  * @yields after each step
  * @throws ProtocolError 400 if an output that goes as JSON is FP16
  */
-export function* largeAnswer(
-  answer: InferResponse,
-  binaryOutputs: ReadonlySet<string>,
-): Generator<undefined, EncodedBody, undefined> {
+export function* largeAnswer(answer: InferResponse, binaryOutputs: ReadonlySet<string>): Steps<EncodedBody> {
   const { outputs } = answer
   const json: Buffer[] = [Buffer.from(answerHead(answer))]
   const binary: Tensor[] = []
@@ -38,17 +36,24 @@ export function* largeAnswer(
     if (binaryOutputs.has(name)) {
       binary.push(tensor)
       json.push(Buffer.from(`${head},"parameters":{"binary_data_size":${tensorByteSize(tensor)}}}`))
-    } else {
-      json.push(Buffer.from(`${head},"data":[`))
-      yield* values(name, tensor, json)
-      json.push(Buffer.from(']}'))
-    }
+    } else yield* jsonTensor(head, name, tensor, json)
   }
   json.push(Buffer.from(']}'))
   return bodyOf(json, binary)
 }
 
-function* values(name: string, { datatype, shape, data }: Tensor, json: Buffer[]): Generator<undefined, void> {
+/**
+ * One tensor with its values, as tensorToJson writes it.
+ * @param head - as tensorHead makes it
+ * @param json - to which it is added
+ */
+export function* jsonTensor(head: string, name: string, tensor: Tensor, json: Buffer[]): Steps<void> {
+  json.push(Buffer.from(`${head},"data":[`))
+  yield* values(name, tensor, json)
+  json.push(Buffer.from(']}'))
+}
+
+function* values(name: string, { datatype, shape, data }: Tensor, json: Buffer[]): Steps<void> {
   for (let from = 0; from < data.length; from += PART_VALUES) {
     const part = Array.isArray(data) ? data.slice(from, from + PART_VALUES) : data.subarray(from, from + PART_VALUES)
     const text = valuesToJson(name, { datatype, shape, data: part })

@@ -56,7 +56,8 @@ function* dataOf(
   { lists }: Outline,
   signature: Signature,
 ): Generator<undefined, StoredValues | [], undefined> {
-  const spec = signature.inputs.find((one) => one.name === name)
+  // Callers may send what the model is fed, or what tables find that by.
+  const spec = [...signature.inputs, ...(signature.enriched?.asked ?? [])].find((one) => one.name === name)
   const range = lists[(data as number[])[0]!]
   if (spec === undefined || range === undefined || !isSentAs(datatype, spec.datatype) || !isShape(shape)) return []
   const count = elementCount(shape)

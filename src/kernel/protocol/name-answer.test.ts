@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { nameAnswer } from './name-answer.ts'
+import { atOnce } from './steps.ts'
 
-const named = (text: string) => nameAnswer(Buffer.from(text), 'm', '7')?.toString() ?? null
+const named = (text: string) => atOnce(nameAnswer(Buffer.from(text), 'm', '7'))?.toString() ?? null
 const HEAD = '{"model_name":"m","model_version":"7"'
 
 describe('an answer of a server of someone else', () => {

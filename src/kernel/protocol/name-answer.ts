@@ -2,10 +2,15 @@
  * The JSON of an answer with the model's name and version at its head, whatever stood there: servers of others give
  * their own names, or none, and clients go by them (KServe's needs `model_name`). Everything else stays byte for byte,
  * digits included, which parsing and writing it again would not keep.
+ * @yields every so many bytes of a large one, so that others may have a turn
  * @returns null where it is no JSON object, as far as that shows without reading its values
  */
-export function nameAnswer(json: Uint8Array, model: string, version: string): Buffer | null {
-  const members = topLevelMembers(json)
+export function* nameAnswer(
+  json: Uint8Array,
+  model: string,
+  version: string,
+): Generator<undefined, Buffer | null, undefined> {
+  const members = yield* topLevelMembers(json)
   if (members === null) return null
   const head = Buffer.from(`{"model_name":${JSON.stringify(model)},"model_version":${JSON.stringify(version)}`)
   const kept = members.filter(({ key }) => key !== 'model_name' && key !== 'model_version')
@@ -27,7 +32,7 @@ const BACKSLASH = 0x5c
 const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d] as const
 const [COLON, SEPARATOR] = [0x3a, 0x2c] as const
 
-function topLevelMembers(json: Uint8Array): Member[] | null {
+function* topLevelMembers(json: Uint8Array): Generator<undefined, Member[] | null, undefined> {
   const members: Member[] = []
   let at = skipSpace(json, 0)
   if (json[at] !== OPEN_OBJECT) return null
@@ -39,7 +44,7 @@ function topLevelMembers(json: Uint8Array): Member[] | null {
     if (keyEnd < 0) return null
     at = skipSpace(json, keyEnd)
     if (json[at] !== COLON) return null
-    const to = endOfValue(json, skipSpace(json, at + 1))
+    const to: number = yield* endOfValue(json, skipSpace(json, at + 1))
     if (to < 0) return null
     members.push({ key: Buffer.from(json.subarray(from + 1, keyEnd - 1)).toString('utf8'), from, to })
     at = skipSpace(json, to)
@@ -69,19 +74,26 @@ function endOfString(json: Uint8Array, from: number): number {
 }
 
 /** @returns −1: there is none, or it does not end */
-function endOfValue(json: Uint8Array, from: number): number {
+function* endOfValue(json: Uint8Array, from: number): Generator<undefined, number, undefined> {
   const first = json[from]
   if (first === undefined) return -1
   if (first === QUOTE) return endOfString(json, from)
-  if (first === OPEN_OBJECT || first === OPEN_ARRAY) return endOfNested(json, from)
+  if (first === OPEN_OBJECT || first === OPEN_ARRAY) return yield* endOfNested(json, from)
   let at = from
   while (at < json.length && !isSpace(json[at]) && json[at] !== SEPARATOR && json[at] !== CLOSE_OBJECT) at += 1
   return at === from ? -1 : at
 }
 
-function endOfNested(json: Uint8Array, from: number): number {
+const STEP_BYTES = 1024 * 1024
+
+function* endOfNested(json: Uint8Array, from: number): Generator<undefined, number, undefined> {
   let depth = 0
+  let stepAt = from + STEP_BYTES
   for (let at = from; at < json.length; at += 1) {
+    if (at >= stepAt) {
+      stepAt = at + STEP_BYTES
+      yield
+    }
     const byte = json[at]
     if (byte === QUOTE) {
       const end = endOfString(json, at)

@@ -98,12 +98,15 @@ export async function retireByHand(
 
 /**
  * Removes the files of a version that is being deleted, but none that anything else is made of; then says so. Repeated
- * after a crash it finds what is left.
+ * after a crash it finds what is left. What else it was made of (its code, the rows of its evaluation) goes with
+ * everything that nothing names any more: see ArtifactCollector.
+ * @param live - what anything but versions that are being deleted is made of
  * @returns why it has to wait; null: done
  */
 export async function removeFiles(
   { store, clock, artifacts, dataDir }: { store: Store; clock: Clock; artifacts: Artifacts; dataDir: string },
   versionId: string,
+  live: { has(digest: string): boolean },
   unusedForMs = UNRECORDED_MS,
 ): Promise<string | null> {
   const version = await store.db
@@ -115,12 +118,10 @@ export async function removeFiles(
     ...(await filesOfTree(artifacts, version.model_digest)),
     ...[version.model_digest, version.golden_digest, version.profile_digest].filter((d) => d !== null),
   ])
-  const elsewhere = await filesOfOtherVersions({ store, artifacts }, versionId)
   const removed: string[] = []
   const shared: string[] = []
   for (const digest of digests) {
-    const isElsewhere = elsewhere.has(digest) || (await isShared(store, digest, versionId))
-    if (isElsewhere || (await isInOpenRun({ store, artifacts }, digest))) {
+    if (live.has(digest)) {
       shared.push(digest)
       continue
     }
@@ -147,67 +148,6 @@ async function filesOfTree(artifacts: Artifacts, digest: string): Promise<string
   if (!(await artifacts.has(digest)) || !(await artifacts.isTree(digest))) return []
   const { entries } = await artifacts.readTree(digest)
   return entries.flatMap((entry) => (entry.type === 'file' ? [entry.digest] : []))
-}
-
-/** Weights that several versions have in common lie in the folder of each. */
-async function filesOfOtherVersions({ store, artifacts }: { store: Store; artifacts: Artifacts }, versionId: string) {
-  const others = await store.db
-    .selectFrom('version')
-    .leftJoin('retirement', 'retirement.version_id', 'version.id')
-    .select('version.model_digest')
-    .where('version.id', '<>', versionId)
-    .where((eb) => eb.or([eb('retirement.status', 'is', null), eb('retirement.status', '<>', 'deleted')]))
-    .execute()
-  const files = new Set<string>()
-  for (const { model_digest: digest } of others)
-    for (const file of await filesOfTree(artifacts, digest)) files.add(file)
-  return files
-}
-
-/** Files are named by their content: another version's model, rows or profile may be the same. */
-async function isShared({ db }: Store, digest: string, versionId: string): Promise<boolean> {
-  const version = await db
-    .selectFrom('version')
-    .leftJoin('retirement', 'retirement.version_id', 'version.id')
-    .select('version.id')
-    .where('version.id', '<>', versionId)
-    .where((eb) => eb.or([eb('retirement.status', 'is', null), eb('retirement.status', '<>', 'deleted')]))
-    .where((eb) =>
-      eb.or([eb('model_digest', '=', digest), eb('golden_digest', '=', digest), eb('profile_digest', '=', digest)]),
-    )
-    .executeTakeFirst()
-  if (version !== undefined) return true
-  const evaluation = await db
-    .selectFrom('evaluation')
-    .select('id')
-    .where((eb) => eb.or([eb('losses_digest', '=', digest), eb('holdout_digest', '=', digest)]))
-    .executeTakeFirst()
-  if (evaluation !== undefined) return true
-  const step = await db
-    .selectFrom('step')
-    .innerJoin('run', 'run.id', 'step.run_id')
-    .select('run.id')
-    .where('run.status', 'in', ['queued', 'running'])
-    .where((eb) => eb.or([eb('step.model_digest', '=', digest), eb('step.output_digest', '=', digest)]))
-    .executeTakeFirst()
-  return step !== undefined
-}
-
-/**
- * Folders are kept file by file: the code of a run that is under way, of whichever model, or what a step of it wrote, may
- * hold the same file, as where a version was imported from the project's folder.
- */
-async function isInOpenRun({ store, artifacts }: { store: Store; artifacts: Artifacts }, digest: string) {
-  const rows = await store.db
-    .selectFrom('run')
-    .leftJoin('step', 'step.run_id', 'run.id')
-    .select(['run.code_digest', 'step.output_digest', 'step.model_digest'])
-    .where('run.status', 'in', ['queued', 'running'])
-    .execute()
-  const kept = rows.flatMap((row) => [row.code_digest, row.output_digest, row.model_digest])
-  for (const tree of new Set(kept.filter((one) => one !== null)))
-    if ((await filesOfTree(artifacts, tree)).includes(digest)) return true
-  return false
 }
 
 async function hasReplicas(tx: Tx, versionId: string): Promise<boolean> {

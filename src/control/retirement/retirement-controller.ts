@@ -3,9 +3,11 @@ import type { GatewayReport } from '../../kernel/contract/routing.ts'
 import { allModels, type ControlContext } from '../control-context.ts'
 import { openAlert } from '../monitoring/alert-store.ts'
 import { decideRetirement, type RetirementOutlook } from './decide-retirement.ts'
-import { sweep, type SweepLimits } from './housekeeping.ts'
+import { allOf } from './artifact-collector.ts'
+import { sweep, SWEEP_LIMITS, type SweepLimits } from './housekeeping.ts'
+import { liveArtifacts } from './live-artifacts.ts'
 import { SUSPECTED_DATA } from './reevaluation-controller.ts'
-import { actOnVersion, removeFiles, UNRECORDED_MS } from './retirement-acts.ts'
+import { actOnVersion, removeFiles } from './retirement-acts.ts'
 import { retirementQuestion } from './retirement-facts.ts'
 import { openRetirements } from './retirement-store.ts'
 import type { UsesOutside } from './use-facts.ts'
@@ -90,16 +92,24 @@ export class RetirementController {
   async #removeDeleting(): Promise<number> {
     const { store, log } = this.#context
     const deleting = (await openRetirements(store.db)).filter((r) => r.status === 'deleting')
+    let live: Map<string, unknown> | null = null
     let removed = 0
     for (const { versionId, model } of deleting) {
       if (removed >= REMOVALS_MAX) break
       // A run that is under way may be about to put the same files; it looks again when that has ended.
       if (await this.#hasOpenRun(model)) continue
-      const waits = await removeFiles(this.#context, versionId, this.#sources.unusedForMs ?? UNRECORDED_MS)
+      live ??= await this.#liveArtifacts()
+      const waits = await removeFiles(this.#context, versionId, live, this.#sources.unusedForMs)
       if (waits === null) removed++
       else log.debug({ version: versionId, why: waits }, 'the files of a version are not removed yet')
     }
     return removed
+  }
+
+  #liveArtifacts() {
+    const { store, artifacts, clock } = this.#context
+    const retention = this.#sources.sweepLimits ?? SWEEP_LIMITS
+    return allOf(liveArtifacts({ db: store.db, artifacts }, retention, clock.calendarMs()))
   }
 
   async #sweep(): Promise<void> {

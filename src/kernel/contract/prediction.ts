@@ -43,11 +43,14 @@ export interface PredictionRecord {
 export interface LabelRecord {
   kind: 'label'
   predictionId: string
-  /** Row within the request's batch, from 0. */
+  /** Row within the request's batch, 0 … LABEL_ROW_MAX. */
   row: number
   label: number | string | boolean
   atMs: number
 }
+
+/** The lake counts rows in an INTEGER. */
+export const LABEL_ROW_MAX = 2 ** 31 - 1
 
 /** Written into a segment before the first prediction of a version, so that a segment explains itself. */
 export interface SchemaRecord {

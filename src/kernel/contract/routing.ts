@@ -166,6 +166,8 @@ export interface GatewayReport {
   token: string
   pid: number
   port: number
+  /** Absent or null: no gRPC. */
+  grpcPort?: number | null
   epoch: number
   revision: number
   /** Requests that chose a deployment and have not ended, those that wait for a replica included. */

@@ -1,8 +1,19 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { prepareDatabase } from '../../testing/prepared-database.ts'
 import { testPostgresDatabase } from '../../testing/test-store.ts'
 import { openStore } from './open-store.ts'
 import { openPostgres } from './postgres/open-postgres.ts'
@@ -61,6 +72,7 @@ async function writeAndKill(rows: number, afterMs: number): Promise<number> {
 
 describe('the embedded database', () => {
   it('loses no acknowledged row when it is killed, however often', async () => {
+    await prepareDatabase(dataDir)
     let acknowledged = 0
     for (let round = 0; round < 6; round++) {
       acknowledged = Math.max(acknowledged, await writeAndKill(round * 6, Math.random() * 30))
@@ -86,7 +98,7 @@ describe('the embedded database', () => {
   it.skipIf(!hasStrace)(
     'syncs each commit to disk before it acknowledges it (strace; install it to run this)',
     async () => {
-      await (await openStore({ dataDir })).close()
+      await prepareDatabase(dataDir)
       const trace = join(dataDir, 'trace')
       const args = [
         '-f',
@@ -116,6 +128,7 @@ describe('the embedded database', () => {
   )
 
   it('refuses a second opener, naming the first, until that one is gone', async () => {
+    await prepareDatabase(dataDir)
     const child = spawn(
       process.execPath,
       [script(`${writer(dataDir, 0)}\nsetInterval(() => {}, 1000)`.replace('await store.close()', ''))],
@@ -142,7 +155,19 @@ describe('the embedded database', () => {
     expect(told).toEqual([])
   })
 
+  it('is closed to others, also where its data directory is not', async () => {
+    chmodSync(dataDir, 0o755)
+    await prepareDatabase(dataDir)
+    for (const mode of [0o755, 0o700]) {
+      chmodSync(join(dataDir, 'db'), mode)
+      const store = await openStore({ dataDir })
+      await store.close()
+      expect(statSync(join(dataDir, 'db')).mode & 0o777).toBe(0o700)
+    }
+  })
+
   it('throws instead of waiting forever once it was closed', async () => {
+    await prepareDatabase(dataDir)
     const store = await openStore({ dataDir })
     await store.close()
     await expect(store.transaction((tx) => tx.selectFrom('setting').selectAll().execute())).rejects.toThrow(

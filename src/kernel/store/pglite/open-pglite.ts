@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, renameSync, rmSync, statfsSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, renameSync, rmSync, statfsSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { PGlite } from '@electric-sql/pglite'
 import { PGliteDialect } from 'kysely'
@@ -33,6 +33,8 @@ export async function openPGlite({ directory, onProgress }: PGliteOptions): Prom
   if (attempt.kind === 'busy') throw new StoreLockedError(directory, attempt.holder)
   try {
     if (!existsSync(join(directory, 'PG_VERSION'))) await createDatabase(directory, onProgress)
+    // Its files may be written by everybody who can reach them, whatever the umask.
+    chmodSync(directory, 0o700)
     const pglite = await startPGlite(directory)
     return createStore({
       dialect: new PGliteDialect({ pglite: beginCanFail(pglite) }),

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync, existsSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
 import type { ModelInput } from '../../config/input.ts'
@@ -167,6 +167,20 @@ describeEachStore('retirement', (open: () => Promise<Store>) => {
     lab.write('code/base.onnx', 'also in the project')
     const { digest: codeDigest } = await lab.context.artifacts.putDir(join(lab.root, 'code'), { ignore: [] })
     await lab.train('n', { codeDigest })
+    clock.advanceCalendar(4 * DAY_MS)
+    await looks(2)
+    expect(await status('m@1')).toBe('deleted')
+    expect(await lab.context.artifacts.has((await findVersion(store.db, 'm@1'))!.modelDigest)).toBe(true)
+  })
+
+  it('keeps the files that lie in the code of another version, which its server needs', async () => {
+    await promote(lab, 'm', await decidedVersion(lab, 'm', { content: 'also in the code' }))
+    lab.write('code/base.onnx', 'also in the code')
+    const { digest: codeDigest } = await lab.context.artifacts.putDir(join(lab.root, 'code'), { ignore: [] })
+    await promote(lab, 'm', await decidedVersion(lab, 'm', { codeDigest }))
+    await champions(1)
+    await stopDeployment('m@1')
+    await looks(5)
     clock.advanceCalendar(4 * DAY_MS)
     await looks(2)
     expect(await status('m@1')).toBe('deleted')
@@ -426,6 +440,9 @@ describeEachStore('retirement', (open: () => Promise<Store>) => {
       eventMaxAgeMs: 365 * DAY_MS,
       runsPerSweep: 2,
       eventsPerSweep: 10,
+      replicaMaxAgeMs: DAY_MS,
+      environmentMaxAgeMs: DAY_MS,
+      replicasPerSweep: 10,
     }
     const sources = { gateways: () => [], readers: () => new Map<string, string[]>(), sweepLimits: limits }
     const look = () => new RetirementController(lab.context, sources).look()
@@ -440,6 +457,78 @@ describeEachStore('retirement', (open: () => Promise<Store>) => {
     clock.advanceCalendar(365 * DAY_MS)
     await look()
     expect((await store.db.selectFrom('event').select('id').execute()).length).toBe(Math.max(0, before.length - 10))
+  })
+
+  it('forgets replicas that have gone long ago, and removes what one has left whose end was recorded', async () => {
+    await champions(1)
+    const { id: deployment_id } = await store.db.selectFrom('deployment').select('id').executeTakeFirstOrThrow()
+    const now = clock.epochMs()
+    const rows = [
+      { status: 'gone', ended_at_ms: now - 31 * DAY_MS },
+      { status: 'gone', ended_at_ms: now - 29 * DAY_MS },
+      { status: 'running', ended_at_ms: null },
+      { status: 'stopping', ended_at_ms: null },
+    ]
+    const made = await store.db
+      .insertInto('replica')
+      .values(rows.map((row, i) => ({ ...row, deployment_id, token: `t${i}`, created_at_ms: 0 })))
+      .returning('id')
+      .execute()
+    const ids = made.map(({ id }) => id)
+    const root = join(lab.dataDir, 'replicas')
+    for (const id of [...ids, 'replica-999']) {
+      mkdirSync(join(root, id, 'model'), { recursive: true })
+      writeFileSync(join(root, `${id}.json`), '{}')
+    }
+    writeFileSync(join(root, 'somebody-else'), '')
+    await controller.look()
+    const left = await store.db.selectFrom('replica').select('id').orderBy('seq').execute()
+    expect(left.map(({ id }) => id)).toEqual(ids.slice(1))
+    const kept = ids.slice(2).flatMap((id) => [id, `${id}.json`])
+    expect(readdirSync(root).toSorted()).toEqual([...kept, 'somebody-else'].toSorted())
+  })
+
+  it('removes environments that were long not used, but those of steps and servers that run', async () => {
+    const names = ['a', 'b', 'c'].map((letter) => letter.repeat(32))
+    const root = join(lab.dataDir, 'environments')
+    for (const name of names) {
+      mkdirSync(join(root, name), { recursive: true })
+      writeFileSync(join(root, name, 'complete'), '')
+      utimesSync(join(root, name, 'complete'), 1, 1)
+    }
+    const [ofStep, ofServer, ofNobody] = names as [string, string, string]
+    lab.write('train.sh', 'true')
+    const run = await lab.train('m')
+    await store.db
+      .insertInto('attempt')
+      .values({
+        run_id: run,
+        step: 'train',
+        number: 1,
+        token: 't',
+        status: 'running',
+        dir: '/x',
+        environment: JSON.stringify({
+          kind: 'python',
+          digest: `sha256:${ofStep}${'0'.repeat(32)}`,
+          reproducible: true,
+        }),
+        started_at_ms: 0,
+      })
+      .execute()
+    await champions(1)
+    const { id: deployment_id } = await store.db.selectFrom('deployment').select('id').executeTakeFirstOrThrow()
+    const { id } = await store.db
+      .insertInto('replica')
+      .values({ deployment_id, token: 't', status: 'running', created_at_ms: 0 })
+      .returning('id')
+      .executeTakeFirstOrThrow()
+    mkdirSync(join(lab.dataDir, 'replicas'))
+    const options = { server: { env: { VIRTUAL_ENV: join(root, ofServer, 'venv') } } }
+    writeFileSync(join(lab.dataDir, 'replicas', `${id}.json`), JSON.stringify(options))
+    await controller.look()
+    expect(readdirSync(root).toSorted()).toEqual([ofStep, ofServer].toSorted())
+    expect(existsSync(join(root, ofNobody))).toBe(false)
   })
 
   const transact = <T>(work: Parameters<Store['transaction']>[0]) => store.transaction(work) as Promise<T>

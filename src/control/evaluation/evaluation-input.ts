@@ -5,9 +5,10 @@ import type { ControlContext } from '../control-context.ts'
 import { modelToMeasure } from '../registry/server-place.ts'
 import { mayBeReleased, type Version } from '../registry/version.ts'
 import { versionsBefore } from '../registry/version-store.ts'
-import type { ChampionInput, EvaluateJobInput } from './evaluate-job.ts'
+import type { EvaluateJobInput } from './evaluate-job.ts'
 import type { Evaluation } from './evaluation-store.ts'
 import { featuresOf } from './features.ts'
+import type { ChampionInput } from './score-models.ts'
 
 export interface EvaluationPlan {
   version: Version

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { reasonOf } from '../../kernel/errors.ts'
 import type { IngestInput, IngestReport } from '../../kernel/lake/ingest.ts'
 import { listInstances, listSegments } from '../../kernel/lake/spool-files.ts'
 import type { ControlContext } from '../control-context.ts'
@@ -19,10 +20,16 @@ export class IngestController {
   #lastEndMs = Number.NEGATIVE_INFINITY
   #busy: Promise<void> | null = null
   #failed = false
+  #failing: string | null = null
 
   constructor(context: ControlContext, ingest: (input: IngestInput) => Promise<IngestReport>) {
     this.#context = context
     this.#ingest = ingest
+  }
+
+  /** Why the last try failed; null: it did not, or there was none. */
+  get failing(): string | null {
+    return this.#failing
   }
 
   async look(): Promise<void> {
@@ -73,10 +80,12 @@ export class IngestController {
         observedManifest: await observedManifest(this.#context.store.db),
       })
       this.#failed = false
+      this.#failing = null
       if (report.predictions + report.labels > 0) log.debug({ report }, 'moved from the spool into the lake')
       if (report.quarantined > 0)
         log.error({ report }, 'records of the spool can not be read and are kept in quarantine')
     } catch (error) {
+      this.#failing = reasonOf(error)
       log.warn({ err: error }, 'moving the spool into the lake failed and is tried again')
     } finally {
       this.#lastEndMs = this.#context.clock.monotonicMs()

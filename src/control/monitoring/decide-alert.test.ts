@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { AlertStatus } from './alert.ts'
 import { decideAlert, type Streak } from './decide-alert.ts'
-import type { Verdict } from './decide-monitor.ts'
+import type { Verdict } from './finding.ts'
 
 /** What becomes of an alert over a series of windows: b(ad), g(ood), i(nsufficient). */
 function play(series: string, { raiseAfter = 2, clearAfter = 2 } = {}): string[] {

@@ -1,6 +1,6 @@
 import type { MonitorConfig } from '../../config/project.ts'
 import type { AlertStatus } from './alert.ts'
-import type { Verdict } from './decide-monitor.ts'
+import type { Verdict } from './finding.ts'
 
 /** Windows in a row. */
 export interface Streak {

@@ -7,7 +7,8 @@ import {
   type BaselineProfile,
   type NumericProfile,
 } from '../evaluation/baseline-profile.ts'
-import { decideMonitor, type Finding, type WindowFacts } from './decide-monitor.ts'
+import { decideMonitor } from './decide-monitor.ts'
+import type { Finding, WindowFacts } from './finding.ts'
 import { baselineCounts, binEdges, DAY_MS, HOUR_MS, type ColumnCounts } from './observation.ts'
 import { binOf } from '../../kernel/stats/histogram.ts'
 

@@ -6,7 +6,8 @@ import type { Store } from '../../kernel/store/store.ts'
 import { notePendingAlert, raiseAlert, resolveAlert } from './alert-requests.ts'
 import { openAlert } from './alert-store.ts'
 import { decideAlert } from './decide-alert.ts'
-import { decideMonitor, type Finding, type WindowFacts } from './decide-monitor.ts'
+import { decideMonitor } from './decide-monitor.ts'
+import type { Finding, WindowFacts } from './finding.ts'
 import { liveBuckets, liveRequests, qualityBuckets } from './histogram-store.ts'
 import {
   forgetSubjects,

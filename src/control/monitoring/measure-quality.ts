@@ -6,6 +6,7 @@ import { dayOf } from '../../kernel/lake/lake-files.ts'
 import type { LakeFile, Manifest } from '../../kernel/lake/manifest.ts'
 import type { Task } from '../../kernel/model/signature.ts'
 import { parquetFiles } from '../../kernel/lake/parquet-files.ts'
+import { MEASURABLE_MAX } from '../../kernel/stats/measurable.ts'
 import { LOG_LOSS_CLIP } from '../evaluation/losses.ts'
 import { bucketSql, queryRows } from './count-rows.ts'
 import { scoreValue } from './lake-columns.ts'
@@ -32,7 +33,7 @@ export async function measureQuality(
     `SELECT version, bucket, count(score), count(loss), coalesce(sum(loss), 0), coalesce(sum(loss * loss), 0),
        coalesce(sum(label) FILTER (loss IS NOT NULL), 0), coalesce(sum(score) FILTER (loss IS NOT NULL), 0)
      FROM (SELECT version, ${bucketSql(question.bucketMs)} AS bucket, score, label,
-       CASE WHEN isfinite(label) AND score IS NOT NULL THEN ${lossSql()} END AS loss
+       CASE WHEN abs(label) < ${MEASURABLE_MAX}::DOUBLE AND abs(score) < ${MEASURABLE_MAX}::DOUBLE THEN ${lossSql()} END AS loss
        FROM (${sources.join(' UNION ALL ')}) p LEFT JOIN (${labelsSql(lakeDir, labels, question)}) l
        ON l.prediction_id = p.prediction_id AND l."row" = p."row") GROUP BY ALL`,
   )

@@ -1,7 +1,7 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { MonitorKind } from '../../config/project.ts'
 import type { Database } from '../../kernel/store/schema.ts'
-import type { Finding, Verdict } from './decide-monitor.ts'
+import type { Finding, Verdict } from './finding.ts'
 
 type Db = Kysely<Database> | Transaction<Database>
 

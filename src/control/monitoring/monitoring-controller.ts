@@ -58,7 +58,9 @@ export class MonitoringController {
   #forgotAtMs = Number.NEGATIVE_INFINITY
   /** What the last look at everything saw, if nothing was left to do. */
   #done: { of: string; atMs: number } | null = null
-  #failures: { tries: number; sinceMs: number; retryAtMs: number } | null = null
+  #failures: { tries: number; retryAtMs: number } | null = null
+  /** Of the job that counts, in a row. */
+  #uncounted: { tries: number; sinceMs: number } | null = null
 
   constructor(context: ControlContext, jobs: MonitoringJobs) {
     this.#context = context
@@ -91,7 +93,7 @@ export class MonitoringController {
     } catch (error) {
       const tries = (this.#failures?.tries ?? 0) + 1
       const againInMs = Math.min(RETRY_MAX_MS, 500 * 2 ** tries)
-      this.#failures = { tries, sinceMs: this.#failures?.sinceMs ?? nowMs, retryAtMs: nowMs + againInMs }
+      this.#failures = { tries, retryAtMs: nowMs + againInMs }
       log.warn({ err: error, tries, againInMs }, 'monitoring failed and is tried again')
       await this.#giveUp()
     }
@@ -104,13 +106,13 @@ export class MonitoringController {
     const nowMs = clock.monotonicMs()
     if (this.#done?.of === seen && nowMs - this.#done.atMs < LOOK_AT_ALL_MS) return
     const models = this.#context.project()?.project.models ?? []
-    const subjects = await this.#championsOf(models)
+    const { subjects, unread, failed } = await this.#championsOf(models)
     const due = arrivedMs !== null && (await this.#isDue(subjects, arrivedMs))
     const isCounted = await this.#observe(subjects, arrivedMs, due)
-    const failed = arrivedMs !== null && isCounted ? await this.#judge(subjects, arrivedMs) : []
+    if (arrivedMs !== null && isCounted) failed.push(...(await this.#judge(subjects, arrivedMs)))
     const isWaiting = !due && settledMs !== null && (await this.#isDue(subjects, settledMs))
     if (isWaiting) this.#flush()
-    await tidy(store, clock, models, subjects)
+    await tidy(store, clock, models, { subjects, unread })
     if (await respond(store, clock, models, subjects)) this.#context.wake('release')
     await this.#forget(models)
     if (failed.length > 0) throw failed[0]
@@ -124,13 +126,21 @@ export class MonitoringController {
     return JSON.stringify([await newestNumber(this.#lakeDir), revision, hourOf(arrivedMs), hourOf(settledMs)])
   }
 
-  async #championsOf(models: ModelConfig[]): Promise<Map<string, Subject>> {
+  /** One whose profile can't be read is not the others' trouble, and its alarms stay as they are. */
+  async #championsOf(models: ModelConfig[]) {
     const subjects = new Map<string, Subject>()
+    const unread = new Set<string>()
+    const failed: unknown[] = []
     for (const model of models) {
-      const subject = await this.#subjects.of(model)
-      if (subject !== null) subjects.set(model.name, subject)
+      try {
+        const subject = await this.#subjects.of(model)
+        if (subject !== null) subjects.set(model.name, subject)
+      } catch (error) {
+        unread.add(model.name)
+        failed.push(error)
+      }
     }
-    return subjects
+    return { subjects, unread, failed }
   }
 
   /** One model's trouble is not the others'. @returns what was thrown */
@@ -170,13 +180,25 @@ export class MonitoringController {
       isQualityDue && arrivedMs !== null ? qualityQuestions([...subjects.values()], states, arrivedMs) : []
     if (!isNews && quality.length === 0) return true
     const versions = await versionsToObserve(store.db, artifacts, [...subjects.values()])
-    const seen = await this.#jobs.observe({ lakeDir: this.#lakeDir, afterManifest, versions, quality })
+    const seen = await this.#count({ lakeDir: this.#lakeDir, afterManifest, versions, quality })
     this.#observedAtMs = clock.monotonicMs()
     if (quality.length > 0) this.#qualityAtMs = this.#observedAtMs
     return store.transaction(async (tx) => {
       await recordQuality(tx, seen.quality)
       return recordObservation(tx, afterManifest, seen)
     })
+  }
+
+  async #count(input: ObserveInput): Promise<Observation> {
+    try {
+      const seen = await this.#jobs.observe(input)
+      this.#uncounted = null
+      return seen
+    } catch (error) {
+      const { tries, sinceMs } = this.#uncounted ?? { tries: 0, sinceMs: this.#context.clock.monotonicMs() }
+      this.#uncounted = { tries: tries + 1, sinceMs }
+      throw error
+    }
   }
 
   /** Brings what the next window waits for into the lake, without waiting for it here. */
@@ -189,16 +211,17 @@ export class MonitoringController {
       .catch((error: unknown) => log.warn({ err: error }, 'the spool could not be moved'))
   }
 
+  /** Only of what the job itself has failed at: a judge's or the database's trouble costs no rows. */
   async #giveUp(): Promise<void> {
     const { store, clock, log } = this.#context
-    const failures = this.#failures
-    if (failures === null || failures.tries < GIVE_UP_TRIES) return
-    if (clock.monotonicMs() - failures.sinceMs < GIVE_UP_MS) return
+    if (this.#uncounted === null || this.#uncounted.tries < GIVE_UP_TRIES) return
+    if (clock.monotonicMs() - this.#uncounted.sinceMs < GIVE_UP_MS) return
     try {
       const afterManifest = await observedManifest(store.db)
       const manifest = await newestNumber(this.#lakeDir)
       if (manifest === afterManifest) return
       await store.transaction((tx) => recordObservation(tx, afterManifest, { manifest, buckets: [] }))
+      this.#uncounted = null
       log.error({ afterManifest, manifest }, 'rows of the lake could not be counted and are left out of all monitors')
     } catch (error) {
       log.warn({ err: error }, 'monitoring can not go on')

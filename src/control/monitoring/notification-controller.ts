@@ -11,19 +11,14 @@ import {
   type Notification,
   type Webhook,
 } from './notification.ts'
-import {
-  beginAttempt,
-  endAttempt,
-  notificationsOf,
-  noteNotification,
-  waitingNotifications,
-} from './notification-store.ts'
+import { beginAttempt, dueNotifications, endAttempt, notificationsOf, noteNotification } from './notification-store.ts'
 import type { Delivery } from './send-webhook.ts'
 
 /** Requests under way to one receiver, and altogether. */
 const AT_ONCE_PER_TARGET = 2
 const AT_ONCE = 16
-const WAITING_MAX = 1_000
+/** Of each receiver that one look reads: those under way are among them. */
+const DUE_MAX = 50
 
 /**
  * Tells webhooks about alerts: notes what has to be told, then sends what waits. Nothing is waited for: a receiver that
@@ -50,11 +45,10 @@ export class NotificationController {
     const webhooks = this.#context.project()?.project.alerts.webhooks ?? []
     await this.#note(webhooks)
     const nowMs = clock.epochMs()
-    for (const notification of await waitingNotifications(store.db, WAITING_MAX)) {
-      // An epoch that was set back must not make it wait longer than the longest pause.
-      const isDue = notification.nextAtMs <= nowMs || notification.nextAtMs > nowMs + backoffMs(ATTEMPTS_MAX) * 2
-      if (isDue && this.#hasRoom(notification)) await this.#begin(notification, webhooks, nowMs)
-    }
+    // An epoch that was set back must not make one wait longer than the longest pause.
+    const due = { nowMs, untilMs: nowMs + backoffMs(ATTEMPTS_MAX) * 2, perTarget: DUE_MAX }
+    for (const notification of await dueNotifications(store.db, due))
+      if (this.#hasRoom(notification)) await this.#begin(notification, webhooks, nowMs)
   }
 
   /** Until nothing is under way. */

@@ -1,4 +1,4 @@
-import type { Kysely, Selectable, Transaction } from 'kysely'
+import { sql, type Kysely, type Selectable, type Transaction } from 'kysely'
 import type { Database, NotificationTable } from '../../kernel/store/schema.ts'
 import type { Notification, NotificationStatus, Told } from './notification.ts'
 
@@ -15,9 +15,23 @@ export async function notificationsOf(db: Db, alertIds: string[]): Promise<Notif
   return rows.map(toNotification)
 }
 
-export async function waitingNotifications(db: Db, limit: number): Promise<Notification[]> {
-  const query = db.selectFrom('notification').selectAll().where('status', '=', 'waiting')
-  return (await query.orderBy('seq').limit(limit).execute()).map(toNotification)
+/**
+ * What is due, of each receiver the oldest: one that hangs keeps none of the others', nor does what is silenced or waits
+ * for its next attempt keep what came later.
+ * @param due.untilMs - one that is to wait for longer than this was noted before the clock was set back, and is due
+ */
+export async function dueNotifications(
+  db: Db,
+  due: { nowMs: number; untilMs: number; perTarget: number },
+): Promise<Notification[]> {
+  const { rows } = await sql<Selectable<NotificationTable>>`
+    select * from (
+      select notification.*, row_number() over (partition by target order by notification.seq) as place
+      from notification join alert on alert.id = notification.alert_id
+      where notification.status = 'waiting' and (next_at_ms <= ${due.nowMs} or next_at_ms > ${due.untilMs})
+        and coalesce(alert.silenced_until_ms, 0) <= ${due.nowMs}) waiting
+    where place <= ${due.perTarget} order by seq`.execute(db)
+  return rows.map(toNotification)
 }
 
 /** Notes that it has to be told; noted already, nothing changes. */

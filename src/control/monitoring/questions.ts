@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { Artifacts } from '../../kernel/artifacts/artifacts.ts'
+import { MillraceError } from '../../kernel/errors.ts'
 import type { Database } from '../../kernel/store/schema.ts'
 import { aliases, findVersion } from '../registry/version-store.ts'
 import { openDeployments } from '../release/release-store.ts'
@@ -25,11 +26,21 @@ export async function versionsToObserve(
     if (version === null || version.signature === null) continue
     const { model, number, signature, scoreOutput, profileDigest } = version
     const windowMs = subjects.find((subject) => subject.model.name === model)?.model.monitors.windowMs ?? HOUR_MS
-    const profilePath = profileDigest === null ? null : await artifacts.verifiedPath(profileDigest)
+    const profilePath = profileDigest === null ? null : await readablePath(artifacts, profileDigest)
     const bucketMs = bucketOf(HOUR_MS, windowMs)
     observed.push({ model, version: String(number), signature, scoreOutput, profilePath, bucketMs })
   }
   return observed
+}
+
+/** Without its profile a version's rows are counted all the same, and the other versions' with theirs. */
+async function readablePath(artifacts: Artifacts, profileDigest: string): Promise<string | null> {
+  try {
+    return await artifacts.verifiedPath(profileDigest)
+  } catch (error) {
+    if (error instanceof MillraceError) return null // whoever judges by it says that it is gone or damaged
+    throw error
+  }
 }
 
 /** What to join with labels now: each champion's windows that are due, and the last ones for people to look at. */

@@ -13,12 +13,14 @@ export type Delivery =
  * The reason never holds more of the address than its host.
  */
 export async function sendWebhook(url: string, message: AlertMessage, timeoutMs: number): Promise<Delivery> {
-  const protocol = URL.canParse(url) ? new URL(url).protocol : ''
-  if (protocol !== 'http:' && protocol !== 'https:') return { kind: 'refused', why: 'it is no http or https address' }
+  const address = URL.parse(url)
+  if (address === null || !['http:', 'https:'].includes(address.protocol))
+    return { kind: 'refused', why: 'it is no http or https address' }
+  const credentials = takeCredentials(address)
   try {
-    const response = await fetch(url, {
+    const response = await fetch(address, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'user-agent': 'millrace' },
+      headers: { 'content-type': 'application/json', 'user-agent': 'millrace', ...credentials },
       body: JSON.stringify(message),
       redirect: 'manual',
       signal: AbortSignal.timeout(timeoutMs),
@@ -29,6 +31,28 @@ export async function sendWebhook(url: string, message: AlertMessage, timeoutMs:
   } catch (error) {
     const why = (error as Error).name === 'TimeoutError' ? `no answer within ${timeoutMs} ms` : reason(error)
     return { kind: 'retry', why }
+  }
+}
+
+/**
+ * Name and password of an address, as a header: `fetch` refuses an address that holds them, and says it with its reason.
+ * @see RFC 7617
+ */
+function takeCredentials(address: URL): { authorization?: string } {
+  const { username, password } = address
+  if (username === '' && password === '') return {}
+  address.username = ''
+  address.password = ''
+  const plain = [username, password].map(decoded).join(':')
+  return { authorization: `Basic ${Buffer.from(plain, 'utf8').toString('base64')}` }
+}
+
+/** What is no percent-encoding means itself, as it does in the rest of an address. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
   }
 }
 

@@ -24,14 +24,18 @@ export function whyOver(alert: Alert, model: ModelConfig | null, subject: Subjec
   return alert.subject === '' || known ? null : `${subject.champion.id} has no input ${alert.subject}`
 }
 
-/** Resolves what nothing will judge again, and forgets what monitors that are off have said. */
+/**
+ * Resolves what nothing will judge again, and forgets what monitors that are off have said.
+ * @param known.unread - models of which it is not known now what is watched
+ */
 export async function tidy(
   store: Store,
   clock: Clock,
   models: ModelConfig[],
-  subjects: ReadonlyMap<string, Subject>,
+  { subjects, unread }: { subjects: ReadonlyMap<string, Subject>; unread: ReadonlySet<string> },
 ): Promise<void> {
   for (const alert of await listAlerts(store.db)) {
+    if (unread.has(alert.model)) continue
     const model = models.find((m) => m.name === alert.model) ?? null
     const why = whyOver(alert, model, subjects.get(alert.model) ?? null)
     if (why !== null) await store.transaction((tx) => resolveAlert(tx, clock, { ...alert, why }))

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { attemptOf, runOf, stepOf } from '../../testing/control-builders.ts'
-import { decideNextSteps, heldBack, nextLookMs, type Observed, type RunView } from './decide-next-steps.ts'
-import { stepMachine, type Attempt, type Step } from './run.ts'
+import { decideNextSteps, heldBack, nextLookInMs, type Observed, type RunView } from './decide-next-steps.ts'
+import { stepMachine, type Step } from './run.ts'
 
 describe('the beginning of a run', () => {
   it('starts a queued run', () => {
@@ -32,13 +32,13 @@ describe('what is held back', () => {
   it('starts nothing while the disk is low, and says why', () => {
     const view = viewOf({ holdBack: 'free disk space is below the watermark' })
     expect(decideNextSteps(view, 0)).toEqual([])
-    expect(heldBack(view, 0)).toBe('free disk space is below the watermark')
+    expect(heldBack(view)).toBe('free disk space is below the watermark')
   })
 
   it('starts no more steps than there are free places, and says so of the rest', () => {
     const view = viewOf({ steps: ['a', 'b', 'c'].map((name) => stepOf({ name })), places: { free: 2, max: 4 } })
     expect(decideNextSteps(view, 0).map((act) => 'step' in act && act.step)).toEqual(['a', 'b'])
-    expect(heldBack(view, 0)).toBe('all 4 places for running steps are taken')
+    expect(heldBack(view)).toBe('all 4 places for running steps are taken')
   })
 
   it('starts nothing where more attempts run than there are places, as after a restart with fewer', () => {
@@ -46,7 +46,7 @@ describe('what is held back', () => {
   })
 
   it('says nothing of a run that waits for its own steps', () => {
-    expect(heldBack(viewOf({ steps: [stepOf({ status: 'running' })], holdBack: 'disk' }), 0)).toBeNull()
+    expect(heldBack(viewOf({ steps: [stepOf({ status: 'running' })], holdBack: 'disk' }))).toBeNull()
   })
 
   it('skips what can never start, also while the disk is low', () => {
@@ -82,16 +82,9 @@ describe('an attempt that has ended', () => {
   })
 
   it('is not started again before its wait is over', () => {
-    const steps = [stepOf({ retryAtMs: 5_000 })]
     const made = { train: { total: 1, failures: 1 } }
-    expect(decide({ steps, made }, 4_999)).toEqual([])
-    expect(decide({ steps, made }, 5_000)).toEqual([{ kind: 'startAttempt', step: 'train', number: 2 }])
-  })
-
-  it('is not put off by as much as the clock was set back since', () => {
-    const steps = [stepOf({ retryAtMs: 86_400_000 })]
-    expect(decide({ steps }, 1_000)).toMatchObject([{ kind: 'startAttempt' }])
-    expect(decide({ steps }, 86_400_000 - 300_000)).toEqual([])
+    expect(decide({ pauses: { train: 1 }, made })).toEqual([])
+    expect(decide({ made })).toEqual([{ kind: 'startAttempt', step: 'train', number: 2 }])
   })
 
   it('has failed when it could not be prepared or its output is unusable, with that reason', () => {
@@ -122,7 +115,7 @@ describe('an interrupted attempt', () => {
 
 describe('a time-out', () => {
   it('stops what runs longer than declared, and not a moment earlier', () => {
-    const running = (nowMs: number) => decideOn({ kind: 'running' }, { timeoutMs: 60_000 }, {}, nowMs)
+    const running = (ranMs: number) => decideOn({ kind: 'running' }, { timeoutMs: 60_000 }, {}, ranMs)
     expect(running(60_000)).toEqual([])
     expect(running(60_001)).toMatchObject([
       { kind: 'stopAttempt', outcome: 'timeOut', why: 'ran longer than its time-out of 60 s' },
@@ -131,6 +124,12 @@ describe('a time-out', () => {
 
   it('counts the preparing too', () => {
     expect(decideOn({ kind: 'preparing' }, { timeoutMs: 10 }, {}, 11)).toMatchObject([{ kind: 'stopAttempt' }])
+  })
+
+  it('goes by how long it ran, whatever time it is', () => {
+    const attempts = [{ attempt: attemptOf({ startedAtMs: 0 }), seen: { kind: 'running' } as const, ranMs: 59_000 }]
+    const view = viewOf({ steps: [stepOf({ status: 'running' })], attempts })
+    for (const nowMs of [-3_600_000, 59_000, 3_600_000]) expect(decideNextSteps(view, nowMs)).toEqual([])
   })
 
   it('leaves alone what is being stopped or collected already', () => {
@@ -147,14 +146,14 @@ describe('cancelling', () => {
 
   it('first stops what runs, whatever is seen of it', () => {
     const view = { run: cancelled, steps: [stepOf({ status: 'running' }), stepOf({ name: 'b' })] }
-    const attempts = [{ attempt: attemptOf(), seen: { kind: 'running' } as const }]
+    const attempts = [{ attempt: attemptOf(), seen: { kind: 'running' } as const, ranMs: 0 }]
     expect(decide({ ...view, attempts })).toMatchObject([
       { kind: 'stopAttempt', outcome: 'cancel', why: 'ann: wrong data' },
     ])
   })
 
   it('waits for what is being stopped', () => {
-    const attempts = [{ attempt: attemptOf(), seen: { kind: 'ending' } as const }]
+    const attempts = [{ attempt: attemptOf(), seen: { kind: 'ending' } as const, ranMs: 0 }]
     expect(decide({ run: cancelled, steps: [stepOf({ status: 'running' })], attempts })).toEqual([])
   })
 
@@ -213,15 +212,12 @@ describe('the end of a run', () => {
 })
 
 describe('the next look', () => {
-  it('comes with the first retry or time-out', () => {
-    const steps = [
-      stepOf({ name: 'a', status: 'running', spec: { timeoutMs: 9_000 } }),
-      stepOf({ name: 'b', retryAtMs: 7_000 }),
-    ]
-    const attempts = [{ attempt: attemptOf({ step: 'a', startedAtMs: 1_000 }), seen: { kind: 'running' } as const }]
-    expect(nextLookMs(viewOf({ steps, attempts }))).toBe(7_000)
-    expect(nextLookMs(viewOf({ steps: steps.slice(0, 1), attempts }))).toBe(10_000)
-    expect(nextLookMs(viewOf())).toBeNull()
+  it('comes with the first end of a pause, or time-out', () => {
+    const steps = [stepOf({ name: 'a', status: 'running', spec: { timeoutMs: 9_000 } }), stepOf({ name: 'b' })]
+    const attempts = [{ attempt: attemptOf({ step: 'a' }), seen: { kind: 'running' } as const, ranMs: 1_000 }]
+    expect(nextLookInMs(viewOf({ steps, attempts, pauses: { b: 7_000 } }))).toBe(7_000)
+    expect(nextLookInMs(viewOf({ steps, attempts }))).toBe(8_000)
+    expect(nextLookInMs(viewOf())).toBeNull()
   })
 })
 
@@ -273,13 +269,14 @@ function simulate(steps: Step[], plan: Plan) {
   const run = runOf()
   const wrong: string[] = []
   const made: RunView['made'] = {}
-  const attempts = new Map<string, { attempt: Attempt; seen: Observed }>()
+  const attempts = new Map<string, RunView['attempts'][number]>()
   let [turn, nowMs, mostAtOnce, fate] = [0, 0, 0, 0]
   for (; turn < 2_000; turn++) {
     if (turn === plan.cancelAfter) run.cancelWhy = 'enough'
     for (const entry of attempts.values()) entry.seen = seenOf(plan.fates[fate++ % plan.fates.length]!)
     const places = { free: plan.places - attempts.size, max: plan.places }
-    const acts = decideNextSteps({ run, steps, attempts: [...attempts.values()], made, holdBack: null, places }, nowMs)
+    const view = { run, steps, attempts: [...attempts.values()], pauses: pausesAt(steps, nowMs), made, places }
+    const acts = decideNextSteps({ ...view, holdBack: null }, nowMs)
     for (const act of acts) {
       if (act.kind === 'endRun') return { event: act.event, made, mostAtOnce, wrong }
       const step = steps.find((s) => s.name === ('step' in act ? act.step : 'attempt' in act ? act.attempt.step : ''))!
@@ -287,8 +284,9 @@ function simulate(steps: Step[], plan: Plan) {
         if (!hasItsNeeds(step, steps)) wrong.push(`${step.name} started before its needs`)
         step.status = stepMachine.transition(step.status, 'start')
         attempts.set(step.name, {
-          attempt: attemptOf({ step: step.name, number: act.number, startedAtMs: nowMs }),
+          attempt: attemptOf({ step: step.name, number: act.number }),
           seen: { kind: 'running' },
+          ranMs: 0,
         })
         const count = (made[step.name] ??= { total: 0, failures: 0 })
         if (act.number !== ++count.total) wrong.push(`${step.name}: attempt ${act.number} is number ${count.total}`)
@@ -300,6 +298,11 @@ function simulate(steps: Step[], plan: Plan) {
     if (acts.length === 0) nowMs += 5_000
   }
   throw new Error('it does not end')
+}
+
+function pausesAt(steps: Step[], nowMs: number): RunView['pauses'] {
+  const paused = steps.filter(({ retryAtMs }) => retryAtMs !== null && retryAtMs > nowMs)
+  return Object.fromEntries(paused.map(({ name, retryAtMs }) => [name, retryAtMs! - nowMs]))
 }
 
 function endAttempt(
@@ -331,23 +334,23 @@ const hasItsNeeds = (step: Step, steps: Step[]): boolean =>
 
 function viewOf(overrides: Partial<RunView> = {}): RunView {
   const places = { free: 4, max: 4 }
-  return { run: runOf(), steps: [stepOf()], attempts: [], made: {}, holdBack: null, places, ...overrides }
+  return { run: runOf(), steps: [stepOf()], attempts: [], pauses: {}, made: {}, holdBack: null, places, ...overrides }
 }
 
-const decide = (overrides: Partial<RunView>, nowMs = 0) => decideNextSteps(viewOf(overrides), nowMs)
+const decide = (overrides: Partial<RunView>) => decideNextSteps(viewOf(overrides), 0)
 
-/** One running attempt of one step, started at 0. */
+/** One running attempt of one step, at time 0. */
 function decideOn(
   seen: Observed,
   spec: Partial<Step['spec']> = {},
   made: Partial<{ total: number; failures: number }> = {},
-  nowMs = 0,
+  ranMs = 0,
 ) {
   const failures = made.failures ?? 0
   const view = viewOf({
     steps: [stepOf({ status: 'running', spec })],
-    attempts: [{ attempt: attemptOf(), seen }],
+    attempts: [{ attempt: attemptOf(), seen, ranMs }],
     made: { train: { total: made.total ?? failures + 1, failures } },
   })
-  return decideNextSteps(view, nowMs)
+  return decideNextSteps(view, 0)
 }

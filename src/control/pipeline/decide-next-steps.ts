@@ -30,8 +30,10 @@ export type StepAct =
 export interface RunView {
   run: Run
   steps: Step[]
-  /** The newest attempt of each running step, with what is seen of it. */
-  attempts: { attempt: Attempt; seen: Observed }[]
+  /** The newest attempt of each running step, with what is seen of it, and for how long it has been under way. */
+  attempts: { attempt: Attempt; seen: Observed; ranMs: number }[]
+  /** What is left of the pause before a step's next attempt, by step; none where it may start at once. */
+  pauses: Record<string, number>
   /** Attempts so far, by step: how many were made, and how many of these count as failures. */
   made: Record<string, { total: number; failures: number }>
   /** Why nothing may be started now (disk low), or null. */
@@ -40,39 +42,41 @@ export interface RunView {
   places: { free: number; max: number }
 }
 
-const BACKOFF_MAX_MS = 300_000
+export const BACKOFF_MAX_MS = 300_000
 /** A process that vanishes this often without a failure of its own is given up. */
 const INTERRUPTIONS_MAX = 20
 /** The first interruption is made up for at once, later ones wait: 1 s, 2 s, 4 s, … */
 const INTERRUPTION_BACKOFF_MAX_MS = 10_000
 
-/** What to do now, in this order. An empty list means: wait for a process or for `nextLookMs`. */
+/**
+ * What to do now, in this order. An empty list means: wait for a process or for `nextLookInMs`.
+ * @param nowMs - real time, by which the next attempt is recorded; what is over is told by `ranMs` and `pauses`
+ */
 export function decideNextSteps(view: RunView, nowMs: number): StepAct[] {
   const { run, steps } = view
   if (run.status === 'queued') return [run.cancelWhy === null ? { kind: 'startRun' } : endRun('cancel', run.cancelWhy)]
   if (run.cancelWhy !== null) return cancelAll(view, run.cancelWhy)
-  const ended = view.attempts.flatMap(({ attempt, seen }) => decideAttempt(view, attempt, seen, nowMs))
+  const ended = view.attempts.flatMap((entry) => decideAttempt(view, entry, nowMs))
   if (ended.length > 0) return ended
-  return [...startOrSkip(view, nowMs), ...decideEnd(steps)]
+  return [...startOrSkip(view), ...decideEnd(steps)]
 }
 
-/** The earliest time at which something changes without an event: a retry or a time-out. */
-export function nextLookMs(view: RunView): number | null {
-  const retries = view.steps.filter((s) => s.status === 'waiting' && s.retryAtMs !== null).map((s) => s.retryAtMs!)
+/** Until something changes without an event: the end of a pause, or a time-out. Null: nothing does. */
+export function nextLookInMs(view: RunView): number | null {
   const timed = view.attempts.filter(({ seen }) => seen.kind === 'preparing' || seen.kind === 'running')
-  const timeOuts = timed.map(({ attempt }) => attempt.startedAtMs + specOf(view, attempt).timeoutMs)
-  const all = [...retries, ...timeOuts]
-  return all.length === 0 ? null : Math.min(...all)
+  const timeOuts = timed.map(({ attempt, ranMs }) => specOf(view, attempt).timeoutMs - ranMs)
+  const all = [...Object.values(view.pauses), ...timeOuts]
+  return all.length === 0 ? null : Math.max(0, Math.min(...all))
 }
 
-function decideAttempt(view: RunView, attempt: Attempt, seen: Observed, nowMs: number): StepAct[] {
+function decideAttempt(view: RunView, { attempt, seen, ranMs }: RunView['attempts'][number], nowMs: number): StepAct[] {
   const spec = specOf(view, attempt)
   switch (seen.kind) {
     case 'ending':
       return []
     case 'preparing':
     case 'running':
-      if (nowMs - attempt.startedAtMs <= spec.timeoutMs) return []
+      if (ranMs <= spec.timeoutMs) return []
       return [
         {
           kind: 'stopAttempt',
@@ -114,14 +118,14 @@ function interrupted(view: RunView, attempt: Attempt, why: string, nowMs: number
 }
 
 /** Why a step that could start does not, in words for people; null where none is held back. */
-export function heldBack(view: RunView, nowMs: number): string | null {
-  const ready = readyToStart(view, nowMs).length
+export function heldBack(view: RunView): string | null {
+  const ready = readyToStart(view).length
   if (ready === 0) return null
   if (view.holdBack !== null) return view.holdBack
   return ready <= view.places.free ? null : `all ${view.places.max} places for running steps are taken`
 }
 
-function startOrSkip(view: RunView, nowMs: number): StepAct[] {
+function startOrSkip(view: RunView): StepAct[] {
   const status = statuses(view)
   const skips = view.steps.flatMap((step): StepAct[] => {
     const bad = step.spec.needs.find((n) => ['failed', 'skipped', 'cancelled'].includes(status.get(n)!))
@@ -129,7 +133,7 @@ function startOrSkip(view: RunView, nowMs: number): StepAct[] {
     return [{ kind: 'skipStep', step: step.name, why: `step '${bad}' ${status.get(bad)}` }]
   })
   if (view.holdBack !== null) return skips
-  const starts = readyToStart(view, nowMs).slice(0, Math.max(0, view.places.free))
+  const starts = readyToStart(view).slice(0, Math.max(0, view.places.free))
   return [
     ...skips,
     ...starts.map((step): StepAct => ({
@@ -140,19 +144,16 @@ function startOrSkip(view: RunView, nowMs: number): StepAct[] {
   ]
 }
 
-function readyToStart(view: RunView, nowMs: number): Step[] {
+function readyToStart(view: RunView): Step[] {
   if (view.run.status !== 'running' || view.run.cancelWhy !== null) return []
   const status = statuses(view)
   return view.steps.filter(
     (step) =>
       step.status === 'waiting' &&
       step.spec.needs.every((n) => status.get(n) === 'succeeded') &&
-      (step.retryAtMs === null || isDue(step.retryAtMs, nowMs)),
+      view.pauses[step.name] === undefined,
   )
 }
-
-/** One that is further away than any pause was set by a clock that was set back since: it must not wait for as long. */
-const isDue = (retryAtMs: number, nowMs: number) => nowMs >= retryAtMs || retryAtMs > nowMs + BACKOFF_MAX_MS
 
 const statuses = (view: RunView) => new Map(view.steps.map((s) => [s.name, s.status]))
 

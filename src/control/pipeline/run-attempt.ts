@@ -22,6 +22,8 @@ export interface StepRuntime {
   ): Promise<{ kind: 'not-started' } | { kind: 'running' } | { kind: 'exited'; code: number } | { kind: 'vanished' }>
   /** Makes sure that a step which was recorded but not seen to start never will. @returns false if it did start */
   claimUnstarted(dir: string): Promise<boolean>
+  /** How long a step's process has been there, by a clock that nobody sets; null: the system does not say. */
+  ageMs(dir: string): number | null
   /** Ends the whole tree of processes, also those that left its group. */
   stop(dir: string, token: string): Promise<void>
   /** Keeps the log under its limit while it is written. */
@@ -80,6 +82,19 @@ export async function launchAttempt(
     cwd: join(work, step.spec.workingDir),
     env: stepEnvironment(run, step, attempt, paths, place.env),
     token: attempt.token,
+  })
+}
+
+/** A log that can't be shortened now is shortened later. @param steps - of the run */
+export async function limitLog(
+  { log }: ControlContext,
+  runtime: Pick<StepRuntime, 'limitLog'>,
+  attempt: Attempt,
+  steps: Step[],
+): Promise<void> {
+  const { logLimitBytes } = steps.find((s) => s.name === attempt.step)!.spec
+  await runtime.limitLog(attempt.dir, logLimitBytes).catch((error: unknown) => {
+    log.warn({ run: attempt.runId, step: attempt.step, err: error }, 'a log could not be shortened')
   })
 }
 

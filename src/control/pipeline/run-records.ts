@@ -2,8 +2,7 @@ import type { Transaction } from 'kysely'
 import type { Database } from '../../kernel/store/schema.ts'
 import { compareAndSet } from '../../kernel/store/state-machine.ts'
 import type { ControlContext } from '../control-context.ts'
-import type { Lineage } from '../registry/version.ts'
-import { createVersionOfRun } from '../registry/version-requests.ts'
+import { createVersionOfRun, type Registered } from '../registry/version-requests.ts'
 import { recordSli } from '../service-level/sli-requests.ts'
 import {
   attemptMachine,
@@ -110,11 +109,7 @@ export class RunRecords {
       attempts: Attempt[]
       sizeBytes: number
       reportedMetrics: MetricTree | null
-      registration: Lineage['registration']
-      server: Lineage['server'] | null
-      prepare: Lineage['prepare'] | null
-      tables: Lineage['tables']
-    },
+    } & Registered,
   ): Promise<boolean> {
     return this.#transaction(async (tx) => {
       const why = 'all steps succeeded'

@@ -87,14 +87,19 @@ export async function lastLine(attemptDir: string): Promise<string | null> {
   try {
     const buffer = Buffer.alloc(Math.min(LAST_BYTES, found.sizeBytes))
     await file.read(buffer, 0, buffer.length, found.sizeBytes - buffer.length)
-    const lines = buffer
-      .toString('utf8')
-      .split('\n')
-      .map((line) => line.trim())
-    return lines.findLast((line) => line !== '' && !line.startsWith('millrace:'))?.slice(0, LAST_LINE_MAX_CHARS) ?? null
+    return lastWords(buffer.toString('utf8'))
   } finally {
     await file.close()
   }
+}
+
+/** Where Node ends with an error, what it says stands above the stack and the version. */
+const NOT_SAID = /^[\]{}(),;]*$|^millrace:|^Node\.js v\d|^at .*:\d+:\d+\)?$/
+
+/** The last line in which a program says something. */
+export function lastWords(output: string): string | null {
+  const lines = output.split('\n').map((line) => line.trim())
+  return lines.findLast((line) => !NOT_SAID.test(line))?.slice(0, LAST_LINE_MAX_CHARS) ?? null
 }
 
 /**

@@ -10,20 +10,18 @@ import type { Approval, Disposition, Lineage } from './version.ts'
 
 /** What other stages may write into the registry. All of it belongs to the caller's transaction. */
 
+/** How a version came into the store, and what serves it: as the lineage has it, or nothing of it. */
+export interface Registered {
+  registration?: Lineage['registration']
+  server?: Lineage['server'] | null
+  prepare?: Lineage['prepare'] | null
+  tables?: Lineage['tables']
+}
+
 export async function createVersionOfRun(
   tx: Transaction<Database>,
   clock: Clock,
-  made: {
-    run: Run
-    trained: Step
-    attempts: Attempt[]
-    sizeBytes: number
-    reportedMetrics: unknown
-    registration?: Lineage['registration']
-    server?: Lineage['server'] | null
-    prepare?: Lineage['prepare'] | null
-    tables?: Lineage['tables']
-  },
+  made: Registered & { run: Run; trained: Step; attempts: Attempt[]; sizeBytes: number; reportedMetrics: unknown },
 ): Promise<string> {
   const { run, trained } = made
   return insertVersion(tx, clock, {
@@ -39,17 +37,13 @@ export async function createVersionOfRun(
   })
 }
 
-export interface ImportedModel {
+export interface ImportedModel extends Registered {
   model: string
   revisionId: number
   modelDigest: string
   sizeBytes: number
   importedFrom: string
   cause: string
-  registration?: Lineage['registration']
-  server?: Lineage['server'] | null
-  prepare?: Lineage['prepare'] | null
-  tables?: Lineage['tables']
 }
 
 export async function createImportedVersion(
@@ -222,12 +216,7 @@ export async function setAlias(
 }
 
 /** Nothing is said of a file that Millrace serves as it was written. */
-function registered(made: {
-  registration?: Lineage['registration']
-  server?: Lineage['server'] | null
-  prepare?: Lineage['prepare'] | null
-  tables?: Lineage['tables']
-}): Pick<Lineage, 'registration' | 'server' | 'prepare' | 'tables'> {
+function registered(made: Registered): Pick<Lineage, 'registration' | 'server' | 'prepare' | 'tables'> {
   const { registration, server, prepare, tables = [] } = made
   const isPlain = registration === undefined || (registration.original === null && registration.notes.length === 0)
   return {

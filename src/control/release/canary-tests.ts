@@ -2,6 +2,7 @@ import { fineLatencyBoundMs, FINE_LATENCY_MAX } from '../../kernel/contract/rout
 import { errorEvidence } from '../../kernel/stats/sequential/error-process.ts'
 import { latencyBands, type QuantileBand } from '../../kernel/stats/sequential/latency-bands.ts'
 import {
+  LOSSES_MIN,
   lossDifference,
   pairedLossDifference,
   type LossDifference,
@@ -171,12 +172,17 @@ function compareLoss(trials: TrialSeen[], plan: TrialPlan, alpha: number): TestF
 
 function lossText(found: LossDifference, limit: number, isHarm: boolean): string {
   const labelled = `${found.challenger} and ${found.champion} labelled requests`
-  if (found.estimate === null) return `no labels of both (${labelled})`
+  if (found.estimate === null)
+    return found.challenger > 0 && found.champion > 0
+      ? `labels far beyond the predictions, whose losses can't be added up (${labelled})`
+      : `no labels of both (${labelled})`
   if (found.lower === null || found.upper === null)
-    return `difference ${signed(found.estimate)} on ${labelled}: too few for an interval`
+    return `difference ${signed(found.estimate)} on ${labelled}: too few${isMany(found) ? ' of the rarer label' : ''} for an interval`
   const interval = `difference ${signed(found.estimate)}, between ${signed(found.lower)} and ${signed(found.upper)}, on ${labelled}`
   return `${interval}; up to ${limit} is allowed${isHarm ? '' : found.upper <= limit ? ': no worse' : ''}`
 }
+
+const isMany = ({ challenger, champion }: LossDifference) => Math.min(challenger, champion) >= LOSSES_MIN
 
 function nothing(test: TestName, limit: number, alpha: number): Omit<TestFigures, 'verdict' | 'why'> {
   const figures = { challenger: null, champion: null, value: null, low: null, high: null, eValue: null }
@@ -210,8 +216,10 @@ const milliseconds = ({ estimateMs }: QuantileBand) => (estimateMs === null ? 'u
 const band = ({ lowerMs, upperMs }: QuantileBand) =>
   `${figure(lowerMs)} to ${upperMs === null ? 'any' : `${figure(upperMs)} ms`}`
 
-/** Up to 3 significant digits: 0.0213, 12.4, 1.2e+7. */
+/** Up to 3 significant digits: 0.0213, 12.4, 12300, 1.23e+9. */
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return String(value)
-  return String(Number(value.toPrecision(3)))
+  const rounded = Number(value.toPrecision(3))
+  // Nobody counts twenty zeros, as an e-value soon has.
+  return Math.abs(rounded) < 1e9 ? String(rounded) : rounded.toExponential()
 }

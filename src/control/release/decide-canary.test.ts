@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { seededRandom } from '../../kernel/stats/random.ts'
+import { trialPlan } from '../../testing/control-builders.ts'
 import { CHALLENGER_DOWN_MAX_MS, decideCanary, FIGURES_AGE_MAX_MS, type CanaryQuestion } from './decide-canary.ts'
 import {
   demandsOf,
@@ -12,23 +13,21 @@ import {
   type TrialSeen,
 } from './trial.ts'
 
-const plan: TrialPlan = {
-  strategy: 'canary',
+const usual = trialPlan()
+const plan = trialPlan({
   canary: {
+    ...usual.canary,
     steps: [
       { weightPercent: 10, soakMs: 10_000 },
       { weightPercent: 50, soakMs: 20_000 },
     ],
     minRequests: 100,
-    minLabels: 0,
     maxTimeMs: 600_000,
-    alpha: 0.01,
-    margins: { errors: 1, latency: 1.5, predictionShift: 0.25, loss: 0.01 },
+    margins: { ...usual.canary.margins, loss: 0.01 },
   },
   shadow: { sharePercent: 50, soakMs: 5_000, minRequests: 50, minLabels: 0, maxTimeMs: 60_000 },
-  loggedPercent: 100,
   labels: true,
-}
+})
 
 describe('a trial without harm', () => {
   it('soaks, then goes on to the next step, and from the last one to all traffic', () => {

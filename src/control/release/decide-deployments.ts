@@ -30,6 +30,8 @@ export interface ReplicaView {
   process: 'alive' | 'dead' | 'unknown'
   /** Since it was last heard, or since this control plane began to listen. */
   silentMs: number
+  /** Since it was recorded: by the clock up to when this control plane first saw it, and from then on as time passed. */
+  ageMs: number
 }
 
 /** A replica that was recorded but never seen as a process is given up after this. */
@@ -39,10 +41,12 @@ const SILENT_MAX_MS = 30_000
 const RESTART_WAIT_MAX_MS = 10_000
 /** While starting: replicas that die this often mean that the deployment can't be started. */
 const START_FAILURES_MAX = 5
+/** Why a replica was stopped that did nothing wrong. */
+export const MORE_THAN_WANTED = 'more replicas than wanted'
 
 /** What to do for one deployment now. Pure. */
 export function decideDeployment(view: DeploymentView, nowMs: number): DeploymentAct[] {
-  const gone = view.replicas.flatMap((r) => goneOrNot(r, nowMs))
+  const gone = view.replicas.flatMap(goneOrNot)
   if (gone.length > 0) return gone
   const { deployment } = view
   switch (deployment.status) {
@@ -88,7 +92,7 @@ function decideHeld(view: DeploymentView, nowMs: number): DeploymentAct[] {
   return running
     .toSorted((a, b) => Number(isReady(b)) - Number(isReady(a)))
     .slice(deployment.replicasWanted)
-    .map((r) => ({ kind: 'stopReplica', replica: r.replica, why: 'more replicas than wanted' }))
+    .map((r) => ({ kind: 'stopReplica', replica: r.replica, why: MORE_THAN_WANTED }))
 }
 
 /** One lost replica is replaced at once, the following ones later and later. */
@@ -106,10 +110,8 @@ function decideDraining(view: DeploymentView): DeploymentAct[] {
   return view.replicas.length === 0 ? [{ kind: 'drained', deployment: view.deployment }] : []
 }
 
-function goneOrNot(view: ReplicaView, nowMs: number): DeploymentAct[] {
-  const { replica } = view
-  // One that was started in the future is older than the clock, which was set back: how long it is silent tells then.
-  const ageMs = nowMs >= replica.createdAtMs ? nowMs - replica.createdAtMs : view.silentMs
+function goneOrNot(view: ReplicaView): DeploymentAct[] {
+  const { replica, ageMs } = view
   if (view.process === 'dead')
     return [{ kind: 'replicaGone', replica, why: replica.status === 'stopping' ? 'stopped' : 'its process has died' }]
   if (view.process === 'unknown' && replica.status === 'stopping')

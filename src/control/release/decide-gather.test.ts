@@ -25,7 +25,7 @@ const config = (overrides: Partial<GatherEndpointConfig> = {}): GatherEndpointCo
 const candidate = (versionId: string, overrides: Partial<GatherCandidate> = {}): GatherCandidate => ({
   versionId,
   model: versionId.split('@')[0]!,
-  releasedAtMs: 1_000 * Number(versionId.split('@')[1]),
+  isReleasedAnew: false,
   byRollback: false,
   signature: plainSignature,
   deployed: true,
@@ -76,9 +76,9 @@ describe('who is in a gather', () => {
   it('keeps out a version that failed, until it is released again', () => {
     const candidates = [candidate('a@2'), candidate('b@1')]
     expect(acts({ members: [...founded, joining('a@2', 60, 2)], candidates })).toEqual(['refuse a@2'])
-    const refused = member('a@2', { status: 'refused', statusAtMs: 2_500 })
+    const refused = member('a@2', { status: 'refused' })
     expect(acts({ members: [...founded, refused], candidates })).toEqual([])
-    const again = [candidate('a@2', { releasedAtMs: 2_600 }), candidate('b@1')]
+    const again = [candidate('a@2', { isReleasedAnew: true }), candidate('b@1')]
     expect(acts({ members: [...founded, refused], candidates: again })).toEqual(['join a@2'])
   })
 
@@ -89,10 +89,7 @@ describe('who is in a gather', () => {
 
   it('changes at once by a rollback, and takes a former member back at once', () => {
     const members = [member('a@2'), member('b@1'), member('a@1', { status: 'left', admittedAtMs: 5 })]
-    expect(acts({ members, candidates: [candidate('a@1', { releasedAtMs: 9_000 }), candidate('b@1')] })).toEqual([
-      'admit a@1',
-      'leave a@2',
-    ])
+    expect(acts({ members, candidates: [candidate('a@1'), candidate('b@1')] })).toEqual(['admit a@1', 'leave a@2'])
     const stranger = [candidate('a@7', { byRollback: true }), candidate('b@1')]
     expect(acts({ members: founded, candidates: stranger })).toEqual(['admit a@7', 'leave a@1'])
   })

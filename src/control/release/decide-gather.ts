@@ -7,7 +7,8 @@ import type { GatherMember } from './gather.ts'
 export interface GatherCandidate {
   versionId: string
   model: string
-  releasedAtMs: number
+  /** It was released again since it was last refused here. */
+  isReleasedAnew: boolean
   byRollback: boolean
   signature: Signature | null
   /** It has a deployment that gateways know. */
@@ -55,7 +56,7 @@ export function decideGather(view: GatherView): GatherAct[] {
     const row = rows.get(candidate.versionId)
     if (row?.status === 'member' || !candidate.deployed) continue
     // Until it is released again, or a person lets it try again.
-    if (row?.status === 'refused' && candidate.releasedAtMs <= row.statusAtMs) continue
+    if (row?.status === 'refused' && !candidate.isReleasedAnew) continue
     const unfit = misfitOf(candidate, members, view)
     if (unfit !== null) {
       act('refuse', candidate, unfit)

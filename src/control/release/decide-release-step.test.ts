@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { deploymentOf, releaseOf } from '../../testing/control-builders.ts'
-import type { Look, TrialPlan } from './trial.ts'
+import { deploymentOf, releaseOf, trialPlan } from '../../testing/control-builders.ts'
+import type { Look } from './trial.ts'
 import type { TrialRow } from './trial-store.ts'
 import { decideReleaseStep, type ReleaseView } from './decide-release-step.ts'
 import { releaseMachine, type ReleaseStatus } from './release.ts'
@@ -126,23 +126,7 @@ it('a preflight that lost its replica is run again on another one, until the tim
   expect(decide('preflight', { readyReplicas: 1, waitedMs: 60_001 }).kind).toBe('fail')
 })
 
-const plan: TrialPlan = {
-  strategy: 'canary',
-  canary: {
-    steps: [
-      { weightPercent: 10, soakMs: 0 },
-      { weightPercent: 50, soakMs: 0 },
-    ],
-    minRequests: 1,
-    minLabels: 0,
-    maxTimeMs: 1_000,
-    alpha: 0.01,
-    margins: { errors: 1, latency: 1.5, predictionShift: 0.25, loss: 0 },
-  },
-  shadow: { sharePercent: 100, soakMs: 0, minRequests: 1, minLabels: 0, maxTimeMs: 1_000 },
-  loggedPercent: 100,
-  labels: false,
-}
+const plan = trialPlan()
 
 describe('a release that is ready to switch', () => {
   const ready = { readyReplicas: 2, champion: { versionId: 'm@0' } }

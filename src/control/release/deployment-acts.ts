@@ -60,6 +60,8 @@ export function moveReplica(
   why: string,
 ): Promise<boolean> {
   const ended = event === 'gone' ? { ended_at_ms: clock.epochMs() } : {}
+  // Of one that was told to stop the row goes on saying why it was.
+  const reason = replica.status === 'stopping' ? {} : { why }
   return compareAndSet(tx, {
     table: 'replica',
     key: [replica.id],
@@ -67,7 +69,7 @@ export function moveReplica(
     to: replicaMachine.transition(replica.status, event),
     cause: why,
     ...timesOf(clock),
-    set: { why, ...ended },
+    set: { ...reason, ...ended },
     detail: { deployment: replica.deploymentId },
   })
 }

@@ -110,6 +110,7 @@ export class DeploymentController {
 
   async #views(rows: DeploymentRows): Promise<DeploymentView[]> {
     const { deployments, replicas } = rows
+    this.#processes.keepOnly(replicas)
     if (deployments.length === 0) return []
     const { db } = this.#context.store
     const toMs = this.#context.clock.epochMs()

@@ -5,7 +5,7 @@ import { latestRevision } from '../project/revision-store.ts'
 import { findVersion, listVersions } from '../registry/version-store.ts'
 import { configDigest, endOfRollbackFreeze, MILLRACE, type Freeze } from './freeze.ts'
 import { endFreeze, requestFreeze } from './freeze-requests.ts'
-import { activeFreezes } from './freeze-store.ts'
+import { activeFreezes, versionsSince } from './freeze-store.ts'
 import type { Release } from './release.ts'
 import type { Clock } from '../../kernel/clock.ts'
 
@@ -45,12 +45,14 @@ export async function freezeAfterRollback(
 
 async function whyItEnds(db: Kysely<Database>, freeze: Freeze): Promise<string | null> {
   const versions = await listVersions(db, { model: freeze.model, limit: NEWEST_MAX })
+  const ids = versions.map(({ id }) => id)
+  const since = await versionsSince(db, freeze.id, 'active', ids)
   return endOfRollbackFreeze(freeze, {
     configDigest: await configDigestNow(db, freeze.model),
     // A backfill is never released, so that it says nothing of what would be.
     newVersions: versions
-      .filter((v) => v.lineage.backfilled !== true)
-      .map((v) => ({ id: v.id, codeDigest: v.lineage.codeDigest, createdAtMs: v.createdAtMs })),
+      .filter(({ id, lineage }) => since.has(id) && lineage.backfilled !== true)
+      .map(({ id, lineage }) => ({ id, codeDigest: lineage.codeDigest })),
   })
 }
 

@@ -24,6 +24,35 @@ export async function lastRollbackFreeze(db: Db, model: string): Promise<Freeze[
   return (await query.orderBy('seq', 'desc').limit(1).execute()).map(toFreeze)
 }
 
+/**
+ * Which of these versions were made since a freeze began, or ended: by the order in which both were written down, as the
+ * clock may have been set between.
+ */
+export async function versionsSince(
+  db: Db,
+  freezeId: string,
+  what: 'active' | 'ended',
+  versionIds: string[],
+): Promise<Set<string>> {
+  if (versionIds.length === 0) return new Set()
+  const rows = await db
+    .selectFrom('event')
+    .select('entity_id')
+    .where('entity', '=', 'version')
+    .where('entity_id', 'in', versionIds)
+    .where('from_status', 'is', null)
+    .where('id', '>', (eb) =>
+      eb
+        .selectFrom('event as freeze')
+        .select(({ fn }) => fn.max('freeze.id').as('id'))
+        .where('freeze.entity', '=', 'freeze')
+        .where('freeze.entity_id', '=', freezeId)
+        .where('freeze.to_status', '=', what),
+    )
+    .execute()
+  return new Set(rows.map((row) => row.entity_id))
+}
+
 export async function findFreeze(db: Db, id: string): Promise<Freeze | null> {
   const row = await db.selectFrom('freeze').selectAll().where('id', '=', id).executeTakeFirst()
   return row === undefined ? null : toFreeze(row)

@@ -47,17 +47,15 @@ export function frozenBy(freezes: readonly Pick<Freeze, 'id' | 'why' | 'unfreeze
   return `automatic release is frozen (${each.join('; ')})`
 }
 
-/** Why a freeze after a rollback is over by itself; null: it goes on. Pure. */
+/** Why a freeze after a rollback is over by itself; null: it goes on. Pure. @param now.newVersions - made since it began */
 export function endOfRollbackFreeze(
   freeze: Freeze,
-  now: { configDigest: string | null; newVersions: { id: string; codeDigest: string | null; createdAtMs: number }[] },
+  now: { configDigest: string | null; newVersions: { id: string; codeDigest: string | null }[] },
 ): string | null {
   if (freeze.kind !== 'rollback' || freeze.status !== 'active') return null
   if (now.configDigest !== null && freeze.configDigest !== null && now.configDigest !== freeze.configDigest)
     return `the configuration of ${freeze.model} has changed since`
-  const changed = now.newVersions.find(
-    (v) => v.createdAtMs > freeze.createdAtMs && !freeze.codeDigests.includes(v.codeDigest ?? NO_CODE),
-  )
+  const changed = now.newVersions.find((v) => !freeze.codeDigests.includes(v.codeDigest ?? NO_CODE))
   return changed === undefined ? null : `${changed.id} comes from other code than what was rolled back`
 }
 
@@ -65,14 +63,15 @@ export function endOfRollbackFreeze(
  * The freeze after a rollback, over by itself since, of which a version is the same again: made before its end by the
  * code that lost. Other code or another configuration says nothing for it. Null: there is none. Pure.
  * @param freezes - of the model, newest first
+ * @param version.isMadeSince - the end of the newest of them that came with a rollback
  */
 export function sameAsLost(
   freezes: Freeze[],
-  version: { codeDigest: string | null; createdAtMs: number },
+  version: { codeDigest: string | null; isMadeSince: boolean },
 ): { id: string; why: string } | null {
   const last = freezes.find((f) => f.kind === 'rollback')
   // A person who unfreezes has said that it may go on.
-  if (last?.endedBy !== MILLRACE || last.endedAtMs === null || version.createdAtMs > last.endedAtMs) return null
+  if (last?.endedBy !== MILLRACE || last.endedAtMs === null || version.isMadeSince) return null
   return last.codeDigests.includes(version.codeDigest ?? NO_CODE) ? { id: last.id, why: last.why } : null
 }
 

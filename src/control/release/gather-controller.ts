@@ -8,7 +8,7 @@ import { findVersion } from '../registry/version-store.ts'
 import { decideGather, type GatherAct, type GatherCandidate } from './decide-gather.ts'
 import { gatherMemberMachine, isInGather, type GatherMember, type GatherMemberStatus } from './gather.ts'
 import { memberDeployment } from './gather-route.ts'
-import { gatherMembers, releasedVersions } from './gather-store.ts'
+import { gatherMembers, isReleasedAnew, memberEntity, releasedVersions } from './gather-store.ts'
 import type { Deployment } from './release.ts'
 import { openDeployments } from './release-store.ts'
 
@@ -46,8 +46,12 @@ export class GatherController {
     const candidates: GatherCandidate[] = []
     for (const { model, versions } of config.members)
       for (const released of await releasedVersions(this.#context.store.db, model, versions)) {
-        const deployed = memberDeployment(released.versionId, deployments) !== null
-        candidates.push({ ...released, model, signature: await this.#signature(released.versionId), deployed })
+        const { versionId } = released
+        const deployed = memberDeployment(versionId, deployments) !== null
+        const refused = rows.find((row) => row.versionId === versionId && row.status === 'refused')
+        const anew = refused !== undefined && (await isReleasedAnew(this.#context.store.db, refused))
+        const signature = await this.#signature(versionId)
+        candidates.push({ ...released, model, signature, deployed, isReleasedAnew: anew })
       }
     const signatureOf = (id: string) => signatures.get(id) ?? null
     for (const act of decideGather({ config, members: rows, candidates, signatureOf }))
@@ -92,7 +96,7 @@ export class GatherController {
     if ((added.numInsertedOrUpdatedRows ?? 0n) === 0n) return false
     await appendEvent(tx, {
       entity: 'gather_member',
-      entityId: entityOf(endpoint, versionId),
+      entityId: memberEntity(endpoint, versionId),
       from: null,
       to: status,
       cause: why,
@@ -109,7 +113,7 @@ export class GatherController {
     return compareAndSet(tx, {
       table: 'gather_member',
       key: [row.endpoint, row.versionId],
-      entityId: entityOf(row.endpoint, row.versionId),
+      entityId: memberEntity(row.endpoint, row.versionId),
       from: row.status,
       to,
       cause: why,
@@ -118,8 +122,6 @@ export class GatherController {
     })
   }
 }
-
-const entityOf = (endpoint: string, versionId: string) => `${endpoint}/${versionId}`
 
 const BEGINS: Record<GatherAct['kind'], GatherMemberStatus | null> = {
   join: 'joining',

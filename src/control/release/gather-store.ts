@@ -18,8 +18,6 @@ export async function gatherMembers(db: Db, filter: { endpoint?: string } = {}):
 
 export interface ReleasedVersion {
   versionId: string
-  /** When it last got the traffic. */
-  releasedAtMs: number
   /** It got it by a rollback. */
   byRollback: boolean
 }
@@ -33,22 +31,51 @@ export async function releasedVersions(db: Db, model: string, limit: number): Pr
   for (let offset = 0; last.size < limit; offset += PAGE) {
     const rows = await db
       .selectFrom('release')
-      .select(['version_id', 'kind', 'switched_at_ms'])
+      .select(['version_id', 'kind'])
       .where('model', '=', model)
       .where('status', '=', 'released')
       .orderBy('seq', 'desc') // as they got the traffic, one after the other; their times may have been set back
       .offset(offset)
       .limit(PAGE)
       .execute()
-    for (const { version_id: versionId, kind, switched_at_ms } of rows) {
+    for (const { version_id: versionId, kind } of rows) {
       if (last.size === limit) break
-      if (!last.has(versionId))
-        last.set(versionId, { versionId, releasedAtMs: switched_at_ms ?? 0, byRollback: kind === 'rollback' })
+      if (!last.has(versionId)) last.set(versionId, { versionId, byRollback: kind === 'rollback' })
     }
     if (rows.length < PAGE) break
   }
   return [...last.values()]
 }
+
+/**
+ * Whether a version that was refused has been released since: by the order in which both were written down, as the clock
+ * may have been set between.
+ */
+export async function isReleasedAnew(
+  db: Db,
+  { endpoint, versionId }: Pick<GatherMember, 'endpoint' | 'versionId'>,
+): Promise<boolean> {
+  const released = await db
+    .selectFrom('event')
+    .select('id')
+    .where('entity', '=', 'release')
+    .where('to_status', '=', 'released')
+    .where('entity_id', 'in', (eb) => eb.selectFrom('release').select('release.id').where('version_id', '=', versionId))
+    .where('id', '>', (eb) =>
+      eb
+        .selectFrom('event as refusal')
+        .select(({ fn }) => fn.max('refusal.id').as('id'))
+        .where('refusal.entity', '=', 'gather_member')
+        .where('refusal.entity_id', '=', memberEntity(endpoint, versionId))
+        .where('refusal.to_status', '=', 'refused'),
+    )
+    .limit(1)
+    .executeTakeFirst()
+  return released !== undefined
+}
+
+/** What its events are told under. */
+export const memberEntity = (endpoint: string, versionId: string): string => `${endpoint}/${versionId}`
 
 function toMember(row: Selectable<GatherMemberTable>): GatherMember {
   return {

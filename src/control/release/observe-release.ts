@@ -5,7 +5,7 @@ import { frozenBy } from './freeze.ts'
 import { activeFreezes } from './freeze-store.ts'
 import type { Observations } from './observations.ts'
 import type { PreflightRuns } from './preflight-runs.ts'
-import type { Deployment, Release } from './release.ts'
+import { GATE, type Deployment, type Release } from './release.ts'
 import { findDeployment, openDeployments, openReleases, openReplicas, routeOf } from './release-store.ts'
 import { incumbent } from './trial-acts.ts'
 import type { StatusWaits } from './status-waits.ts'
@@ -72,11 +72,13 @@ function warmDeployment({ versionId, endpoint }: Release, deployments: Deploymen
 /** What a person has said of its version, and what holds for those of which nobody has said anything. */
 async function words(
   { store }: ControlContext,
-  { kind, model, versionId }: Release,
+  { kind, model, versionId, requestedBy, createdAtMs }: Release,
 ): Promise<Pick<ReleaseView, 'rejected' | 'frozen'>> {
   const approval = (await findVersion(store.db, versionId))?.approval
   const rejected = approval?.decision === 'rejected' ? `rejected by ${approval.by}: ${approval.why}` : null
   const byItself = kind === 'release' && approval?.decision !== 'approved'
-  const freezes = byItself ? await activeFreezes(store.db, model) : []
+  const active = byItself ? await activeFreezes(store.db, model) : []
+  // A person who asks for it during a freeze means it all the same; one that begins later was not known then.
+  const freezes = active.filter((freeze) => requestedBy === GATE || freeze.createdAtMs > createdAtMs)
   return { rejected, frozen: freezes.length === 0 ? null : frozenBy(freezes) }
 }

@@ -7,6 +7,7 @@ import { findVersion } from '../registry/version-store.ts'
 import { keptLooks } from './trial-store.ts'
 import { promoteTrial, stopTrial } from './trial-requests.ts'
 
+const HOUR_MS = 3_600_000
 const canary = {
   steps: [
     { weight: 10, soak: '3s' },
@@ -364,18 +365,14 @@ describeEachStore('a release under traffic', (open: () => Promise<Store>) => {
         await lab.until(`${id} is live`, async () => (await lab.champion()) === id)
       }
       await lab.pass(10)
-      const deployed = async () =>
-        (await store.db.selectFrom('deployment').select(['version_id', 'status']).orderBy('seq').execute()).map(
-          (d) => `${d.version_id} ${d.status}`,
-        )
-      expect(await deployed()).toEqual(['m@1 ready', 'm@2 ready', 'm@3 ready'])
+      expect(await lab.deployments()).toEqual(['m@1 ready', 'm@2 ready', 'm@3 ready'])
       // No longer declared: it goes. Declared again: it is deployed anew.
       await lab.lab.apply({ m: { ...atOnce, serving: { replicas: 1 } } })
-      await lab.until('gone', async () => (await deployed())[0] === 'm@1 stopped')
+      await lab.until('gone', async () => (await lab.deployments())[0] === 'm@1 stopped')
       await lab.lab.apply({ m: atOnce })
-      await lab.until('back', async () => (await deployed()).includes('m@1 ready'))
+      await lab.until('back', async () => (await lab.deployments()).includes('m@1 ready'))
       await lab.pass(5)
-      expect(await deployed()).toHaveLength(4)
+      expect(await lab.deployments()).toHaveLength(4)
       expect(await lab.shares()).toEqual({ 'm@3': 100 })
     })
 
@@ -400,12 +397,52 @@ describeEachStore('a release under traffic', (open: () => Promise<Store>) => {
       await lab.until('promoted', async () => (await lab.status('release-2')) === 'released', 8_000)
     })
 
-    it.each([-3_600_000, 3_600_000])('of a clock that is set by %i ms while it runs changes nothing', async (byMs) => {
+    it.each([-HOUR_MS, HOUR_MS])('of a clock that is set by %i ms while it runs changes nothing', async (byMs) => {
       await tried()
       const beganMs = lab.clock.monotonicMs()
       lab.clock.set(byMs)
       await lab.until('at 50%', async () => (await lab.shares())['m@2'] === 50, 8_000)
       expect(lab.clock.monotonicMs() - beganMs).toBeGreaterThanOrEqual(2_000)
+    })
+
+    it.each([-HOUR_MS, HOUR_MS])('to be held after is not changed by a clock that is set by %i ms', async (byMs) => {
+      await tried(0)
+      const beganMs = lab.clock.monotonicMs()
+      await lab.pass(4)
+      lab.clock.set(byMs)
+      await lab.until('held', async () => (await lab.status('release-2')) === 'held', 30_000)
+      const tookMs = lab.clock.monotonicMs() - beganMs
+      expect(tookMs).toBeGreaterThanOrEqual(10_000 - lab.stepMs)
+      expect(tookMs).toBeLessThan(11_000)
+      expect(await lab.shares()).toEqual({ 'm@1': 90, 'm@2': 10 })
+    })
+
+    it('of a clock that goes forward and back while it soaks promotes nobody sooner, nor later', async () => {
+      await tried()
+      const beganMs = lab.clock.monotonicMs()
+      for (const byMs of [HOUR_MS, -2 * HOUR_MS, HOUR_MS]) {
+        lab.clock.set(byMs)
+        await lab.pass(2)
+      }
+      expect(await lab.shares()).toEqual({ 'm@1': 90, 'm@2': 10 })
+      await lab.until('promoted', async () => (await lab.status('release-2')) === 'released', 20_000)
+      expect(lab.clock.monotonicMs() - beganMs).toBeGreaterThanOrEqual(6_000 - lab.stepMs)
+      expect(lab.clock.monotonicMs() - beganMs).toBeLessThan(9_000)
+    })
+
+    it('of a clock that was set forward before a restart soaks for nobody, but for a minute', async () => {
+      const steps = [{ weight: 10, soak: '5m' }]
+      const patient = { ...model.release, canary: { ...canary, steps, maxTime: '2h' } }
+      await lab.lab.apply({ m: { ...model, release: patient } })
+      lab.stepMs = 5_000
+      await tried()
+      const beganMs = lab.clock.monotonicMs()
+      lab.clock.set(HOUR_MS)
+      await lab.restart()
+      await lab.pass(30)
+      expect(await lab.shares()).toEqual({ 'm@1': 90, 'm@2': 10 })
+      await lab.until('promoted', async () => (await lab.status('release-2')) === 'released', 300_000)
+      expect(lab.clock.monotonicMs() - beganMs).toBeGreaterThanOrEqual(240_000 - lab.stepMs)
     })
 
     it('of a clock that was set back before a restart costs that time, and no more', async () => {

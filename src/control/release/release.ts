@@ -67,6 +67,9 @@ export const releaseMachine = stateMachine<ReleaseStatus, ReleaseEvent>('release
   cancelled: {},
 })
 
+/** Who asks for a release that no person has asked for. */
+export const GATE = 'gate'
+
 export interface Release {
   id: string
   kind: 'release' | 'rollback'

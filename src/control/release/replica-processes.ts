@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Lease } from '../../kernel/contract/routing.ts'
 import { reasonOf } from '../../kernel/errors.ts'
 import { findModel, type ControlContext } from '../control-context.ts'
+import { Elapsed } from '../elapsed.ts'
 import type { Version } from '../registry/version.ts'
 import type { ReplicaView } from './decide-deployments.ts'
 import { moveReplica } from './deployment-acts.ts'
@@ -28,17 +29,26 @@ export class ReplicaProcesses {
   readonly #stopping = new Set<string>()
   /** Those to be stopped: since when, and which routes were the first without them. */
   readonly #told = new Map<string, { revision: number; sinceMs: number }>()
+  /** By replica. */
+  readonly #ages: Elapsed
 
   constructor(context: ControlContext, runtime: ReplicaRuntime, observations: Observations) {
     this.#context = context
     this.#runtime = runtime
     this.#observations = observations
+    this.#ages = new Elapsed(context.clock)
   }
 
   async view(replica: Replica): Promise<ReplicaView> {
     const { id } = replica
+    const ageMs = this.#ages.ms(id, () => Math.max(0, this.#context.clock.epochMs() - replica.createdAtMs))
     const process = this.#starting.has(id) ? 'alive' : await this.#runtime.observe(id)
-    return { replica, lease: this.#observations.lease(id), process, silentMs: this.#observations.silentMs(id) }
+    return { replica, lease: this.#observations.lease(id), process, silentMs: this.#observations.silentMs(id), ageMs }
+  }
+
+  /** Of replicas that have gone nothing need be known any more. */
+  keepOnly(replicas: readonly Pick<Replica, 'id'>[]): void {
+    this.#ages.keepOnly((known) => replicas.some(({ id }) => id === known))
   }
 
   /** What a replica is to do. @param replicas - as the last look read them */

@@ -110,12 +110,14 @@ describe('the figures of trials in the lake', () => {
     expect(found!.challenger.losses.sum).toBeCloseTo(of(0.8, task === 'binary' ? 1 : 0.25), 6)
   })
 
-  it('leave out labels that are no numbers where numbers are needed', async () => {
-    const one = canary('2', [800])
-    await holds([one, label(one.predictionId, 'soon')])
+  it('leave out labels that are no numbers where numbers are needed, or so great that nothing can be said of others', async () => {
+    const [one, other, third] = [canary('2', [800]), canary('2', [800]), canary('2', [800])]
+    const labels = [label(one.predictionId, 'soon'), label(other.predictionId, 1e200), label(third.predictionId, 1e70)]
+    await holds([one, other, third, ...labels])
     const [found] = (await runTrialJob(input({ labels: { task: 'regression', positive: null, loss: 'squaredError' } })))
       .trials
-    expect(found!.challenger.losses.n).toBe(0)
+    expect(found!.challenger.losses).toEqual({ n: 1, sum: expect.closeTo(1e140, -130), squares: expect.any(Number) })
+    expect(found!.challenger.losses.squares).toBeLessThan(Infinity)
   })
 
   it('pair a copy with the live answer that it is of, and give it that one’s label', async () => {
@@ -128,7 +130,8 @@ describe('the figures of trials in the lake', () => {
     expect([found!.challenger.requests, found!.champion.requests]).toEqual([2, 3])
     expect([found!.challenger.losses.n, found!.champion.losses.n]).toEqual([2, 3])
     const differences = [logLoss(0.4, 1) - logLoss(0.1, 1), logLoss(0.8, 1) - logLoss(0.2, 1)]
-    expect(found!.paired.n).toBe(2)
+    expect(found!.paired).toMatchObject({ n: 2, positives: 2 })
+    expect(found!.champion.losses.positives).toBe(3)
     expect(found!.paired.sum).toBeCloseTo(differences[0]! + differences[1]!, 6)
     expect(found!.paired.squares).toBeCloseTo(differences[0]! ** 2 + differences[1]! ** 2, 6)
   })

@@ -4,6 +4,7 @@ import { openDuckDB, quoteName, quoteText, type DuckDBConnection } from '../../k
 import { readManifest, type LakeColumn, type LakeFile, type Manifest } from '../../kernel/lake/manifest.ts'
 import { parquetFiles } from '../../kernel/lake/parquet-files.ts'
 import type { ScoreOutput, Signature, Task } from '../../kernel/model/signature.ts'
+import { MEASURABLE_MAX } from '../../kernel/stats/measurable.ts'
 import { LOG_LOSS_CLIP } from '../evaluation/losses.ts'
 import { NO_MOMENTS, type ArmFigures, type Moments, type TrialFigures } from './trial.ts'
 
@@ -76,7 +77,7 @@ async function measure(
   }
   for (const [trial, arm, ...moments] of await query(
     connection,
-    `SELECT trial, arm, ${momentsOf('loss')} FROM losses GROUP BY ALL`,
+    `SELECT trial, arm, ${momentsOf('loss', 'positive')} FROM losses GROUP BY ALL`,
   ))
     armOf(found, trial, arm).losses = toMoments(moments)
   for (const [trial, ...moments] of await query(connection, pairsSql()))
@@ -131,14 +132,15 @@ function labelsSql(lakeDir: string, manifest: Manifest, files: LakeFile[]): stri
 /** Mean loss of each labelled request. */
 function lossesSql({ labels }: TrialJobInput, latest: string | null): string {
   if (labels === null || latest === null)
-    return `SELECT NULL::VARCHAR AS trial, NULL::VARCHAR AS arm, NULL::VARCHAR AS request, NULL::DOUBLE AS loss WHERE false`
+    return `SELECT NULL::VARCHAR AS trial, NULL::VARCHAR AS arm, NULL::VARCHAR AS request, NULL::DOUBLE AS loss, NULL::DOUBLE AS positive WHERE false`
   const loss = lossSql(labels.loss)
-  return `SELECT trial, arm, request, avg(loss) AS loss FROM (
-      SELECT trial, arm, request, ${loss} AS loss FROM (
+  const positive = labels.task === 'regression' ? 'NULL::DOUBLE' : 'truth'
+  return `SELECT trial, arm, request, avg(loss) AS loss, avg(positive) AS positive FROM (
+      SELECT trial, arm, request, ${loss} AS loss, ${positive} AS positive FROM (
         SELECT trial, arm, coalesce(shadow_of, a.prediction_id) AS request, score, ${truthSql(labels)} AS truth
         FROM answers a JOIN (${latest}) l
           ON l.prediction_id = coalesce(a.shadow_of, a.prediction_id) AND l."row" = a."row"
-      ) WHERE truth IS NOT NULL AND isfinite(truth) AND score IS NOT NULL AND isfinite(score)
+      ) WHERE abs(truth) < ${MEASURABLE_MAX}::DOUBLE AND abs(score) < ${MEASURABLE_MAX}::DOUBLE
     ) GROUP BY trial, arm, request`
 }
 
@@ -176,16 +178,18 @@ function binsSql({ edges }: TrialJobInput): string {
 }
 
 function pairsSql(): string {
-  return `SELECT c.trial, ${momentsOf('(c.loss - o.loss)')}
+  return `SELECT c.trial, ${momentsOf('(c.loss - o.loss)', 'c.positive')}
     FROM losses c JOIN losses o ON o.trial = c.trial AND o.request = c.request AND o.arm = 'champion'
     WHERE c.arm = 'challenger' GROUP BY c.trial`
 }
 
 const sqlNumber = (value: number) => `${value}::DOUBLE`
-const momentsOf = (value: string) => `count(*)::DOUBLE, sum(${value})::DOUBLE, sum(${value} * ${value})::DOUBLE`
+const momentsOf = (value: string, positive: string) =>
+  `count(*)::DOUBLE, sum(${value})::DOUBLE, sum(${value} * ${value})::DOUBLE, sum(${positive})::DOUBLE`
 
-function toMoments([n, sum, squares]: unknown[]): Moments {
-  return { n: Number(n), sum: Number(sum), squares: Number(squares) }
+function toMoments([n, sum, squares, positives]: unknown[]): Moments {
+  const known = { n: Number(n), sum: Number(sum), squares: Number(squares) }
+  return positives === null ? known : { ...known, positives: Number(positives) }
 }
 
 function emptyFigures(trialId: string, { edges }: TrialJobInput): TrialFigures {

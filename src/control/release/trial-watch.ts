@@ -20,6 +20,8 @@ const KEEP_EVERY_MS = 10_000
 /** The lake is read at most so often, later a sixtieth of the time that the trial has run, up to the longest. */
 export const MEASURE_EVERY_MS = 1_000
 export const MEASURE_EVERY_MAX_MS = 10_000
+/** Between two control planes so much time counts at most, which is more than a restart takes. */
+const UNWATCHED_MAX_MS = 60_000
 
 export interface Health {
   /** Ready replicas; null: not known yet. */
@@ -107,8 +109,8 @@ export class TrialWatch {
   }
 
   /**
-   * Time within this process is by the monotonic clock, which nobody can set; across restarts by the real one, never
-   * less than what was kept: a clock that was set back costs the time between, and no more.
+   * Time within this process is by the monotonic clock, which nobody can set; across restarts by the real one, within
+   * bounds: set back it costs the time between, set forward it gives no more than a minute of soaking that nobody saw.
    */
   #watch(row: TrialRow): Watched {
     const known = this.#watched.get(row.id)
@@ -117,7 +119,7 @@ export class TrialWatch {
     const anchorMs = clock.monotonicMs()
     const { elapsedMs, atMs } = row.look ?? { elapsedMs: 0, atMs: row.startedAtMs }
     const watched: Watched = {
-      elapsedMs: elapsedMs + Math.max(0, clock.epochMs() - atMs),
+      elapsedMs: elapsedMs + Math.max(0, Math.min(clock.epochMs() - atMs, UNWATCHED_MAX_MS)),
       anchorMs,
       savedMs: Number.NEGATIVE_INFINITY,
       keptMs: Number.NEGATIVE_INFINITY,

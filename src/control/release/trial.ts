@@ -92,6 +92,8 @@ export interface Moments {
   n: number
   sum: number
   squares: number
+  /** Of the truths, where they are yes or no; null: numbers. */
+  positives?: number | null
 }
 
 export const NO_MOMENTS: Moments = { n: 0, sum: 0, squares: 0 }

@@ -7,8 +7,9 @@ import { championOf, championSince, findVersion } from '../registry/version-stor
 import type { Disposition, Version } from '../registry/version.ts'
 import { decideRelease, type ReleaseDecision } from './decide-release.ts'
 import { sameAsLost, type Freeze } from './freeze.ts'
-import { activeFreezes, lastRollbackFreeze } from './freeze-store.ts'
+import { activeFreezes, lastRollbackFreeze, versionsSince } from './freeze-store.ts'
 import { requestRelease } from './release-requests.ts'
+import { GATE } from './release.ts'
 import { isRollingBack } from './release-store.ts'
 
 /** Decides what becomes of each proven version: released, kept as a spare, refused, or put before a person. */
@@ -57,13 +58,18 @@ export class VersionDispositions {
         },
         when: model.release.when,
         freezes,
-        sameAsLost: sameAsLost(await lastRollbackFreeze(db, version.model), {
-          codeDigest: version.lineage.codeDigest,
-          createdAtMs: version.createdAtMs,
-        }),
+        sameAsLost: await this.#sameAsLost(version),
       },
       this.#context.clock.calendarMs(),
     )
+  }
+
+  async #sameAsLost({ id, model, lineage }: Version): Promise<ReturnType<typeof sameAsLost>> {
+    const { db } = this.#context.store
+    const freezes = await lastRollbackFreeze(db, model)
+    const [last] = freezes
+    const isMadeSince = last !== undefined && (await versionsSince(db, last.id, 'ended', [id])).has(id)
+    return sameAsLost(freezes, { codeDigest: lineage.codeDigest, isMadeSince })
   }
 
   async #settle(version: Version, model: ModelConfig, decision: ReleaseDecision): Promise<void> {
@@ -99,7 +105,7 @@ export class VersionDispositions {
       if (byItself && (await isRollingBack(tx, version.model))) return
       await setDisposition(tx, clock, version.id, disposition, why)
       if (release === undefined) return
-      const by = version.approval?.by ?? 'gate'
+      const by = version.approval?.by ?? GATE
       const { endpoint, name: model } = release
       await requestRelease(tx, clock, { kind: 'release', endpoint, model, versionId: version.id, cause: why, by })
     })

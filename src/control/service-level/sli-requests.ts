@@ -61,7 +61,8 @@ export async function recordSli(db: Kysely<Database> | Transaction<Database>, me
       phase: measured.phase,
       indicator: measured.indicator,
       model: measured.model,
-      value: measured.value,
+      // No time takes less than none: a clock was set back while it was measured.
+      value: Math.max(0, measured.value),
       good: measured.good && (await isWithin(db, measured)),
       subject: measured.subject,
       at_ms: measured.atMs,

@@ -5,6 +5,9 @@ import { isOfJoining, recordJoins } from '../release/gather-requests.ts'
 import { OTHER_CALLERS, recordPins } from '../retirement/pin-requests.ts'
 import { recordTraffic } from './traffic-store.ts'
 
+/** Starts of gateways, those that spoke last: one that crashes again and again must not be remembered without end. */
+const STARTS_KEPT = 1_000
+
 export interface TrafficBuffer {
   /** @returns whether something of a trial, or of a version that joins a gather, was counted, which somebody waits for */
   add(report: Pick<GatewayReport, 'token' | 'trafficSeq' | 'traffic' | 'callers'>): { ofTrial: boolean }
@@ -28,6 +31,8 @@ export function trafficBuffer(context: Pick<ControlContext, 'store' | 'clock' | 
   return {
     add({ token, trafficSeq, traffic, callers: called = [] }) {
       if (trafficSeq <= (counted.get(token) ?? -1)) return { ofTrial: false }
+      counted.delete(token)
+      if (counted.size >= STARTS_KEPT) counted.delete(counted.keys().next().value!)
       counted.set(token, trafficSeq)
       for (const { caller, requests } of called) countCaller(caller, requests)
       // Refused before any version was chosen: of no version's account.

@@ -1,21 +1,25 @@
 import type { AlarmTrigger, ModelConfig } from '../../config/project.ts'
 import type { ControlContext } from '../control-context.ts'
+import { Elapsed } from '../elapsed.ts'
 import type { Alert } from '../monitoring/alert.ts'
 import { recordResponse } from '../monitoring/alert-requests.ts'
 import { alarmsSince, lastAlarmSeq } from '../monitoring/alert-store.ts'
-import { decideAlarm, names, type AlarmState } from './decide-alarm.ts'
+import { decideAlarm, names, type AlarmState, type PastFiring } from './decide-alarm.ts'
 import { recordOutcome, type Firing } from './record-firing.ts'
 import type { Looked, TriggerKindLook } from './trigger-look.ts'
-import { firingsOf, openRunOf, stateKey, type TriggerState } from './trigger-store.ts'
+import { firingsOf, openRunOf, stateKey, type FiringRecord, type TriggerState } from './trigger-store.ts'
 
 /** Trains when monitors raise their alarm; each alert counts once, by its id. */
 export class AlarmLook implements TriggerKindLook<AlarmTrigger> {
   readonly #context: ControlContext
   /** By trigger: when this process last looked at it, in real time. What it could have fired for, it fired for then. */
   readonly #looked = new Map<string, number>()
+  /** By trigger and run: since when it has fired. */
+  readonly #ago: Elapsed
 
   constructor(context: ControlContext) {
     this.#context = context
+    this.#ago = new Elapsed(context.clock)
   }
 
   async look(model: ModelConfig, trigger: AlarmTrigger, state: TriggerState | null): Promise<Looked> {
@@ -34,10 +38,10 @@ export class AlarmLook implements TriggerKindLook<AlarmTrigger> {
         resumed: state?.resumed ?? null,
         alarms: seen === null ? [] : await alarmsSince(store.db, model.name, seen.alarmSeq),
         lastSeq: await lastAlarmSeq(store.db),
-        firings: await firingsOf(store.db, model.name, trigger.name, trigger.perDay),
+        firings: this.#past(key, await firingsOf(store.db, model.name, trigger.name, trigger.perDay)),
         openRun: await openRunOf(store.db, model.name),
       },
-      now,
+      now.calendarMs,
     )
     if (decision.kind === 'wait') return decision
     const about = { model, trigger: trigger.name, kind: 'alarm' as const, before: state?.seen ?? {}, dueMs: null }
@@ -53,6 +57,14 @@ export class AlarmLook implements TriggerKindLook<AlarmTrigger> {
       fire: fire.length === 0 ? null : firingOf(fire, now, lastLookMs),
     })
     return { state: 'watching', why: runId === null ? 'no alarm' : `fired ${runId} for ${names(fire)}` }
+  }
+
+  #past(key: string, firings: FiringRecord[]): PastFiring[] {
+    const nameOf = ({ runId }: FiringRecord) => `${key} ${runId}`
+    const names = new Set(firings.map(nameOf))
+    this.#ago.keepOnly((name) => names.has(name) || !name.startsWith(`${key} `))
+    const sinceMs = ({ atMs }: FiringRecord) => Math.max(0, this.#context.clock.epochMs() - atMs)
+    return firings.map((firing) => ({ ...firing, agoMs: this.#ago.ms(nameOf(firing), () => sinceMs(firing)) }))
   }
 }
 

@@ -6,7 +6,6 @@ import { decideAlarm, names, type AlarmQuestion } from './decide-alarm.ts'
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 const NOW = Date.UTC(2026, 2, 2)
-const now = { calendarMs: NOW, epochMs: NOW }
 
 const trigger = (change: Partial<AlarmTrigger> = {}): AlarmTrigger => ({
   kind: 'alarm',
@@ -47,6 +46,7 @@ const firedAt = (agoMs: number, run = 1) => ({
   runId: `run-${run}`,
   atMs: NOW - agoMs,
   calendarMs: NOW - agoMs,
+  agoMs,
   why: 'drift',
 })
 
@@ -63,27 +63,27 @@ const question = (change: Partial<AlarmQuestion> = {}): AlarmQuestion => ({
 
 describe('an alarm trigger', () => {
   it('is not concerned by alarms before its first look', () => {
-    expect(decideAlarm(question({ state: null }), now)).toMatchObject({ kind: 'begin', state: { alarmSeq: 9 } })
+    expect(decideAlarm(question({ state: null }), NOW)).toMatchObject({ kind: 'begin', state: { alarmSeq: 9 } })
   })
 
   it('fires once for alarms that come together', () => {
     const alarms = [alarm(1), alarm(2, 'quality'), alarm(3, 'missing')]
-    const decision = decideAlarm(question({ alarms }), now)
+    const decision = decideAlarm(question({ alarms }), NOW)
     expect(decision).toEqual({ kind: 'act', fire: alarms, skipped: null, state: { alarmSeq: 3 } })
     expect(names(alarms)).toBe('drift, quality and 1 more')
   })
 
   it('listens to the monitors it names, and by any to monitors alone', () => {
     const only = trigger({ monitors: ['quality'] })
-    expect(decideAlarm(question({ trigger: only, alarms: [alarm(1)] }), now)).toEqual({
+    expect(decideAlarm(question({ trigger: only, alarms: [alarm(1)] }), NOW)).toEqual({
       kind: 'act',
       fire: [],
       skipped: null,
       state: { alarmSeq: 1 },
     })
     const slo = alarm(1, 'service-level/availability')
-    expect(decideAlarm(question({ alarms: [slo] }), now)).toMatchObject({ fire: [], state: { alarmSeq: 1 } })
-    expect(decideAlarm(question({ trigger: only, state: { alarmSeq: 1 } }), now)).toMatchObject({
+    expect(decideAlarm(question({ alarms: [slo] }), NOW)).toMatchObject({ fire: [], state: { alarmSeq: 1 } })
+    expect(decideAlarm(question({ trigger: only, state: { alarmSeq: 1 } }), NOW)).toMatchObject({
       kind: 'wait',
       why: 'no alarm of quality',
     })
@@ -91,29 +91,29 @@ describe('an alarm trigger', () => {
 
   it('cools down in calendar time, and says until when', () => {
     const held = question({ alarms: [alarm(1)], firings: [firedAt(2 * HOUR_MS, 4)] })
-    expect(decideAlarm(held, now)).toEqual({
+    expect(decideAlarm(held, NOW)).toEqual({
       kind: 'wait',
       state: 'waiting',
       why: 'drift: cools down after run-4 until 2026-03-02T04:00:00Z',
       nextMs: NOW + 4 * HOUR_MS,
     })
-    expect(decideAlarm(question({ alarms: [alarm(1)], firings: [firedAt(6 * HOUR_MS)] }), now).kind).toBe('act')
+    expect(decideAlarm(question({ alarms: [alarm(1)], firings: [firedAt(6 * HOUR_MS)] }), NOW).kind).toBe('act')
   })
 
   it('keeps its number in 24 hours, and says when the next may come', () => {
     const firings = [firedAt(7 * HOUR_MS, 2), firedAt(20 * HOUR_MS, 1)]
-    expect(decideAlarm(question({ alarms: [alarm(1)], firings }), now)).toEqual({
+    expect(decideAlarm(question({ alarms: [alarm(1)], firings }), NOW)).toEqual({
       kind: 'wait',
       state: 'waiting',
       why: 'drift: 2 of 2 in 24 hours, until 2026-03-02T04:00:00Z',
       nextMs: NOW + 4 * HOUR_MS,
     })
-    const later = { calendarMs: NOW + 4 * HOUR_MS, epochMs: NOW + 4 * HOUR_MS }
+    const later = NOW + 4 * HOUR_MS
     expect(decideAlarm(question({ alarms: [alarm(1)], firings }), later)).toMatchObject({ kind: 'act' })
   })
 
   it('waits for a run of the model that is open', () => {
-    expect(decideAlarm(question({ alarms: [alarm(1)], openRun: 'run-7' }), now)).toMatchObject({
+    expect(decideAlarm(question({ alarms: [alarm(1)], openRun: 'run-7' }), NOW)).toMatchObject({
       kind: 'wait',
       why: 'drift: waits for the end of run-7',
     })
@@ -122,10 +122,10 @@ describe('an alarm trigger', () => {
   it('drops an alarm that was over before it could fire, and fires for one that goes on', () => {
     const firings = [firedAt(2 * HOUR_MS)]
     const over = alarm(1, 'drift', { status: 'resolved', firedCalendarMs: NOW - HOUR_MS })
-    const decision = decideAlarm(question({ alarms: [over], firings }), now)
+    const decision = decideAlarm(question({ alarms: [over], firings }), NOW)
     expect(decision).toMatchObject({ kind: 'act', fire: [], skipped: { alarms: [over] }, state: { alarmSeq: 1 } })
-    expect(decideAlarm(question({ alarms: [over, alarm(2)], firings }), now).kind).toBe('wait')
-    const later = { calendarMs: NOW + 5 * HOUR_MS, epochMs: NOW }
+    expect(decideAlarm(question({ alarms: [over, alarm(2)], firings }), NOW).kind).toBe('wait')
+    const later = NOW + 5 * HOUR_MS
     expect(decideAlarm(question({ alarms: [over, alarm(2)], firings }), later)).toMatchObject({
       fire: [{ id: 'alert-2' }],
       skipped: { alarms: [{ id: 'alert-1' }] },
@@ -134,24 +134,24 @@ describe('an alarm trigger', () => {
 
   it('fires for an alarm that was over at once, where nothing held it back', () => {
     const brief = alarm(1, 'drift', { status: 'resolved' })
-    expect(decideAlarm(question({ alarms: [brief] }), now)).toMatchObject({ fire: [{ id: 'alert-1' }], skipped: null })
+    expect(decideAlarm(question({ alarms: [brief] }), NOW)).toMatchObject({ fire: [{ id: 'alert-1' }], skipped: null })
   })
 
   it('fires nothing of what came during a pause, unless catching up is asked', () => {
     const resumed = { calendarMs: NOW, catchUp: false }
-    expect(decideAlarm(question({ alarms: [alarm(1)], resumed }), now)).toMatchObject({
+    expect(decideAlarm(question({ alarms: [alarm(1)], resumed }), NOW)).toMatchObject({
       fire: [],
       skipped: { why: 'the trigger was paused' },
       state: { alarmSeq: 1 },
     })
     const asked = { ...resumed, catchUp: true }
-    expect(decideAlarm(question({ alarms: [alarm(1)], resumed: asked }), now)).toMatchObject({ fire: [{}] })
+    expect(decideAlarm(question({ alarms: [alarm(1)], resumed: asked }), NOW)).toMatchObject({ fire: [{}] })
   })
 
   it('neither fires twice nor waits for ever after the calendar went back: then real time counts', () => {
-    const firings = [{ ...firedAt(0), calendarMs: NOW + 365 * DAY_MS, atMs: NOW - HOUR_MS }]
-    expect(decideAlarm(question({ alarms: [alarm(1)], firings }), now)).toMatchObject({ kind: 'wait', nextMs: null })
-    const later = { calendarMs: NOW, epochMs: NOW + 6 * HOUR_MS }
-    expect(decideAlarm(question({ alarms: [alarm(1)], firings }), later).kind).toBe('act')
+    const fired = (agoMs: number) => [{ ...firedAt(agoMs), calendarMs: NOW + 365 * DAY_MS }]
+    const ask = (agoMs: number) => decideAlarm(question({ alarms: [alarm(1)], firings: fired(agoMs) }), NOW)
+    expect(ask(HOUR_MS)).toMatchObject({ kind: 'wait', nextMs: null })
+    expect(ask(6 * HOUR_MS).kind).toBe('act')
   })
 })

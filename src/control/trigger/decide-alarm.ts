@@ -18,9 +18,14 @@ export interface AlarmQuestion {
   /** Number of the newest alarm of all. */
   lastSeq: number
   /** Its own, newest first, at least `perDay` of them where there are as many. */
-  firings: FiringRecord[]
+  firings: PastFiring[]
   /** A run of the model that is open. */
   openRun: string | null
+}
+
+export interface PastFiring extends FiringRecord {
+  /** Real time since then, as far as it is known. */
+  agoMs: number
 }
 
 export type AlarmDecision =
@@ -31,7 +36,7 @@ export type AlarmDecision =
 const DAY_MS = 86_400_000
 
 /** Whether alarms train the model again. Any number of them at once is one firing. Pure. */
-export function decideAlarm(question: AlarmQuestion, now: { calendarMs: number; epochMs: number }): AlarmDecision {
+export function decideAlarm(question: AlarmQuestion, calendarMs: number): AlarmDecision {
   const { trigger, state, resumed, openRun } = question
   if (state === null) return { kind: 'begin', state: { alarmSeq: question.lastSeq }, why: 'alarms count from now on' }
   const after = { alarmSeq: question.alarms.at(-1)?.alarmSeq ?? state.alarmSeq }
@@ -51,7 +56,7 @@ export function decideAlarm(question: AlarmQuestion, now: { calendarMs: number; 
   const over = alarms.filter((alarm) => isOverSinceHeld(trigger, alarm, question.firings))
   const skipped = over.length === 0 ? null : { alarms: over, why: 'it was over before the trigger could fire again' }
   if (over.length === alarms.length) return { kind: 'act', fire: [], skipped, state: after }
-  const hold = heldUntil(trigger, question.firings, now)
+  const hold = heldUntil(trigger, question.firings, calendarMs)
   if (hold !== null)
     return { kind: 'wait', state: 'waiting', why: `${names(alarms)}: ${hold.why}`, nextMs: hold.untilMs }
   if (openRun !== null) {
@@ -70,14 +75,12 @@ const watches = ({ monitors }: AlarmTrigger) =>
 /** What keeps it from firing now, and until when (calendar; null: not known, after the calendar went back). */
 function heldUntil(
   { coolDownMs, perDay }: AlarmTrigger,
-  firings: FiringRecord[],
-  now: { calendarMs: number; epochMs: number },
+  firings: PastFiring[],
+  nowMs: number,
 ): { why: string; untilMs: number | null } | null {
   // A firing that lies in the future was before the calendar went back: then real time counts.
-  const ageMs = ({ calendarMs, atMs }: FiringRecord) =>
-    calendarMs > now.calendarMs ? now.epochMs - atMs : now.calendarMs - calendarMs
-  const until = (firing: FiringRecord, ms: number) =>
-    firing.calendarMs > now.calendarMs ? null : firing.calendarMs + ms
+  const ageMs = ({ calendarMs, agoMs }: PastFiring) => (calendarMs > nowMs ? agoMs : nowMs - calendarMs)
+  const until = ({ calendarMs }: PastFiring, ms: number) => (calendarMs > nowMs ? null : calendarMs + ms)
   const [last] = firings
   if (last !== undefined && ageMs(last) < coolDownMs) {
     const untilMs = until(last, coolDownMs)

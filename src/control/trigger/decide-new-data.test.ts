@@ -52,7 +52,7 @@ describe('data that has come', () => {
   it('does not mind files that are gone', () => {
     expect(decideNewData([], { a: seen('a') }, config, 9_000)).toMatchObject({
       state: 'watching',
-      why: 'nothing new among 0 files',
+      why: 'no file matches',
     })
   })
 })

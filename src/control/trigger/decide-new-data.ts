@@ -10,7 +10,7 @@ export interface FoundFile {
   path: string
   sizeBytes: number
   mtimeMs: number
-  /** Since when its size and time have been the same, as seen by this process (epoch ms). */
+  /** Since when its size and time have been the same, as seen by this process (monotonic). */
   stableSinceMs: number
 }
 
@@ -18,7 +18,7 @@ export type NewDataDecision =
   | { kind: 'wait'; state: 'watching' | 'settling' | 'waiting'; why: string; againAtMs: number | null }
   | { kind: 'examine'; paths: string[] } // settled and looking new: their digests decide
 
-/** What to do with what lies there now. Pure. */
+/** What to do with what lies there now. Pure. @param nowMs - monotonic */
 export function decideNewData(
   found: FoundFile[],
   seen: Record<string, SeenFile>,
@@ -28,8 +28,7 @@ export function decideNewData(
   const changed = found.filter(
     (f) => seen[f.path] === undefined || seen[f.path]!.sizeBytes !== f.sizeBytes || seen[f.path]!.mtimeMs !== f.mtimeMs,
   )
-  if (changed.length === 0)
-    return { kind: 'wait', state: 'watching', why: `nothing new among ${count(found.length)}`, againAtMs: null }
+  if (changed.length === 0) return { kind: 'wait', state: 'watching', why: nothingNew(found.length), againAtMs: null }
   const settled = changed.filter((f) => nowMs - f.stableSinceMs >= config.settleMs)
   const moving = changed.length - settled.length
   const againAtMs =
@@ -47,6 +46,8 @@ export function decideNewData(
   if (moving > 0) return { kind: 'wait', state: 'settling', why: `${count(moving)} may still be written`, againAtMs }
   return { kind: 'examine', paths: settled.map((f) => f.path).toSorted() }
 }
+
+const nothingNew = (files: number) => (files === 0 ? 'no file matches' : `nothing new among ${count(files)}`)
 
 export type Examined =
   | { kind: 'unchanged'; seen: Record<string, SeenFile> } // only touched: remembered, nothing fires

@@ -38,7 +38,7 @@ export class NewDataLook implements TriggerKindLook<NewDataTrigger> {
 
   async look(model: ModelConfig, trigger: NewDataTrigger, state: TriggerState | null): Promise<Looked> {
     const { root } = this.#context.project()!.project
-    const nowMs = this.#context.clock.epochMs()
+    const nowMs = this.#context.clock.monotonicMs()
     const found = await this.#find(root, trigger.path)
     const before = await this.#seenBy(model.name, trigger.name)
     const about = { model, trigger: trigger.name, kind: 'newData' as const, before, dueMs: null }
@@ -90,9 +90,7 @@ export class NewDataLook implements TriggerKindLook<NewDataTrigger> {
       if (facts === null || !facts.isFile()) continue
       const before = this.#files.get(file)
       const same = before?.sizeBytes === facts.size && before.mtimeMs === facts.mtimeMs
-      const nowMs = this.#context.clock.epochMs()
-      // Where the clock was set back it settles from now on, and not for as long as that.
-      const stableSinceMs = same ? Math.min(before.stableSinceMs, nowMs) : nowMs
+      const stableSinceMs = same ? before.stableSinceMs : this.#context.clock.monotonicMs()
       const entry = { path: relative(root, file), sizeBytes: facts.size, mtimeMs: facts.mtimeMs, stableSinceMs }
       this.#found.set(file, entry)
       found.push(entry)

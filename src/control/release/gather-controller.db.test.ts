@@ -91,7 +91,7 @@ describe('a gather', () => {
   it('is joined by the version that was released last, also where the clock was set back before', async () => {
     await release('a')
     await statuses()
-    clock.advance(-86_400_000)
+    clock.set(-86_400_000)
     await release('a')
     expect(await statuses()).toEqual(['a@1 member', 'a@2 joining'])
     await copies('a@2', 10, 0, 1)
@@ -113,6 +113,11 @@ describe('a gather', () => {
       ['second-opinion/a@2', null, 'joining'],
       ['second-opinion/a@2', 'joining', 'refused'],
     ])
+    // Neither a clock that is set on nor one that is set back releases it.
+    for (const byMs of [3_600_000, -7_200_000]) {
+      clock.set(byMs)
+      expect(await statuses()).toEqual(['a@1 member', 'a@2 refused'])
+    }
     await release('a', 'rollback', first)
     await release('a', 'release', second)
     expect(await statuses()).toEqual(['a@1 member', 'a@2 joining'])

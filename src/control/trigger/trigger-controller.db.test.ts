@@ -58,7 +58,7 @@ describeEachStore('the trigger controller', (open: () => Promise<Store>) => {
   it('lets data settle from then on where the clock was set back', async () => {
     lab.write('data/w1.csv', 'a')
     await controller.look()
-    clock.advance(-3_600_000)
+    clock.set(-3_600_000)
     await settled()
     expect(await runs()).toHaveLength(1)
   })

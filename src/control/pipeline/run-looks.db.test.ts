@@ -1,8 +1,8 @@
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Store } from '../../kernel/store/store.ts'
 import { controlLab, type ControlLab } from '../../testing/control-lab.ts'
-import { fakeClock } from '../../testing/fake-clock.ts'
+import { fakeClock, type FakeClock } from '../../testing/fake-clock.ts'
 import { rowsReadBy, totalOf } from '../../testing/rows-read.ts'
 import { testStore } from '../../testing/test-store.ts'
 import { RunController, type StepRuntime } from './run-controller.ts'
@@ -13,15 +13,20 @@ import { attemptsOf, findRun, stepsOf } from './run-store.ts'
 
 let store: Store
 let lab: ControlLab
+let clock: FakeClock
 let processes: Map<string, { code: number | null; exit: (code: number) => void }>
+/** What the system says of how long processes have been there. */
+let ages: Map<string, number>
 let controller: RunController
 
 beforeAll(async () => {
   store = await testStore()
 }, 60_000)
 beforeEach(async () => {
-  lab = await controlLab(store, fakeClock())
+  clock = fakeClock()
+  lab = await controlLab(store, clock)
   processes = new Map()
+  ages = new Map()
   controller = new RunController(lab.context, playedRuntime(), 2)
 })
 afterEach(async () => {
@@ -47,6 +52,7 @@ function playedRuntime(): StepRuntime {
       return Promise.resolve(code === null ? { kind: 'running' } : { kind: 'exited', code })
     },
     claimUnstarted: (dir) => Promise.resolve(!processes.has(dir)),
+    ageMs: (dir) => ages.get(dir) ?? null,
     stop: () => Promise.resolve(),
     limitLog: () => Promise.resolve(),
     environment: () =>
@@ -108,6 +114,65 @@ it('wakes for the end of a process, and not for its beginning', async () => {
   expect(lab.woken).toEqual(['run', 'run'])
 })
 
+describe('a clock that is set', () => {
+  const HOUR_MS = 3_600_000
+  const steps = { s0: { run: 'true', timeout: '1m', retries: 1, backoff: '20s' } }
+  const outcomes = async (run: string) =>
+    (await attemptsOf(store.db, run)).map(({ number, status }) => [number, status])
+
+  it.each([HOUR_MS, -HOUR_MS])('by %i ms neither ends a step that runs nor lets it run on', async (byMs) => {
+    await lab.apply({ m: { steps } })
+    const run = await lab.train('m')
+    await look()
+    clock.advance(30_000)
+    clock.set(byMs)
+    await look()
+    clock.advance(30_000)
+    await look()
+    expect(await statusOf(run, 's0')).toBe('running')
+    clock.advance(1_000)
+    await look()
+    expect((await attemptsOf(store.db, run))[0]).toMatchObject({
+      status: 'timedOut',
+      why: 'ran longer than its time-out of 60 s',
+    })
+  })
+
+  it.each([HOUR_MS, -HOUR_MS])('by %i ms neither shortens nor lengthens the pause before a retry', async (byMs) => {
+    await lab.apply({ m: { steps } })
+    const run = await lab.train('m')
+    await look()
+    await exit(run, 's0', 1)
+    await look()
+    clock.set(byMs)
+    clock.advance(19_000)
+    await look()
+    expect(await outcomes(run)).toEqual([[1, 'failed']])
+    clock.advance(1_000)
+    await look()
+    expect(await outcomes(run)).toEqual([
+      [1, 'failed'],
+      [2, 'running'],
+    ])
+  })
+
+  it.each([HOUR_MS, -HOUR_MS])('by %i ms before a restart changes nothing of how long a step has run', async (byMs) => {
+    await lab.apply({ m: { steps } })
+    const run = await lab.train('m')
+    await look()
+    clock.set(byMs)
+    ages.set(dirOf(run, 's0'), 30_000)
+    controller = new RunController(lab.context, playedRuntime(), 2)
+    await look()
+    clock.advance(30_000)
+    await look()
+    expect(await outcomes(run)).toEqual([[1, 'running']])
+    clock.advance(1_000)
+    await look()
+    expect(await outcomes(run)).toEqual([[1, 'timedOut']])
+  })
+})
+
 it('counts earlier failures of a step whose attempt a look finds open', async () => {
   const steps = { s0: { run: 'true', retries: 2, backoff: '1s' } }
   await lab.apply({ m: { steps } })
@@ -116,7 +181,7 @@ it('counts earlier failures of a step whose attempt a look finds open', async ()
   for (const [i, status] of (['waiting', 'waiting', 'failed'] as const).entries()) {
     await exit(run, 's0', 1, i + 1)
     expect(await statusOf(run, 's0')).toBe(status)
-    ;(lab.context.clock as ReturnType<typeof fakeClock>).advance(60_000)
+    clock.advance(60_000)
     // As another control plane would find it.
     controller = new RunController(lab.context, playedRuntime(), 2)
     await look()

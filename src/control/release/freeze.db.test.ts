@@ -14,6 +14,7 @@ import { reviewFreezes } from './freeze-review.ts'
 import { activeFreezes, listFreezes } from './freeze-store.ts'
 import { Observations } from './observations.ts'
 import { ReleaseController } from './release-controller.ts'
+import { requestRelease } from './release-requests.ts'
 import { openReleases, listReleases, routeOf } from './release-store.ts'
 import { requestRollback, rollbackTargetOf } from './rollback-requests.ts'
 
@@ -59,20 +60,20 @@ describe('the end of a freeze after a rollback', () => {
     endedBy: null,
     endedWhy: null,
   }
-  const version = (codeDigest: string | null, createdAtMs: number) => ({ id: 'm@4', codeDigest, createdAtMs })
+  const version = (codeDigest: string | null) => ({ id: 'm@4', codeDigest })
   const end = (now: Parameters<typeof endOfRollbackFreeze>[1], of: Partial<Freeze> = {}) =>
     endOfRollbackFreeze({ ...freeze, ...of }, now)
   const same = { configDigest: 'sha256:c', newVersions: [] }
 
   it('comes with other code, in a version made since', () => {
-    expect(end({ ...same, newVersions: [version('sha256:b', 101)] })).toContain('m@4 comes from other code')
-    expect(end({ ...same, newVersions: [version('sha256:a', 101)] })).toBeNull()
-    expect(end({ ...same, newVersions: [version('sha256:b', 99)] })).toBeNull()
+    expect(end({ ...same, newVersions: [version('sha256:b')] })).toContain('m@4 comes from other code')
+    expect(end({ ...same, newVersions: [version('sha256:a')] })).toBeNull()
+    expect(end(same)).toBeNull()
   })
 
   it('does not come with the code of any version that lost', () => {
     const lost = { codeDigests: ['sha256:a', 'sha256:b'] }
-    expect(end({ ...same, newVersions: [version('sha256:b', 101)] }, lost)).toBeNull()
+    expect(end({ ...same, newVersions: [version('sha256:b')] }, lost)).toBeNull()
   })
 
   it('comes with another configuration of the model, not with its leaving', () => {
@@ -86,13 +87,13 @@ describe('the end of a freeze after a rollback', () => {
 
   it('clears nothing that was made before by the code that lost, unless a person ended it', () => {
     const over: Freeze = { ...freeze, status: 'ended', endedAtMs: 200, endedBy: 'millrace' }
-    const is = (made: { codeDigest: string | null; createdAtMs: number }, of: Partial<Freeze> = {}) =>
-      sameAsLost([{ ...over, ...of }], made)?.id ?? null
-    expect(is(version('sha256:a', 150))).toBe('freeze-1')
-    expect(is(version('sha256:b', 150))).toBeNull()
-    expect(is(version('sha256:a', 201))).toBeNull()
-    expect(is(version('sha256:a', 150), { endedBy: 'ann' })).toBeNull()
-    expect(is(version('sha256:a', 150), { kind: 'alert' })).toBeNull()
+    const is = (codeDigest: string, isMadeSince: boolean, of: Partial<Freeze> = {}) =>
+      sameAsLost([{ ...over, ...of }], { codeDigest, isMadeSince })?.id ?? null
+    expect(is('sha256:a', false)).toBe('freeze-1')
+    expect(is('sha256:b', false)).toBeNull()
+    expect(is('sha256:a', true)).toBeNull()
+    expect(is('sha256:a', false, { endedBy: 'ann' })).toBeNull()
+    expect(is('sha256:a', false, { kind: 'alert' })).toBeNull()
   })
 
   it('is not brought by what says nothing of how versions are made', () => {
@@ -202,6 +203,21 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
     expect(await active()).toEqual([])
   })
 
+  it.each([3_600_000, -3_600_000])('after a rollback go by what came first, the clock set by %i ms', async (byMs) => {
+    await promote(lab, 'm', await decidedVersion(lab, 'm', { codeDigest: 'sha256:before' }))
+    await champions(1)
+    clock.set(-byMs)
+    await rollBack()
+    // Made before it, by other code, whatever the clock said then.
+    await reviewFreezes(lab.context)
+    expect(await active()).toEqual(['rollback'])
+    clock.set(byMs)
+    await decidedVersion(lab, 'm', { codeDigest: 'sha256:other', disposition: null })
+    clock.set(-2 * byMs)
+    await reviewFreezes(lab.context)
+    expect(await active()).toEqual([])
+  })
+
   it('after a rollback end with another configuration', async () => {
     await champions(2)
     await rollBack()
@@ -292,6 +308,30 @@ describeEachStore('freezes', (open: () => Promise<Store>) => {
     await controller.look()
     expect(await openReleases(store.db)).toMatchObject([{ versionId: id, cause: 'approved by ann: urgent' }])
     expect(await active()).toEqual(['person'])
+  })
+
+  it('hold back nothing that a person asks for while they last, and that as well when they begin later', async () => {
+    const controller = newController()
+    const freeze = { model: 'm', endpoint: 'm', why: 'the move', unfreezes: 'unfreeze', by: 'ann' }
+    await store.transaction((tx) => requestFreeze(tx, clock, { ...freeze, kind: 'person' }))
+    const id = await decidedVersion(lab, 'm', { disposition: 'spare' })
+    clock.advance(1_000)
+    const asked = {
+      kind: 'release',
+      endpoint: 'm',
+      model: 'm',
+      versionId: id,
+      cause: 'by hand: urgent',
+      by: 'ben',
+    } as const
+    await store.transaction((tx) => requestRelease(tx, clock, asked))
+    await controller.look()
+    expect(await openReleases(store.db)).toMatchObject([{ versionId: id, requestedBy: 'ben' }])
+    clock.advance(1_000)
+    await store.transaction((tx) => requestFreeze(tx, clock, { ...freeze, kind: 'alert' }))
+    await controller.look()
+    expect(await openReleases(store.db)).toEqual([])
+    expect((await findVersion(store.db, id))!.dispositionWhy).toMatch(/frozen \(freeze-2: the move; ends by unfreeze\)/)
   })
 
   it('come with a rollback, while which nothing goes forward by itself', async () => {

@@ -61,6 +61,11 @@ describe('a measured value', () => {
     expect((await recorded()).map(({ good }) => good)).toEqual([true, true, true])
   })
 
+  it('is none where the clock was set back while it was measured', async () => {
+    await measure({ value: -3_600_000 })
+    expect(await recorded()).toMatchObject([{ value: 0, good: true }])
+  })
+
   it('is recorded once for each subject, with the calendar', async () => {
     await measure({ value: 1 })
     await measure({ value: 2 })

@@ -377,6 +377,43 @@ describe('monitoring a champion', () => {
     expect(await stateOf('drift', 'distance')).toMatchObject({ last: { verdict: 'ok', n: 1_000 } })
   })
 
+  it('leaves out no rows for any other trouble, judges the other models, and keeps the alarms of this one', async () => {
+    await lab.apply({ ...config({ drift: { raiseAfter: 1 } }), other: { train: 'true' } })
+    const id = await champion()
+    await goTo(DAY_0 + HOUR_MS)
+    await serve({ atMs: DAY_0 + HOUR_MS }, far)
+    await goTo(DAY_0 + DAY_MS)
+    const fired = await alertOf('drift', 'distance')
+    expect(fired).toMatchObject({ status: 'firing' })
+    // The profile of the champion is lost: nobody can say what is watched of it.
+    await store.db
+      .updateTable('version')
+      .set({ profile_digest: `sha256:${'0'.repeat(64)}` })
+      .where('id', '=', id)
+      .execute()
+    await lab.version('other')
+    await store.transaction((tx) =>
+      setAlias(tx, clock, { model: 'other', alias: 'champion', versionId: 'other@1', cause: 'test' }),
+    )
+    controller = newController()
+    const manifests: number[] = []
+    for (let tries = 0; tries < 14; tries++) {
+      await serve({ atMs: DAY_0 + DAY_MS + tries }, usual.slice(0, 10))
+      clock.advance(61_000)
+      await controller.look()
+      await controller.idle()
+      // What comes after the look is counted by the next one, however often another part of it has failed.
+      await serve({ atMs: DAY_0 + DAY_MS + tries }, usual.slice(0, 10))
+      manifests.push(await observedManifest(store.db))
+    }
+    expect(manifests).toEqual(manifests.toSorted((x, y) => x - y))
+    expect(manifests.at(-1)).toBeLessThan(await newestNumber(lakeDir()))
+    const rows = await liveBuckets(store.db, id, DAY_0 + DAY_MS, DAY_0 + 2 * DAY_MS)
+    expect(rows.reduce((sum, bucket) => sum + bucket.rows, 0)).toBe(14 * 10 + 13 * 10)
+    expect(await alertOf('drift', 'distance')).toMatchObject({ id: fired!.id, status: 'firing' })
+    expect(await monitorStates(store.db, 'other')).not.toEqual([])
+  })
+
   it('adds nothing twice where the watermark has moved meanwhile', async () => {
     const counts = { requests: 1, lastAtMs: DAY_0, columns: {}, prediction: null }
     const bucket = { versionId: 'm@1', origin: 'live', bucketMs: DAY_0, rows: 5, counts }

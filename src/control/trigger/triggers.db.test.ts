@@ -14,7 +14,7 @@ import { TriggerController } from './trigger-controller.ts'
 import { cancelBackfill, pauseTriggers, requestBackfill, resumeTriggers } from './trigger-requests.ts'
 import { triggerHistory, triggerStates } from './trigger-store.ts'
 
-/* Cron, alarm, pauses and backfills together with the store. New data: trigger-controller.test.ts. */
+/* Cron, alarm, pauses and backfills together with the store. New data: trigger-controller.db.test.ts. */
 
 const DAY_MS = 86_400_000
 const HOUR_MS = 3_600_000
@@ -322,6 +322,22 @@ describe('an alarm trigger', () => {
     expect(delays.map(({ value }) => value)).toEqual([0, 5 * HOUR_MS, 11 * HOUR_MS])
   })
 
+  it('cools down as long as it is to, and not for as long as the clock was set back', async () => {
+    await raise('drift', 'a')
+    await look()
+    await endRuns()
+    clock.set(-365 * DAY_MS)
+    await raise('drift', 'b')
+    await look()
+    expect(view()).toMatchObject({ state: 'waiting', why: 'drift (b): cools down after run-1' })
+    clock.advance(6 * HOUR_MS - 1)
+    await look()
+    expect(await runs()).toHaveLength(1)
+    clock.advance(1)
+    await look()
+    expect(await runs()).toHaveLength(2)
+  })
+
   it('drops an alarm that was over before it could fire', async () => {
     await raise('drift', 'a')
     await look()
@@ -420,6 +436,19 @@ describe('a paused trigger', () => {
     await settled()
     expect(await runs()).toHaveLength(2)
   })
+})
+
+it.each([HOUR_MS, -HOUR_MS])('waits until a file has settled, also where the clock is set by %i ms', async (byMs) => {
+  await lab.apply({ m: { train: 'true', on: { newData: 'data/*.csv', settle: '5s' } } })
+  lab.write('data/w1.csv', 'half of ')
+  await look()
+  clock.set(byMs)
+  clock.advance(4_000)
+  await look()
+  expect(await runs()).toEqual([])
+  clock.advance(1_000)
+  await look()
+  expect(await runs()).toHaveLength(1)
 })
 
 describe('a trigger that is given a name', () => {

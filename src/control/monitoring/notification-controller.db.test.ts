@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Log } from '../../kernel/log.ts'
 import type { Store } from '../../kernel/store/store.ts'
@@ -15,6 +16,7 @@ import { sendWebhook } from './send-webhook.ts'
 interface Receiver {
   url: string
   messages: AlertMessage[]
+  authorizations: string[]
   /** What it answers; null: nothing, ever. */
   status: number | null
   close(): void
@@ -52,6 +54,7 @@ async function receiver(status: number | null, headers: Record<string, string> =
     request.on('data', (chunk: Buffer) => (body += chunk.toString()))
     request.on('end', () => {
       made.messages.push(JSON.parse(body) as AlertMessage)
+      if (request.headers.authorization !== undefined) made.authorizations.push(request.headers.authorization)
       if (made.status !== null) response.writeHead(made.status, headers).end('thanks')
     })
   })
@@ -60,6 +63,7 @@ async function receiver(status: number | null, headers: Record<string, string> =
   const made: Receiver = {
     url: `http://127.0.0.1:${port}/services/T0/very-secret?token=abc`,
     messages: [],
+    authorizations: [],
     status,
     close() {
       server.closeAllConnections()
@@ -153,6 +157,33 @@ describe('telling webhooks about alerts', () => {
     expect(logged.at(-1)).toContain('was not told')
   })
 
+  it('tells of what comes now, however much is silenced or waits for a receiver that hangs', async () => {
+    const [hangs, works] = [await receiver(null), await receiver(200)]
+    await declare({ url: hangs.url }, { url: works.url })
+    const old = await raise({ subject: 'old' })
+    await store.transaction((tx) =>
+      silenceAlert(tx, clock, { alertId: old, forMs: 86_400_000, by: 'ann', why: 'known' }),
+    )
+    await sql`
+      insert into alert (model, endpoint, version_id, source, subject, severity, status, why, figures, response, opened_at_ms,
+        opened_calendar_ms, alarm_seq, fired_at_ms, fired_calendar_ms, silenced_until_ms)
+      select model, endpoint, version_id, source, 'old ' || n, severity, status, why, figures, response, opened_at_ms,
+        opened_calendar_ms, -n, fired_at_ms, fired_calendar_ms, silenced_until_ms
+      from alert, generate_series(1, 600) n`.execute(store.db)
+    const targets = [hangs, works].map(({ url }) => targetOf(url))
+    await sql`
+      insert into notification (alert_id, about, target, status, attempts, next_at_ms, created_at_ms)
+      select id, 'firing', target, 'waiting', 0, 0, 0
+      from alert, unnest(array[${sql.join(targets)}]) target`.execute(store.db)
+    await raise({ subject: 'new' })
+    await controller.look()
+    await until('the new alarm was told', () => works.messages.length > 0)
+    expect(works.messages.map((message) => message.alert.subject)).toEqual(['new'])
+    expect((await rows()).filter((row) => row.target === targets[1] && row.attempts > 0)).toHaveLength(1)
+    for (const one of receivers) one.close()
+    await controller.idle()
+  })
+
   it('tries again more and more slowly after a 500', async () => {
     const hook = await receiver(500)
     await declare({ url: hook.url })
@@ -244,6 +275,20 @@ describe('telling webhooks about alerts', () => {
     expect(told).not.toContain('token')
     expect(told).toContain(targetOf(hook.url))
     expect(targetOf(hook.url)).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/… \([0-9a-f]{8}\)$/)
+  })
+
+  it('sends the name and password of an address in a header, and keeps them out of rows and logs', async () => {
+    const hook = await receiver(500)
+    await declare({ url: hook.url.replace('http://', 'http://mill%40race:hunter%202@') })
+    await raise()
+    await turn()
+    hook.status = 200
+    clock.advance(1_000)
+    await turn()
+    expect(hook.authorizations).toEqual([1, 2].map(() => `Basic ${btoa('mill@race:hunter 2')}`))
+    const told = JSON.stringify(await rows()) + logged.join('')
+    expect(told).toContain('"status":"sent"')
+    expect(told).not.toContain('hunter')
   })
 
   it('does not try for ever what kills it: attempts are counted before they are made', async () => {

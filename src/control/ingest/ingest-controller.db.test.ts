@@ -64,3 +64,17 @@ it('does so more seldom the longer the trial has run, and never more seldom than
   await jobsWithin(1)
   expect(await jobsWithin(60)).toBe(6)
 })
+
+it('says why the last try failed, until one succeeds', async () => {
+  let fault: Error | null = new Error('read-only file system')
+  const job = () => (fault === null ? Promise.resolve({ predictions: 0 } as never) : Promise.reject(fault))
+  ingest = new IngestController(lab.context, job)
+  expect(ingest.failing).toBeNull()
+  await jobsWithin(1)
+  expect(ingest.failing).toBe('read-only file system')
+  await jobsWithin(5)
+  expect(ingest.failing).toBe('read-only file system')
+  fault = null
+  await jobsWithin(10)
+  expect(ingest.failing).toBeNull()
+})

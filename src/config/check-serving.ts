@@ -18,6 +18,7 @@ export function checkGateway(gateway: WrittenProject['gateway']): Finding[] {
 export function checkServing(at: Path, { serving }: WrittenModel): Finding[] {
   return [
     ...checkReplicas(at, serving),
+    ...checkIsolate([...at, 'isolate'], serving),
     ...checkRules(at, serving),
     ...checkLimits([...at, 'limits'], serving.limits),
     ...checkEnrich([...at, 'enrich'], serving),
@@ -50,6 +51,15 @@ function checkReplicas(at: Path, { replicas, timeout }: WrittenModel['serving'])
   return found
 }
 
+function checkIsolate(at: Path, { isolate, server }: WrittenModel['serving']): Finding[] {
+  return isolate === 'auto' ? [] : beside(server, at, 'remove it: your server is a process of its own.')
+}
+
+/** Of a field that means nothing beside a server of the user's own. */
+function beside(server: WrittenModel['serving']['server'], at: Path, fix: string): Finding[] {
+  return server === undefined ? [] : [finding(at, 'is for models that Millrace serves itself', fix)]
+}
+
 function checkRules(at: Path, { rules }: WrittenModel['serving']): Finding[] {
   const conditions = rules.map((rule) => JSON.stringify([toKey(rule), rule.equals]))
   return duplicates(conditions).map((i) =>
@@ -59,15 +69,7 @@ function checkRules(at: Path, { rules }: WrittenModel['serving']): Finding[] {
 
 function checkEnrich(at: Path, { enrich, server }: WrittenModel['serving']): Finding[] {
   if (enrich.length === 0) return []
-  const found: Finding[] = []
-  if (server !== undefined)
-    found.push(
-      finding(
-        at,
-        'is for models that Millrace serves itself',
-        'read the table in your server: it lies beside the model.',
-      ),
-    )
+  const found = beside(server, at, 'read the table in your server: it lies beside the model.')
   const columns = enrich.flatMap((table) => table.columns)
   for (const i of duplicates(columns)) {
     const table = enrich.findLastIndex((one) => one.columns.includes(columns[i]!))
@@ -79,15 +81,7 @@ function checkEnrich(at: Path, { enrich, server }: WrittenModel['serving']): Fin
 
 function checkPrepare(at: Path, { prepare, server, enrich, timeout }: WrittenModel['serving']): Finding[] {
   if (prepare === undefined) return []
-  const found: Finding[] = []
-  if (server !== undefined)
-    found.push(
-      finding(
-        at,
-        'is for models that Millrace serves itself',
-        'prepare the request in your server: it gets what callers send.',
-      ),
-    )
+  const found = beside(server, at, 'prepare the request in your server: it gets what callers send.')
   if (enrich.length > 0)
     found.push(
       finding(

@@ -324,6 +324,11 @@ export interface ServingInput {
   /** Rows that one session run may take. Default 1024. */
   maxBatchRows?: number
   /**
+   * Whether the model runs in a process of its own, so that its runs hold up neither health nor other work of its server:
+   * a heavy one (default), `'always'` or `'never'`.
+   */
+  isolate?: 'auto' | 'always' | 'never'
+  /**
    * What is answered where no version can, or while the endpoint is disabled: an error (default), the same outputs for
    * every row, or a version that is kept warm.
    */

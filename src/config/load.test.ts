@@ -94,6 +94,9 @@ models:
     )
     expect(await refusal('name: p\n---\nname: q')).toMatch(/can't be read/)
     const bomb = Array.from({ length: 12 }, (_, i) => `a${i + 1}: &a${i + 1} [${Array(10).fill(`*a${i}`).join(', ')}]`)
+    expect(await refusal('name: x\nmodels: &all { m: *all }\n')).toMatch(
+      /millrace\.yaml:2:\d+ .*An alias stands for what it is part of/,
+    )
     expect(await refusal(`a0: &a0 [x]\n${bomb.join('\n')}`)).toMatch(/can't be read: .*alias/i)
     expect(await refusal('')).toMatch(/must be an object/)
   })

@@ -1,6 +1,7 @@
 import { LineCounter, isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
 import type { Document, Node } from 'yaml'
 import { messageOf } from '../kernel/errors.ts'
+import { CIRCULAR, notPlainIn } from './plain-value.ts'
 import type { Locate, Position } from './position.ts'
 
 export type YamlFile =
@@ -20,6 +21,11 @@ export function readYaml(source: string): YamlFile {
     return { kind: 'unreadable', problems: wrong.map((e) => ({ message: e.message, at: position(e.pos[0]) })) }
   try {
     const value = document.toJS({ maxAliasCount: ALIASES_MAX }) as unknown
+    const endless = notPlainIn(value).find(({ what }) => what === CIRCULAR)
+    if (endless !== undefined) {
+      const at = locate(document, endless.path, position) ?? { line: 1, column: 1 }
+      return { kind: 'unreadable', problems: [{ message: 'An alias stands for what it is part of', at }] }
+    }
     return { kind: 'value', value, locate: (path) => locate(document, path, position) }
   } catch (error) {
     return { kind: 'unreadable', problems: [{ message: messageOf(error), at: { line: 1, column: 1 } }] }

@@ -40,6 +40,7 @@ export function toServing(written: WrittenServing): Omit<ServingConfig, 'server'
     bodyLimitBytes: written.maxBody,
     drainMs: written.drain,
     maxBatchRows: written.maxBatchRows,
+    isolate: written.isolate,
     fallback: toFallback(written.fallback),
     sticky: written.sticky === undefined ? null : toKey(written.sticky),
     rules: written.rules.map((rule) => ({

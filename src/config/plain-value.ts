@@ -7,6 +7,7 @@ export interface NotPlain {
 }
 
 const DEPTH_MAX = 50
+export const CIRCULAR = 'a circular reference'
 
 /**
  * Values that a revision can't hold: it is kept as JSON, and a function or a date would come back as nothing or as
@@ -16,7 +17,7 @@ export function notPlainIn(value: unknown, path: Path = [], above: readonly obje
   const what = notPlain(value)
   if (what !== null) return [{ path, what }]
   if (typeof value !== 'object' || value === null) return []
-  if (above.includes(value)) return [{ path, what: 'a circular reference' }]
+  if (above.includes(value)) return [{ path, what: CIRCULAR }]
   if (above.length >= DEPTH_MAX) return [{ path, what: `nested more than ${DEPTH_MAX} deep` }]
   const isList = Array.isArray(value)
   return Object.entries(value)

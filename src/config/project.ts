@@ -383,6 +383,8 @@ export interface ServingConfig {
   drainMs: number
   /** Rows that one session run may take. */
   maxBatchRows: number
+  /** Which models run in a process of their own: heavy ones, or whatever was said. */
+  isolate: 'auto' | 'always' | 'never'
   fallback: FallbackConfig
   /** The same value leads to the same version for as long as the shares stand. Null: each request is drawn. */
   sticky: RouteKey | null

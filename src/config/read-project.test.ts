@@ -104,6 +104,7 @@ describe('defaults', () => {
         bodyLimitBytes: 16_000_000,
         drainMs: 30_000,
         maxBatchRows: 1_024,
+        isolate: 'auto',
         fallback: { kind: 'error' },
         sticky: null,
         rules: [],

@@ -168,6 +168,7 @@ const serving = z.strictObject({
   maxBody: size('1kB', '1GiB', '16MB').prefault('16MB'),
   drain: duration('0s', '10m', '30s').prefault('30s'),
   maxBatchRows: integer(1, 1_000_000, 1_024).prefault(1_024),
+  isolate: oneOf('auto', 'always', 'never').prefault('auto'),
   fallback: fallback.prefault('error'),
   sticky: sticky.optional(),
   rules: rules.prefault([]),

@@ -146,6 +146,22 @@ describe('tables of features', () => {
   })
 })
 
+describe('a process of its own', () => {
+  it('is for heavy models, unless it is said', () => {
+    expect(servingOf({}).isolate).toBe('auto')
+    expect(servingOf({ isolate: 'always' }).isolate).toBe('always')
+  })
+
+  it('is refused with a word that is none, and beside a server of its own', () => {
+    expect(servingRefusals({ isolate: true })).toEqual([
+      expect.stringMatching(/^models\.m\.serving\.isolate: must be 'auto', 'always' or 'never'/),
+    ])
+    expect(servingRefusals({ isolate: 'never', server: { command: 's' } })).toEqual([
+      expect.stringMatching(/^models\.m\.serving\.isolate: is for models that Millrace serves itself/),
+    ])
+  })
+})
+
 describe('replicas', () => {
   it('are so many, or as many as the load needs', () => {
     expect(servingOf({ replicas: 3 }).replicas).toMatchObject({ min: 3, max: 3 })

@@ -8,9 +8,17 @@ export interface Answer {
   /** Empty where `stream` is given. */
   body: Buffer
   /** Sent as it comes, chunked; ended early when the client leaves. */
-  stream?: AsyncIterable<Buffer>
+  stream?: AnswerStream
   /** What follows once it is on its way. */
   afterSent?: () => void
+}
+
+export interface AnswerStream extends AsyncIterable<Buffer> {
+  /**
+   * Has `told` called with how many bytes wait to be read, at once and whenever that changes: they count among the answers
+   * that a server holds. A part is held until the next is asked for. Absent: it makes each part when it is asked for.
+   */
+  onHeld?(told: (heldBytes: number) => void): void
 }
 
 export function jsonAnswer(status: number, value: unknown, headers: string[] = []): Answer {

@@ -14,3 +14,12 @@ export function errorTextOf({ body }: Pick<Answer, 'body'>, lettersMax: number):
   }
   return text.trim().slice(0, lettersMax)
 }
+
+/** A path in quotes may hold spaces; without, it ends with them. Addresses on the web are left alone. */
+const QUOTED_FOLDERS = /(['"])\/(?:[^'"/\n]+\/)+(?=[^'"/\n]*\1)/g
+const FOLDERS = /(?<![\w:./])\/(?:[^\s'":,;()/]+\/)+/g
+
+/** For clients, whom it does not concern where files lie: `/data/a/model.onnx is damaged` ─▶ `model.onnx is damaged`. */
+export function withoutFolders(text: string): string {
+  return text.replace(QUOTED_FOLDERS, '$1').replace(FOLDERS, '')
+}

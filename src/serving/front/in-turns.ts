@@ -54,3 +54,6 @@ export class InTurns {
     }
   }
 }
+
+/** For all long work of this process. */
+export const processTurns = new InTurns()

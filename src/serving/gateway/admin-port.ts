@@ -6,6 +6,7 @@ import { errorAnswer, jsonAnswer, sendAnswer } from '../front/answer.ts'
 import type { Answer } from '../front/answer.ts'
 import { metricsAnswer } from '../front/metrics-route.ts'
 import { GatewayListenError } from './errors.ts'
+import type { Tell } from '../front/tell.ts'
 
 export interface Identity {
   id: string
@@ -22,9 +23,11 @@ export interface Identity {
 export class AdminPort {
   readonly #server: Server
   readonly #socketPath: string
+  readonly #tell: Tell
 
-  constructor(socketPath: string, identity: Identity, metrics: () => string) {
+  constructor(socketPath: string, identity: Identity, metrics: () => string, tell: Tell) {
     this.#socketPath = socketPath
+    this.#tell = tell
     this.#server = createServer((request, response) => {
       sendAnswer(response, answerTo(request.method === 'GET' ? request.url : undefined), false)
     })
@@ -41,6 +44,10 @@ export class AdminPort {
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (error) => reject(new GatewayListenError(this.#socketPath, error)))
       this.#server.listen(this.#socketPath, () => resolve())
+    })
+    // Where no more files may be open, each connection is an error, which would end the process without a listener.
+    this.#server.on('error', (error) => {
+      this.#tell('warn', 'a connection to the socket of the gateway could not be taken', { error: error.message })
     })
   }
 

@@ -1,4 +1,9 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { Agent } from 'node:http'
+import { credentials, loadPackageDefinition, Metadata } from '@grpc/grpc-js'
+import type { ChannelCredentials, ClientDuplexStream } from '@grpc/grpc-js'
+import { fromJSON } from '@grpc/proto-loader'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { RoutingSnapshot } from '../../kernel/contract/routing.ts'
 import { deploymentOf, fakeLog, routeOf, snapshotOf } from '../../testing/gateway-fakes.ts'
@@ -6,6 +11,7 @@ import type { FakeLog } from '../../testing/gateway-fakes.ts'
 import { openLab, send } from '../../testing/gateway-lab.ts'
 import type { FakeControlPlane, Lab, Response } from '../../testing/gateway-lab.ts'
 import { openLabGateway } from '../../testing/lab-gateway.ts'
+import { protobufSchema } from '../front/grpc/schema.ts'
 import type { Gateway } from './gateway.ts'
 
 const digest = (key: string) => createHash('sha256').update(key).digest('hex')
@@ -19,7 +25,7 @@ beforeEach(async () => {
   lab = openLab()
   log = fakeLog()
   control = await lab.controlPlane()
-  gateway = await openLabGateway(lab, {}, { log })
+  gateway = await openLabGateway(lab, { grpcPort: 0 }, { log })
   const replicas = [await lab.replicaProcess('a', 300)]
   const deployments = [deploymentOf({ deploymentId: 'deployment-1', replicas })]
   const other = routeOf({ endpoint: 'tumours', model: 'tumour', deployments: [] })
@@ -93,3 +99,51 @@ it('ends a request when the time is over that its header gives', async () => {
     `{"error":"Endpoint 'late-flights' did not answer within 100 ms, the time that the request gives; the endpoint's own is 5000 ms."}`,
   ])
 })
+
+it('refuses a revoked key also on connections and streams that were opened with it', async () => {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  lab.onClose(() => agent.destroy())
+  const headers = { authorization: 'Bearer key-1' }
+  const path = '/v2/models/late-flights/infer'
+  const kept = () => send({ port: gateway.port, path, method: 'POST', headers, agent }, '{"id":"x"}')
+  const stream = streamOf(gateway.grpcPort!, 'key-1')
+  expect((await kept()).status).toBe(200)
+  // It got as far as the replica, which reads no tensors.
+  expect(await stream.ask('late-flights')).toBe('The request is not JSON.')
+
+  control.publish({ ...snapshot, revision: 2, callers: [] })
+  await control.reported((report) => report.revision === 2)
+  const [{ status }, said] = [await kept(), await stream.ask('late-flights')]
+  expect([status, said]).toEqual([401, 'The key is not known, or was revoked.'])
+  expect(loggedCallers()).toEqual(['clinic'])
+})
+
+interface Stream {
+  /** @returns the error of the answer; empty: there is none */
+  ask(model: string): Promise<string>
+}
+
+/** A stream of inferences that was opened with a key. */
+function streamOf(port: number, key: string): Stream {
+  const { inference } = loadPackageDefinition(fromJSON(protobufSchema, { keepCase: true })) as unknown as {
+    inference: { GRPCInferenceService: new (address: string, how: ChannelCredentials) => InferenceClient }
+  }
+  const client = new inference.GRPCInferenceService(`127.0.0.1:${port}`, credentials.createInsecure())
+  lab.onClose(() => client.close())
+  const metadata = new Metadata()
+  metadata.set('authorization', `Bearer ${key}`)
+  const stream = client.ModelStreamInfer(metadata)
+  return {
+    ask(model_name) {
+      const answered = once(stream, 'data') as Promise<[{ error_message: string }]>
+      const inputs = [{ name: 'x', datatype: 'FP32', shape: [1, 2], contents: { fp32_contents: [1, 2] } }]
+      stream.write({ model_name, inputs })
+      return answered.then(([{ error_message }]) => error_message)
+    },
+  }
+}
+
+interface InferenceClient {
+  ModelStreamInfer(metadata: Metadata): ClientDuplexStream<object, object>
+  close(): void
+}

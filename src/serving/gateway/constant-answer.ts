@@ -3,8 +3,11 @@ import { parseCallerRequest } from '../../kernel/features/caller-request.ts'
 import type { Signature, TensorSpec } from '../../kernel/model/signature.ts'
 import { allocate, elementCount, FLOAT32_LIMIT, INTEGER_BOUNDS } from '../../kernel/model/tensor.ts'
 import type { Tensor } from '../../kernel/model/tensor.ts'
-import { encodeInferAnswer, ProtocolError } from '../../kernel/protocol/inference.ts'
+import { encodeInferAnswer, isLargeAnswer, largeAnswer, ProtocolError } from '../../kernel/protocol/inference.ts'
 import type { EncodedBody, InferRequest } from '../../kernel/protocol/inference.ts'
+import type { InferCall } from '../front/data-plane.ts'
+import { processTurns } from '../front/in-turns.ts'
+import { readInTurns } from './read-request.ts'
 import { mainDeployment } from './routing-table.ts'
 import type { TableEndpoint } from './routing-table.ts'
 
@@ -14,6 +17,8 @@ export type ConstantAnswer =
   | { kind: 'malformed'; why: string }
   /** The constant doesn't fit the model: then there is no fallback. */
   | { kind: 'unfit'; why: string }
+  /** Nobody waits for it any more. */
+  | { kind: 'given-up' }
 
 type Constant = number | string | boolean
 
@@ -31,14 +36,15 @@ export function fallbackSignature(entry: TableEndpoint): Signature | null {
  * where the request asks for some, is asked for), one value per row, as JSON or bytes.
  * @param asked - the request as it came
  */
-export function constantAnswer(
+export async function constantAnswer(
   { model }: EndpointRoute,
   signature: Signature,
   constants: Record<string, Constant>,
-  asked: EncodedBody,
-): ConstantAnswer {
-  const request = parse(asked, signature)
+  asked: Asked,
+): Promise<ConstantAnswer> {
+  const request = await parse(asked, signature)
   if (typeof request === 'string') return { kind: 'malformed', why: request }
+  if (request === null) return GIVEN_UP
   const outputs: Record<string, Tensor> = {}
   for (const spec of signature.outputs) {
     const constant = Object.hasOwn(constants, spec.name) ? constants[spec.name] : undefined
@@ -50,12 +56,22 @@ export function constantAnswer(
   if (Object.keys(outputs).length === 0)
     return { kind: 'unfit', why: `the model has no output of the names that have a constant` }
   const response = { modelName: model, modelVersion: '', id: request.id, outputs }
-  return { kind: 'answer', ...encodeInferAnswer(response, request.binaryOutputs) }
+  if (!isLargeAnswer(outputs, request.binaryOutputs))
+    return { kind: 'answer', ...encodeInferAnswer(response, request.binaryOutputs) }
+  const { cancellation } = asked
+  const steps = largeAnswer(response, request.binaryOutputs)
+  const made = await processTurns.run(steps, () => cancellation.reason === null)
+  return made === null ? GIVEN_UP : { kind: 'answer', ...made }
 }
 
-function parse(asked: EncodedBody, signature: Signature): InferRequest | string {
+type Asked = Pick<InferCall, 'body' | 'jsonBytes' | 'cancellation'>
+const GIVEN_UP = { kind: 'given-up' } as const
+
+/** @returns what is wrong, as text; null where it was given up meanwhile */
+async function parse(asked: Asked, signature: Signature): Promise<InferRequest | string | null> {
   try {
-    return parseCallerRequest(asked.body, signature, asked).request
+    const read = await readInTurns(asked, signature)
+    return read === null ? null : parseCallerRequest(read.body, signature, read.form).request
   } catch (error) {
     if (error instanceof ProtocolError) return error.message
     throw error

@@ -89,11 +89,19 @@ export function followLines(
 
 /** By hand, as `node:readline` raises the stream's errors once more, on itself, where they would end the process. */
 function readLines(response: IncomingMessage, onLine: (line: string) => void): void {
-  let rest = ''
+  /** Of a line that is not whole: joined once it is, as long ones come in hundreds of parts. */
+  let parts: string[] = []
+  let letters = 0
   response.setEncoding('utf8').on('data', (part: string) => {
-    const lines = (rest + part).split('\n')
-    rest = lines.pop() ?? ''
-    if (rest.length > LINE_LIMIT) response.destroy(new Error(`a line is longer than ${LINE_LIMIT} characters`))
-    for (const line of lines) if (line !== '') onLine(line)
+    const [first = '', ...others] = part.split('\n')
+    parts.push(first)
+    letters += first.length
+    if (letters > LINE_LIMIT) response.destroy(new Error(`a line is longer than ${LINE_LIMIT} characters`))
+    for (const begun of others) {
+      const line = parts.join('')
+      parts = [begun]
+      letters = begun.length
+      if (line !== '') onLine(line)
+    }
   })
 }

@@ -7,7 +7,7 @@ import { restHandler } from '../front/rest/rest.ts'
 import { GatewayListenError, GatewayPortTakenError } from './errors.ts'
 import { acceptLabels, FEEDBACK_LIMIT_BYTES } from './feedback.ts'
 import type { PredictionLog } from './prediction-log.ts'
-import type { Tell } from './tell.ts'
+import type { Tell } from '../front/tell.ts'
 
 export type DataPortLimits = HttpFrontLimits
 

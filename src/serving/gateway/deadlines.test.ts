@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Cancellation } from '../front/cancellation.ts'
 import { Deadlines } from './deadlines.ts'
 
@@ -6,6 +6,8 @@ function lab() {
   vi.useFakeTimers({ now: 0, toFake: ['setTimeout', 'clearTimeout', 'performance'] })
   return new Deadlines()
 }
+
+afterEach(() => vi.useRealTimers())
 
 const reasons = (cancellations: Cancellation[]) => cancellations.map(({ reason }) => reason)
 

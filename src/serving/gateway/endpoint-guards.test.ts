@@ -85,6 +85,41 @@ describe('a caller with a limit of its own', () => {
   })
 })
 
+describe('a limit that changes while requests are under way', () => {
+  const route = routeOf()
+  const tableOf = (concurrency: number | null) => {
+    const caller = { name: 'a', keyDigests: [], commonNames: [], endpoints: null, concurrency }
+    return buildTable({ ...snapshotOf(1, [route]), callers: [caller] })
+  }
+  const call = { caller: 'a', body: inferBody, jsonBytes: null }
+
+  it('holds from the next request on, and what began under another one is given back as it was counted', () => {
+    const guards = new EndpointGuards(fakeClock(), many)
+    const enter = (concurrency: number | null) => guards.enter(tableOf(concurrency), route, call)
+    const begun = [entryOf(enter(3)), entryOf(enter(3)), entryOf(enter(3))]
+    expect(refusal(enter(1))[2]).toContain('already has 1 requests under way')
+    const unlimited = entryOf(enter(null))
+    for (const entry of [...begun, unlimited]) guards.leave(entry)
+    const last = entryOf(enter(1))
+    expect(refusal(enter(1))[0]).toBe(429)
+    guards.leave(last)
+    for (let i = 0; i < 4; i++) entryOf(enter(4))
+    expect(refusal(enter(4))[0]).toBe(429)
+  })
+
+  it('is that of an endpoint all the same', () => {
+    const { guards, enter } = given({ limits: { concurrency: null, perCaller: 2 } })
+    const begun = [entryOf(enter()), entryOf(enter())]
+    const lifted = routeOf({ limits: { concurrency: null, perCaller: null } })
+    const table = buildTable(snapshotOf(2, [lifted]))
+    const free = entryOf(guards.enter(table, lifted, call))
+    for (const entry of [...begun, free]) guards.leave(entry)
+    entryOf(enter())
+    entryOf(enter())
+    expect(refusal(enter())[0]).toBe(429)
+  })
+})
+
 describe('a gateway near its limit', () => {
   const low = Buffer.from('{"parameters":{"priority":2},"inputs":[]}')
   const high = Buffer.from('{"parameters":{"priority":1},"inputs":[]}')

@@ -265,12 +265,17 @@ describe('a constant answer', () => {
     ...facts,
   })
   const signature = (...outputs: TensorSpec[]): Signature => ({ inputs: live.signature.inputs, outputs })
-  const made = (outputs: TensorSpec[], constants: Record<string, number | string | boolean>, body = rowsBody(2)) => {
-    const answer = constantAnswer(routeOf(), signature(...outputs), constants, { body, jsonBytes: null })
+  const callWith = (body: Buffer) => ({ body, jsonBytes: null, cancellation: new Cancellation() })
+  const made = async (
+    outputs: TensorSpec[],
+    constants: Record<string, number | string | boolean>,
+    body = rowsBody(2),
+  ) => {
+    const answer = await constantAnswer(routeOf(), signature(...outputs), constants, callWith(body))
     return answer.kind === 'answer' ? parseInferResponse(answer.body).outputs : answer
   }
 
-  it('has the type and the shape of each output, [N], [N, 1] or wider', () => {
+  it('has the type and the shape of each output, [N], [N, 1] or wider', async () => {
     const outputs = [
       output('p'),
       output('q', { shape: [-1, 1], datatype: 'FP64' }),
@@ -279,7 +284,7 @@ describe('a constant answer', () => {
       output('b', { datatype: 'BOOL' }),
       output('t', { datatype: 'BYTES', shape: [-1, 1] }),
     ]
-    expect(made(outputs, { p: 0.5, q: 1e300, both: 0, n: 2 ** 53 - 1, b: true, t: 'späť', unknown: 1 })).toEqual({
+    expect(await made(outputs, { p: 0.5, q: 1e300, both: 0, n: 2 ** 53 - 1, b: true, t: 'späť', unknown: 1 })).toEqual({
       p: { datatype: 'FP32', shape: [2], data: [0.5, 0.5] },
       q: { datatype: 'FP64', shape: [2, 1], data: [1e300, 1e300] },
       both: { datatype: 'FP32', shape: [2, 2], data: [0, 0, 0, 0] },
@@ -289,14 +294,14 @@ describe('a constant answer', () => {
     })
   })
 
-  it('has only outputs that are asked for, where some are', () => {
+  it('has only outputs that are asked for, where some are', async () => {
     const { inputs } = JSON.parse(rowsBody(1).toString()) as { inputs: unknown }
     const body = Buffer.from(JSON.stringify({ inputs, outputs: [{ name: 'b' }] }))
-    expect(Object.keys(made([output('a'), output('b')], { a: 1, b: 2 }, body))).toEqual(['b'])
+    expect(Object.keys(await made([output('a'), output('b')], { a: 1, b: 2 }, body))).toEqual(['b'])
   })
 
-  it('has no rows where the request has none', () => {
-    expect(made([output('p')], { p: 1 }, rowsBody(0))).toEqual({ p: { datatype: 'FP32', shape: [0], data: [] } })
+  it('has no rows where the request has none', async () => {
+    expect(await made([output('p')], { p: 1 }, rowsBody(0))).toEqual({ p: { datatype: 'FP32', shape: [0], data: [] } })
   })
 
   it.each<[Partial<TensorSpec>, number | string | boolean]>([
@@ -310,15 +315,50 @@ describe('a constant answer', () => {
     [{ datatype: 'FP16' }, 1],
     [{ shape: [-1, 2_000_000] }, 1],
     [{ datatype: 'BYTES', shape: [-1, 1_000] }, 'x'.repeat(100_000)],
-  ])('is none for %j and %s', (facts, constant_) => {
-    expect(made([output('p', facts)], { p: constant_ })).toMatchObject({ kind: 'unfit' })
+  ])('is none for %j and %s', async (facts, constant_) => {
+    expect(await made([output('p', facts)], { p: constant_ })).toMatchObject({ kind: 'unfit' })
   })
 
-  it('is none for outputs that only look as if they had a constant', () => {
-    expect(made([output('constructor'), output('__proto__')], {})).toMatchObject({ kind: 'unfit' })
+  it('is none for outputs that only look as if they had a constant', async () => {
+    expect(await made([output('constructor'), output('__proto__')], {})).toMatchObject({ kind: 'unfit' })
   })
 
-  it('is 200 with as many rows as were asked for, or 400, whatever comes', () => {
+  it('is read and written in turns where that is much, and given up once nobody waits', async () => {
+    vi.useRealTimers()
+    const body = rowsBody(300_000)
+    let turns = 0
+    const count = (): void => {
+      turns += 1
+      next = setImmediate(count)
+    }
+    let next = setImmediate(count)
+    const { p } = (await made([output('p')], { p: 0.5 }, body)) as ReturnType<typeof parseInferResponse>['outputs']
+    clearImmediate(next)
+    expect([p?.shape, p?.data.length]).toEqual([[300_000], 300_000])
+    expect(turns).toBeGreaterThan(4)
+    const left = callWith(body)
+    const answer = constantAnswer(routeOf(), signature(output('p')), { p: 0.5 }, left)
+    left.cancellation.cancel('client-gone')
+    expect(await answer).toEqual({ kind: 'given-up' })
+  })
+
+  it('has 504 where its time ends while it is read, and no answer where the client has left', async () => {
+    vi.useRealTimers()
+    const { infer, rows } = inferenceLab([route({ disabled, fallback: constant })])
+    const body = rowsBody(300_000)
+    for (const [reason, status] of [
+      ['deadline', 504],
+      ['client-gone', undefined],
+    ] as const) {
+      const cancellation = new Cancellation()
+      const answer = infer({ body, cancellation })
+      cancellation.cancel(reason)
+      expect((await answer)?.status).toBe(status)
+    }
+    expect(rows()).toMatchObject([{ version: '', origin: 'fallback', requests: 2, failed: 1 }])
+  })
+
+  it('is 200 with as many rows as were asked for, or 400, whatever comes', async () => {
     const shape = fc.array(fc.oneof(fc.integer({ min: -2, max: 9 }), fc.double()), { maxLength: 3 })
     const data = fc.array(fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.anything()), {
       maxLength: 20,
@@ -335,9 +375,9 @@ describe('a constant answer', () => {
         .map((json) => Buffer.from(json)),
       sound.map((value) => Buffer.from(text(value))),
     )
-    fc.assert(
-      fc.property(bodies, (body) => {
-        const answer = constantAnswer(routeOf(), signature(output('p')), { p: 0.5 }, { body, jsonBytes: null })
+    await fc.assert(
+      fc.asyncProperty(bodies, async (body) => {
+        const answer = await constantAnswer(routeOf(), signature(output('p')), { p: 0.5 }, callWith(body))
         const rows = answer.kind === 'answer' ? parseInferResponse(answer.body).outputs['p']?.data.length : null
         const asked = answer.kind === 'answer' ? rowsOf(body) : null
         expect(rows).toBe(asked)

@@ -38,7 +38,13 @@ async function fallBackToConstant(
   const { route } = entry
   const signature = fallbackSignature(entry)
   if (signature === null) return noFallback(refusal, 'no version says what goes in and out')
-  const made = constantAnswer(route, signature, outputs, request.call)
+  const made = await constantAnswer(route, signature, outputs, request.call)
+  if (made.kind === 'given-up') {
+    const { reason } = request.call.cancellation
+    const answer = failureAnswer(route, { kind: 'cancelled', reason: reason ?? 'deadline' }, request.timeoutMs)
+    request.count({ ...noVersion(route), origin: 'fallback', status: answer?.status ?? null })
+    return { kind: 'answered', answer }
+  }
   if (made.kind === 'unfit') return noFallback(refusal, made.why)
   if (made.kind === 'malformed') {
     request.count({ ...noVersion(route), origin: 'fallback', status: 400 })

@@ -30,6 +30,15 @@ describe('labels', () => {
     expect(parseLabels(Buffer.from(JSON.stringify(value)), NOW)).toEqual({ kind: 'labels', labels })
   })
 
+  it('may be a day ahead, of the calendar or of the real day where a calendar of the past is rehearsed', async () => {
+    const at = (ms: number) => Buffer.from(JSON.stringify({ id, label: 1, at: new Date(ms).toISOString() }))
+    const dayMs = 86_400_000
+    expect(parseLabels(at(NOW + dayMs), NOW).kind).toBe('labels')
+    expect(parseLabels(at(NOW + dayMs + 1), NOW).kind).toBe('malformed')
+    expect((await acceptLabels(fakeLog(), at(Date.now()), NOW)).status).toBe(202)
+    expect((await acceptLabels(fakeLog(), at(Date.now() + 2 * dayMs), NOW)).status).toBe(400)
+  })
+
   it('are accepted once they are on disk', async () => {
     const log = fakeLog()
     const answer = await send(log, [
@@ -56,6 +65,17 @@ describe('labels', () => {
     ['an object as label', { id, label: {} }, `'label' must be`],
     ['a negative row', { id, label: 1, row: -1 }, `'row' must be a row number from 0, not -1`],
     ['half a row', { id, label: 1, row: 0.5 }, `'row' must be`],
+    ['a row that no batch has', { id, label: 1, row: 2 ** 31 }, `'row' must be a row number from 0, not 2147483648`],
+    [
+      'a time that will not come for long',
+      { id, label: 1, at: '9999-12-31' },
+      `'at' must not lie more than a day ahead of the server's clock, as "9999-12-31" does`,
+    ],
+    [
+      'a number that is none',
+      `{"id":"${id}","label":1e999}`,
+      `'label' must be a number, true, false or text of up to 1024 characters, not Infinity`,
+    ],
     ['a time without zone', { id, label: 1, at: '2001-02-03T04:05:06' }, `'at' must be an ISO 8601 time`],
     ['a day that never was', { id, label: 1, at: '2001-02-33' }, `'at' must be`],
     [

@@ -1,5 +1,6 @@
 import type { Cancellation, CancelReason } from '../front/cancellation.ts'
 import { UpstreamError } from './errors.ts'
+import type { UpstreamFault } from './errors.ts'
 import { ForwardBudget } from './forward-budget.ts'
 import type { BudgetParts } from './forward-budget.ts'
 import type { Exchange } from './pooled-replica.ts'
@@ -144,12 +145,22 @@ function judgeFault(pool: ReplicaPool, begun: Exchange, error: unknown, budget: 
   if (!nothingSent) budget.reached(pool)
   const isFinal = !nothingSent && !pool.isPure
   if (givenUp !== null) return { kind: 'died', why: GIVEN_UP[givenUp](replica.replicaId), isFinal }
-  if (error.fault === 'aborted') return { kind: 'unavailable', why: withoutStop(error.message), isFinal } // its pool was closed under it
+  const why = TO_CLIENTS[error.fault](replica.replicaId)
+  if (error.fault === 'aborted') return { kind: 'unavailable', why, isFinal } // its pool was closed under it
   if (error.fault !== 'busy')
     pool.health.failed(replica, error.fault === 'garbled' ? 'it answers garbage' : error.message)
   // A kept-alive connection may close just as it is used: the probe over a new one, at once, tells that from a death.
   pool.health.reportOut(replica, error.message, error.fault === 'busy' ? NOT_READY_PROBE_MS : 0)
-  return { kind: nothingSent ? 'unavailable' : 'died', why: withoutStop(error.message), isFinal }
+  return { kind: nothingSent ? 'unavailable' : 'died', why, isFinal }
+}
+
+/** Where a replica listens, and what the system says of it, is for the log, which the health of the replica tells. */
+const TO_CLIENTS: Record<UpstreamFault, (id: string) => string> = {
+  refused: (id) => `no connection to replica '${id}' can be made`,
+  died: (id) => `replica '${id}' went away before its answer`,
+  busy: (id) => `replica '${id}' has more to take already than it can`,
+  garbled: (id) => `replica '${id}' answered what can't be understood`,
+  aborted: (id) => `replica '${id}' was taken away`,
 }
 
 const GIVEN_UP = {
@@ -182,9 +193,4 @@ function withTimeout(request: UpstreamRequest, timeoutMs: number): UpstreamReque
   if (answerLimitBytes !== undefined) sent.answerLimitBytes = answerLimitBytes
   if (answerAs !== undefined) sent.answerAs = answerAs
   return sent
-}
-
-/** Errors are sentences; here they become part of one. */
-function withoutStop(message: string): string {
-  return message.endsWith('.') ? message.slice(0, -1) : message
 }

@@ -6,12 +6,17 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { LogMode } from '../../kernel/contract/prediction.ts'
+import { runIngestJob } from '../../kernel/lake/ingest.ts'
+import { lakeTotals, reconcile } from '../../kernel/lake/lake-totals.ts'
+import { spoolBacklog } from '../../kernel/lake/spool-backlog.ts'
+import { listSegments } from '../../kernel/lake/spool-files.ts'
 import { readProcessRecord } from '../../kernel/runtime/process-record.ts'
-import { deploymentOf, routeOf, snapshotOf } from '../../testing/gateway-fakes.ts'
+import { deploymentOf, inferBody, routeOf, snapshotOf } from '../../testing/gateway-fakes.ts'
 import { openLab, send, startLoad } from '../../testing/gateway-lab.ts'
 import type { FakeControlPlane, Lab } from '../../testing/gateway-lab.ts'
+import { smallDisk } from '../../testing/small-disk.ts'
 
 const INFER = '/v2/models/late-flights/infer'
 const entry = fileURLToPath(new URL('../../processes/gateway.ts', import.meta.url))
@@ -22,6 +27,8 @@ beforeEach(async () => {
   control = await lab.controlPlane()
 })
 afterEach(() => lab.close())
+const disk = smallDisk(8 * 1024 * 1024)
+afterAll(() => disk?.remove())
 
 interface Started {
   child: ChildProcess
@@ -94,6 +101,52 @@ describe('the gateway process', () => {
     second.child.kill('SIGTERM')
     expect(await second.exited).toEqual([0, null])
   })
+
+  it.runIf(disk !== null)(
+    'that was killed begins again on a disk that is full, and goes on as on one that fills up',
+    async () => {
+      const spoolDir = join(disk!.path, 'spool')
+      const replica = await lab.replicaProcess('replica-1')
+      const deployments = [deploymentOf({ deploymentId: 'd', replicas: [replica] })]
+      const durable = routeOf({ endpoint: 'durable', logMode: 'durable', deployments })
+      control.publish(snapshotOf(1, [durable, routeOf({ endpoint: 'relaxed', deployments })]))
+      const ask = async (port: number, endpoint: string) =>
+        await send({ port, path: `/v2/models/${endpoint}/infer`, method: 'POST' }, inferBody)
+      const sealMs = 60_000 // its segment is left open
+      const begin = async (token: string) => {
+        const started = startProcess({ token, dataDir: disk!.path, spool: { minFreeBytes: 0, sealMs } })
+        const { port } = await control.reported((report) => report.token === token && report.revision === 1)
+        return { ...started, port }
+      }
+      const first = await begin('first')
+      for (let n = 0; n < 5; n += 1) expect((await ask(first.port, 'durable')).status).toBe(200)
+      first.child.kill('SIGKILL')
+      await first.exited
+      disk!.fill()
+
+      const second = await begin('second')
+      const refused = await ask(second.port, 'durable')
+      expect([refused.status, refused.text]).toEqual([
+        503,
+        expect.stringContaining('The prediction log takes nothing more'),
+      ])
+      expect(refused.text).not.toContain(disk!.path)
+      expect((await ask(second.port, 'relaxed')).status).toBe(200)
+      const full = await control.reported(({ token, log }) => token === 'second' && log.dropped > 0)
+      expect(full.log).toMatchObject({ logged: 5, dropped: 1, answered: 6 })
+
+      disk!.empty()
+      await expect.poll(async () => (await ask(second.port, 'durable')).status, { timeout: 20_000 }).toBe(200)
+      const sealed = async () => (await listSegments(spoolDir, 'gateway')).filter((segment) => segment.sealed).length
+      await expect.poll(sealed, { timeout: 20_000 }).toBe(1) // what the first had left open
+      second.child.kill('SIGTERM')
+      expect(await second.exited).toEqual([0, null])
+      const lakeDir = join(lab.dir, 'lake')
+      await runIngestJob({ spoolDir, lakeDir })
+      const found = reconcile(await lakeTotals(lakeDir), await spoolBacklog(spoolDir), Date.now())
+      expect(found).toMatchObject({ inLake: 6, logged: 6, dropped: 1, agrees: true, why: null })
+    },
+  )
 
   it('says in one line what to do when its port is taken, and exits with 12', async () => {
     const other = createServer()

@@ -5,9 +5,9 @@ import type { RoutedReplica } from '../../kernel/contract/routing.ts'
 import { deploymentOf, fakeLog, routeOf, snapshotOf } from '../../testing/gateway-fakes.ts'
 import type { FakeLog } from '../../testing/gateway-fakes.ts'
 import { openLab, send, startLoad } from '../../testing/gateway-lab.ts'
-import type { Lab } from '../../testing/gateway-lab.ts'
+import type { Lab, Load } from '../../testing/gateway-lab.ts'
 import { openLabGateway } from '../../testing/lab-gateway.ts'
-import { stopwatch } from '../../testing/stopwatch.ts'
+import { ownMsOf } from '../../testing/stopwatch.ts'
 import type { Gateway } from './gateway.ts'
 
 const INFER = '/v2/models/late-flights/infer'
@@ -27,6 +27,13 @@ async function start(port = 0): Promise<Gateway> {
 
 const routes = (revision: number, deploymentId: string, replicas: RoutedReplica[], epoch = 1) =>
   snapshotOf(revision, [routeOf({ deployments: [deploymentOf({ deploymentId, replicas })] })], epoch)
+
+const upAgain = (id: string) => told.some(({ what, facts }) => what === 'replica up' && facts?.['replicaId'] === id)
+
+/** Enough to say something. */
+async function answeredMoreThan(load: Load, count: number): Promise<void> {
+  await expect.poll(() => load.answered, { timeout: 120_000 }).toBeGreaterThan(count)
+}
 
 /** Predictions that were acknowledged and those that were logged must be the same. */
 function expectAllLogged(ids: string[]): void {
@@ -52,11 +59,12 @@ describe('a gateway with real replicas', () => {
       await once(victim.process, 'exit')
       await sleep(200)
       await lab.replicaProcess(victim.replicaId, 5)
-      await sleep(1_200) // the longest wait between two probes
+      await expect.poll(() => upAgain(victim.replicaId), { timeout: 20_000 }).toBe(true)
+      await sleep(200)
     }
+    await answeredMoreThan(load, 1_000)
     await load.stop()
     expect(load.failed).toEqual([])
-    expect(load.answered).toBeGreaterThan(1_000)
     expectAllLogged(load.ids)
     expect(told.filter(({ what }) => what === 'replica out').map(({ facts }) => facts?.['replicaId'])).toEqual([
       'a',
@@ -67,7 +75,7 @@ describe('a gateway with real replicas', () => {
       'b',
     ])
     await gateway.drain()
-  }, 30_000)
+  })
 
   it('loses no request when a real model server is killed under load', async () => {
     const control = await lab.controlPlane()
@@ -90,15 +98,15 @@ describe('a gateway with real replicas', () => {
     await sleep(1_200)
     servers[1]?.process.kill('SIGKILL')
     await sleep(300)
+    await answeredMoreThan(load, 500)
     await load.stop()
     expect(load.failed).toEqual([])
-    expect(load.answered).toBeGreaterThan(500)
     expectAllLogged(load.ids)
     const wrong = await send({ port: gateway.port, path: INFER, method: 'POST' }, '{"inputs":[{"name":"z"}]}')
     expect(wrong.status).toBe(400)
     expect(Object.keys(JSON.parse(wrong.text) as object)).toEqual(['error'])
     await gateway.drain()
-  }, 60_000)
+  })
 
   it('sends nothing to a killed replica a second later, and what was on its way is answered by another', async () => {
     const control = await lab.controlPlane()
@@ -113,12 +121,12 @@ describe('a gateway with real replicas', () => {
     await sleep(100)
     a.process.kill('SIGKILL')
     expect(await Promise.all(underWay)).toEqual(Array(8).fill(200))
-    const watch = stopwatch()
-    expect(await Promise.all(Array.from({ length: 8 }, ask))).toEqual(Array(8).fill(200))
-    expect(watch.ms()).toBeLessThan(1_000)
-    watch.stop()
+    const tookMs = await ownMsOf(async () => {
+      expect(await Promise.all(Array.from({ length: 8 }, ask))).toEqual(Array(8).fill(200))
+    })
+    expect(tookMs).toBeLessThan(1_000)
     await gateway.drain()
-  }, 30_000)
+  })
 
   it('switches between snapshots under load without a failed request, and reports when the old one is free', async () => {
     const control = await lab.controlPlane()
@@ -138,13 +146,13 @@ describe('a gateway with real replicas', () => {
       last.process.kill('SIGKILL') // as the control plane may do now
       last = next
     }
+    await answeredMoreThan(load, 500)
     await load.stop()
     expect(load.failed).toEqual([])
-    expect(load.answered).toBeGreaterThan(500)
     expectAllLogged(load.ids)
     await control.reported(() => control.requests() === load.answered)
     await gateway.drain()
-  }, 60_000)
+  })
 })
 
 describe('a gateway without its control plane', () => {
@@ -171,7 +179,7 @@ describe('a gateway without its control plane', () => {
     const caughtUp = await back.reported((report) => report.epoch === 2)
     expect(caughtUp).toMatchObject({ gatewayId: 'gateway-1', pid: process.pid, port: second.port, revision: 1 })
     await second.drain()
-  }, 30_000)
+  })
 
   it('keeps what it counted until it can be reported, and counts it once', async () => {
     const control = await lab.controlPlane()
@@ -190,7 +198,7 @@ describe('a gateway without its control plane', () => {
     expect(row?.firstAnswerAtMs).toBeGreaterThan(Date.now() - 20_000)
     await gateway.drain()
     expect(back.requests()).toBe(load.answered)
-  }, 30_000)
+  })
 
   it('is not ready before its first routes, and answers 404 meanwhile', async () => {
     const gateway = await start()
@@ -213,17 +221,16 @@ describe('draining', () => {
     const gateway = await start()
     await control.reported((report) => report.revision === 1)
     const load = startLoad(gateway.port, INFER, 16)
-    await sleep(500)
+    await answeredMoreThan(load, 50)
     const drained = gateway.drain()
     await drained
     await load.stop()
     // After the drain nobody listens, which the clients see as refused connections: everything before was answered.
     expect(load.failed.filter((why) => !why.includes('ECONNREFUSED'))).toEqual([])
-    expect(load.answered).toBeGreaterThan(50)
     expectAllLogged(load.ids)
     expect(control.requests()).toBe(load.answered)
     expect(control.reports.at(-1)).toMatchObject({ inFlight: [], log: { logged: load.answered } })
-  }, 30_000)
+  })
 
   it('gives up what takes longer than its limit', async () => {
     const control = await lab.controlPlane()
@@ -233,12 +240,10 @@ describe('draining', () => {
     await control.reported((report) => report.revision === 1)
     const stuck = send({ port: gateway.port, path: INFER, method: 'POST' }, '{"id":"x"}')
     await sleep(200)
-    const startedMs = performance.now()
-    await gateway.drain({ idleMs: 100, limitMs: 500 })
-    expect(performance.now() - startedMs).toBeLessThan(2_000)
+    expect(await ownMsOf(() => gateway.drain({ idleMs: 100, limitMs: 500 }))).toBeLessThan(1_000)
     const response = await stuck
     expect([response.status, response.text]).toEqual([503, '{"error":"The gateway is shutting down."}'])
-  }, 30_000)
+  })
 })
 
 describe('opening a gateway', () => {

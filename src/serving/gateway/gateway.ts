@@ -31,7 +31,7 @@ import { openAccessLines } from './telemetry/access-lines.ts'
 import type { AccessLines } from './telemetry/access-lines.ts'
 import { gatewayMetricsText, knownAccounts } from './telemetry/collect.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
-import type { Tell } from './tell.ts'
+import type { Tell } from '../front/tell.ts'
 import { Traffic } from './traffic.ts'
 import type { GrpcFront } from '../front/grpc/grpc-front.ts'
 import type { TlsFiles } from '../front/http/http-front.ts'
@@ -102,6 +102,7 @@ export async function openGateway(options: GatewayOptions, parts: GatewayParts):
   const { host, shared, tls } = options
   const port = await assembled.dataPort.listen({ host, port: options.port, shared, tls })
   const grpc = await listenForGrpc(options, assembled, parts)
+  assembled.listening.grpcPort = grpc?.port ?? null
   await assembled.adminPort.listen()
   assembled.reporter.start()
   assembled.link.start()
@@ -228,11 +229,13 @@ function assemble(options: GatewayOptions, parts: GatewayParts) {
     limits: { ...dataPortLimits, ...parts.limits?.port },
   })
   const { gatewayId, token } = options
+  const listening: { grpcPort: number | null } = { grpcPort: null }
   const observe: Observe = () => ({
     gatewayId,
     token,
     pid: process.pid,
     port: dataPort.port,
+    grpcPort: listening.grpcPort,
     epoch: routes.kept.epoch,
     revision: routes.kept.revision,
     inFlight: pools.inFlight(),
@@ -249,8 +252,8 @@ function assemble(options: GatewayOptions, parts: GatewayParts) {
       return dataPort.port
     },
   }
-  const adminPort = new AdminPort(options.socketPath, identity, metrics)
-  return { pools, routes, plane, callerOf, dataPort, mirrors, modules, adminPort, reporter, link, telemetry }
+  const adminPort = new AdminPort(options.socketPath, identity, metrics, tell)
+  return { pools, routes, plane, callerOf, dataPort, mirrors, modules, adminPort, reporter, link, telemetry, listening }
 }
 
 /** Beside the gateway's other log. */

@@ -161,6 +161,26 @@ describe('a replica that fails', () => {
     },
   )
 
+  it.each([
+    ['refused', 503, "no connection to replica 'a' can be made"],
+    ['busy', 503, "replica 'a' has more to take already than it can"],
+    ['died', 502, "replica 'a' went away before its answer"],
+    ['garbled', 502, "replica 'a' answered what can't be understood"],
+    ['aborted', 503, "replica 'a' was taken away"],
+  ] as const)('(%s) is named to clients, and where it listens is not', async (fault, status, why) => {
+    const alone = deploymentOf({
+      deploymentId: 'deployment-1',
+      replicas: [{ replicaId: 'a', socketPath: '/run/secret/a.sock' }],
+    })
+    const { infer, replicas } = given(routeOf({ deployments: [alone] }))
+    replicas.script('/run/secret/a.sock', fault)
+    const asked = infer()
+    await vi.advanceTimersByTimeAsync(30_000)
+    const answer = await asked
+    expect([answer?.status, textOf(answer)]).toEqual([status, expect.stringContaining(why)])
+    expect(textOf(answer)).not.toContain('secret')
+  })
+
   it('by saying 503 is replaced by another too', async () => {
     const { infer, replicas } = given(routeOf({ deployments: [twoReplicas] }))
     replicas.script('/a', answerOf(503, { error: 'loading' }))

@@ -10,7 +10,7 @@ import type { ForwardOutcome } from './forward.ts'
 import type { PredictionKeeper } from './prediction-keeper.ts'
 import { accountName } from './routing-table.ts'
 import type { Mirror, TableEndpoint } from './routing-table.ts'
-import type { Tell } from './tell.ts'
+import type { Tell } from '../front/tell.ts'
 import type { Account, Traffic } from './traffic.ts'
 import { upstreamRequest } from './upstream-request.ts'
 
@@ -162,7 +162,9 @@ export class Mirrors {
     const pool = pools.enter(deployment.deploymentId)
     try {
       const answerLimitBytes = ANSWER_BYTES + ANSWER_TIMES * copy.answerBytes
-      const sent = upstreamRequest(route, deployment, copy)
+      const made = upstreamRequest(route, deployment, { ...copy, cancellation })
+      const sent = made instanceof Promise ? await made : made
+      if (sent === null) return this.#drop(copy)
       // What a table or a step adds comes back with the answer, and may be much more.
       const request = isFedOther(deployment.signature) ? sent : { ...sent, answerLimitBytes }
       const budget = newForwardBudget({ clock, deadlineMs: startedMs + route.timeoutMs })

@@ -59,7 +59,9 @@ export class OneRequest {
     const { cancellation } = this.call
     const pool = pools.enter(deployment.deploymentId)
     try {
-      const sent = upstreamRequest(route, deployment, this.call)
+      const made = upstreamRequest(route, deployment, this.call)
+      const sent = made instanceof Promise ? await made : made // as a rule at once
+      if (sent === null) return { kind: 'cancelled', reason: cancellation.reason ?? 'deadline' }
       const outcome = withFed(deployment, await forward(pool.replicas, sent, cancellation, this.budget))
       if (isLeftUnanswered(outcome)) {
         this.failed.push(deployment.deploymentId)

@@ -7,7 +7,7 @@ import { retryAnswer } from '../front/answer.ts'
 import type { Answer } from '../front/answer.ts'
 import type { Cancellation } from '../front/cancellation.ts'
 import type { PredictionLog } from './prediction-log.ts'
-import type { Tell } from './tell.ts'
+import type { Tell } from '../front/tell.ts'
 
 /** What goes into the log of an answered inference; its time is that of the call, and so is its id unless given. */
 export type Prediction = Partial<Pick<PredictionRecord, 'model' | 'absent' | 'predictionId' | 'fed' | 'fedJsonBytes'>> &

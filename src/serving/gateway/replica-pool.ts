@@ -132,6 +132,11 @@ export class ReplicaPool {
     return this.#replicas.length === 0 && this.#facts.wakesWithinMs > 0
   }
 
+  /** Nobody of it answers, and as one is started for requests, it is for those of a replica that died, too. */
+  get #isWaking(): boolean {
+    return this.#facts.wakesWithinMs > 0 && !this.#replicas.some((replica) => replica.state === 'up')
+  }
+
   get waiting(): number {
     return this.#line.length
   }
@@ -197,20 +202,35 @@ export class ReplicaPool {
 
   /**
    * A replica for one exchange, to be given back by `release`: the least busy one now, or the first to come free.
-   * @param waitMs - when all are busy; when all are out, the same wait gives a restarted one the time to come back
+   * @param waitMs - when all are busy; when all are out, the same wait gives a restarted one the time to come back,
+   *   or, where a replica is started for requests, the time that is declared for it
    * @param request - says its priority; null: the highest
    */
   take(waitMs: number, cancellation: Cancellation, request: JsonBody | null = null): Taken | Promise<Taken> {
-    const wakes = this.isAsleep
-    if (this.#replicas.length === 0 && !wakes) return { kind: 'none' }
+    if (this.#replicas.length === 0 && !this.isAsleep) return { kind: 'none' }
     const replica = this.#line.length === 0 ? this.#leastBusy() : null
     if (replica !== null) {
       this.#line.isEasy()
       return { kind: 'replica', replica: this.#use(replica) }
     }
-    const longestMs = wakes ? Math.max(waitMs, this.#facts.wakesWithinMs) : waitMs
-    const waited = this.#line.wait(longestMs, cancellation, request)
-    return waited instanceof Promise ? waited.then(takenOf) : takenOf(waited)
+    const isWaking = this.#isWaking
+    const wakeMs = Math.max(waitMs, this.#facts.wakesWithinMs)
+    const waited = this.#line.wait(isWaking ? wakeMs : waitMs, cancellation, request)
+    if (!(waited instanceof Promise)) return takenOf(waited)
+    if (isWaking || this.#facts.wakesWithinMs <= waitMs) return waited.then(takenOf)
+    return this.#waitOn(waited, wakeMs - waitMs, cancellation, request)
+  }
+
+  /** Who waited for one to come free, and saw the last one die meanwhile, waits for it to be started. */
+  async #waitOn(
+    waited: Promise<Waited<PooledReplica>>,
+    moreMs: number,
+    cancellation: Cancellation,
+    request: JsonBody | null,
+  ): Promise<Taken> {
+    const first = await waited
+    if (first.kind !== 'late' || cancellation.reason !== null || !this.#isWaking) return takenOf(first)
+    return takenOf(await this.#line.wait(moreMs, cancellation, request))
   }
 
   release(replica: PooledReplica): void {

@@ -3,7 +3,7 @@ import type { GatewayReport } from '../../kernel/contract/routing.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { postToControl } from './control-link.ts'
 import type { ControlAddress } from './control-link.ts'
-import type { Tell } from './tell.ts'
+import type { Tell } from '../front/tell.ts'
 import type { Traffic } from './traffic.ts'
 
 const REPORT_TIMEOUT_MS = 2_000

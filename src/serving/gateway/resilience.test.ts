@@ -214,7 +214,7 @@ describe('retries', () => {
     }
     expect(new Set(texts)).toEqual(
       new Set([
-        `{"error":"Endpoint 'late-flights' lost every replica that took this request; the last: it died, and too many requests are tried again already."}`,
+        `{"error":"Endpoint 'late-flights' lost every replica that took this request; the last: replica 'deployment-1-replica' went away before its answer, and too many requests are tried again already."}`,
       ]),
     )
     const retried = lab.replicas.asked.length - 400

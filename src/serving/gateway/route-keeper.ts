@@ -3,7 +3,7 @@ import { messageOf } from '../../kernel/errors.ts'
 import { loadRoutes, saveRoutes } from './routes-file.ts'
 import { buildTable, decideSnapshot, emptySnapshot } from './routing-table.ts'
 import type { RoutingTable } from './routing-table.ts'
-import type { Tell } from './tell.ts'
+import type { Tell } from '../front/tell.ts'
 
 export interface RouteKeeperParts {
   /** Its own: what it has acknowledged must be there when it starts again. */

@@ -3,7 +3,7 @@ import type { ControlAddress, LineStream } from './control-link.ts'
 import type { RoutingSnapshot } from '../../kernel/contract/routing.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { parseSnapshot } from './routing-snapshot.ts'
-import type { Tell } from './tell.ts'
+import type { Tell } from '../front/tell.ts'
 
 /** The control plane sends a sign of life each second: three missed ones mean that it is gone. */
 const SILENCE_MS = 3_000

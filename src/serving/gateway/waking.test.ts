@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { RoutedDeployment } from '../../kernel/contract/routing.ts'
 import { deploymentOf, fakeReplicas, inferBody } from '../../testing/gateway-fakes.ts'
+import type { FakeReplicas } from '../../testing/gateway-fakes.ts'
 import { Cancellation } from '../front/cancellation.ts'
 import { DeploymentPools } from './deployment-pools.ts'
 import { forward, newForwardBudget } from './forward.ts'
@@ -11,12 +12,14 @@ import { poolLimits } from './replica-pool.ts'
 const listed = deploymentOf({ deploymentId: 'deployment-1', wakesWithinMs: 5_000 })
 const asleep: RoutedDeployment = { ...listed, replicas: [] }
 
+let replicas: FakeReplicas
 let pools: DeploymentPools
 let told: number
 beforeEach(() => {
   vi.useFakeTimers()
   told = 0
-  pools = new DeploymentPools(fakeReplicas().open, poolLimits, () => undefined)
+  replicas = fakeReplicas()
+  pools = new DeploymentPools(replicas.open, poolLimits, () => undefined)
   pools.onAsleep = () => void (told += 1)
 })
 afterEach(() => {
@@ -69,5 +72,54 @@ describe('a deployment that is asleep', () => {
     expect(kind).toBe('waiting')
     await vi.advanceTimersByTimeAsync(200)
     expect(kind).toBe('unavailable')
+  })
+})
+
+describe('a deployment whose only replica dies', () => {
+  const socketPath = '/deployment-1.sock'
+  const successor = { replicaId: 'replica-2', socketPath: '/replica-2.sock' }
+  /** It takes longer to start another one than those wait who find every replica of a fixed number gone. */
+  const longMs = 4_000
+
+  const dies = () => {
+    replicas.script(socketPath, 'died')
+    replicas.ready(socketPath, false)
+  }
+
+  it('has its requests wait for the next one as if it had been asleep, be it listed for a while or not', async () => {
+    apply(listed)
+    dies()
+    const answers = [ask(), ask()]
+    await vi.advanceTimersByTimeAsync(500)
+    answers.push(ask())
+    apply(asleep)
+    answers.push(ask())
+    await vi.advanceTimersByTimeAsync(longMs)
+    apply({ ...listed, replicas: [successor] })
+    expect((await Promise.all(answers)).map(({ kind }) => kind)).toEqual(Array.from({ length: 4 }, () => 'answer'))
+  })
+
+  it('has those wait as well who were in line for it', async () => {
+    replicas.script(socketPath, 'silence')
+    apply(listed)
+    const asked = Array.from({ length: poolLimits.exchangesPerReplica }, () => ask())
+    const inLine = ask()
+    await vi.advanceTimersByTimeAsync(900)
+    apply(asleep)
+    await vi.advanceTimersByTimeAsync(longMs)
+    apply({ ...listed, replicas: [successor] })
+    expect((await inLine).kind).toBe('answer')
+    expect(asked).toHaveLength(poolLimits.exchangesPerReplica)
+  })
+
+  it('gives up once nobody came for as long as is declared', async () => {
+    apply(listed)
+    dies()
+    let kind = 'waiting'
+    void ask().then((outcome) => (kind = outcome.kind))
+    await vi.advanceTimersByTimeAsync(4_900)
+    expect(kind).toBe('waiting')
+    await vi.advanceTimersByTimeAsync(200)
+    expect(kind).toBe('died')
   })
 })

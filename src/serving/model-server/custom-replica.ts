@@ -3,7 +3,8 @@ import type { Lease } from '../../kernel/contract/routing.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import type { ServerPlan } from '../../kernel/server/server-plan.ts'
 import { startServer, type ServerProcess } from '../../kernel/server/server-process.ts'
-import { ReplicaLife, type Replica, type ReplicaEnd, type ReplicaIdentity, type Tell } from './replica-life.ts'
+import type { Tell } from '../front/tell.ts'
+import { ReplicaLife, type Replica, type ReplicaEnd, type ReplicaIdentity } from './replica-life.ts'
 import type { ReplicaOptions } from './replica-options.ts'
 
 /**

@@ -7,6 +7,7 @@ import { FED_HEADER, FEED_HEADER } from '../../kernel/contract/fed.ts'
 import type { RoutedDeployment } from '../../kernel/contract/routing.ts'
 import type { PlacedTable } from '../../kernel/features/feature-source.ts'
 import { parseInferRequest } from '../../kernel/protocol/inference.ts'
+import { LARGE_JSON_BYTES } from '../../kernel/protocol/large-request.ts'
 import { writeTable } from '../../testing/feature-tables.ts'
 import * as onnx from '../../testing/onnx-builder.ts'
 import { Cancellation } from '../front/cancellation.ts'
@@ -57,6 +58,16 @@ const scores = (answer: InferAnswer | null) =>
   (JSON.parse(answer!.body.toString()) as { outputs: { data: number[] }[] }).outputs[0]!.data
 
 describe('a model server with a table', () => {
+  it('finds the rows of a request that is large by its key, too', async () => {
+    const { models, plane } = server()
+    await load(models, '1', `select range as id, range * 1.0 as b from range(40000)`)
+    const ids = Array.from({ length: 40_000 }, (_, i) => i)
+    const asked = call(ids)
+    expect(asked.body.length).toBeGreaterThan(LARGE_JSON_BYTES)
+    const answer = await plane.infer(asked)
+    expect(scores(answer).slice(0, 2)).toEqual([10.5, 21.5])
+  })
+
   it('computes with what it says, and each version with its own', async () => {
     const { models, plane } = server()
     await load(models, '1', `select i as id, i as b from range(10) r(i)`)

@@ -48,7 +48,7 @@ export class RunProcessError extends MillraceError {
       code: 'MR_RUN_PROCESS',
       kind: 'unavailable',
       message: `The process for the model ${path} could not be started: ${why}.`,
-      fix: "See the model server's log; with 'isolate: never' the model runs in the server itself.",
+      fix: "See the model server's log; with serving.isolate 'never' (millrace serve: --isolate never) the model runs in the server itself.",
       retryable: true,
       cause,
     })

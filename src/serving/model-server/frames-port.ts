@@ -9,6 +9,7 @@ import { errorAnswer } from '../front/answer.ts'
 import { Cancellation } from '../front/cancellation.ts'
 import type { DataPlane, InferAnswer, InferCall } from '../front/data-plane.ts'
 import { ListenError } from '../front/http/errors.ts'
+import type { Tell } from '../front/tell.ts'
 import { FrameError } from '../frames/errors.ts'
 import { FrameReader } from '../frames/frame-reader.ts'
 import { headersText, readHeaders, readRequest, RequestTexts } from '../frames/frames.ts'
@@ -59,8 +60,8 @@ export const framesPortLimits: FramesPortLimits = {
 export interface FramesPortOptions {
   plane: DataPlane
   limits?: Partial<FramesPortLimits>
-  /** Told of connections that broke the protocol. */
-  tell?: (why: string) => void
+  /** Told of connections that broke the protocol, and of what failed in here. */
+  tell?: Tell
 }
 
 export function createFramesPort(options: FramesPortOptions): FramesPort {
@@ -72,7 +73,7 @@ const QUIET_MS = 1_000
 class Port implements FramesPort {
   readonly plane: DataPlane
   readonly limits: FramesPortLimits
-  readonly tell: (why: string) => void
+  readonly tell: Tell
   underWay = 0
   heldBytes = 0
   isDraining = false
@@ -98,7 +99,9 @@ class Port implements FramesPort {
       this.#server.listen({ path, backlog: 511 }, resolve)
     })
     chmodSync(path, 0o600)
-    this.#server.on('error', (error) => this.tell(`a connection could not be taken: ${error.message}`))
+    this.#server.on('error', (error) =>
+      this.tell('warn', 'a connection for frames could not be taken', { why: error.message }),
+    )
     this.#path = path
   }
 
@@ -250,6 +253,8 @@ class Connection {
     try {
       answer = (await this.#port.plane.infer(call)) ?? NOBODY_ASKS
     } catch (error) {
+      if (!(error instanceof ProtocolError))
+        this.#port.tell('error', 'a request failed inside the server', { error: messageOf(error) })
       answer = failed(error)
     }
     this.#end(id, call)
@@ -279,7 +284,7 @@ class Connection {
   }
 
   #break(why: string): void {
-    this.#port.tell(why)
+    this.#port.tell('warn', 'a connection for frames was closed', { why })
     this.#socket.destroy()
   }
 
@@ -303,7 +308,7 @@ const NOBODY_ASKS: InferAnswer = { status: 503, headers: NO_HEADERS, body: NO_BY
 
 function failed(error: unknown): InferAnswer {
   const known = error instanceof ProtocolError
-  const text = known ? error.message : `Internal error: ${messageOf(error)}`
+  const text = known ? error.message : 'The model server failed; its log says why.'
   return { ...errorAnswer(known ? error.status : 500, text), jsonBytes: null }
 }
 

@@ -4,6 +4,7 @@ import { httpFrontLimits, openHttpFront } from '../front/http/front.ts'
 import type * as front from '../front/http/http-front.ts'
 import type { ExtraRoute } from '../front/rest/extras.ts'
 import { restHandler } from '../front/rest/rest.ts'
+import type { Tell } from '../front/tell.ts'
 import type { ServerPlane } from './server-plane.ts'
 
 /** A model server over HTTP, on a unix socket, a loopback port, or both. */
@@ -27,7 +28,7 @@ export interface HttpFrontOptions {
   /** What else is answered here. */
   routes?: readonly ExtraRoute[]
   limits?: Partial<HttpLimits>
-  tell?: front.Tell
+  tell?: Tell
 }
 
 export interface HttpLimits extends front.HttpFrontLimits {

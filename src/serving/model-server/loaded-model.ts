@@ -9,6 +9,7 @@ import type { Signature } from '../../kernel/model/signature.ts'
 import type { Tensor } from '../../kernel/model/tensor.ts'
 import { parseInferRequest, ProtocolError } from '../../kernel/protocol/inference.ts'
 import type { InferRequest } from '../../kernel/protocol/inference.ts'
+import { withoutFolders } from '../front/error-text.ts'
 import { createBatcher } from './batcher.ts'
 import type { Batcher, BatcherLimits, Waiter, Work } from './batcher.ts'
 import type { Isolate } from './decide-isolation.ts'
@@ -259,7 +260,7 @@ class BatchedModel implements LoadedModel {
   /** Whose fault is it? If inputs that worked before still work, it is the values of this request. */
   async #judge(error: unknown): Promise<unknown> {
     if (!(error instanceof ModelRunError)) return error
-    const text = error.cause instanceof Error ? error.cause.message : error.message
+    const text = withoutFolders(error.cause instanceof Error ? error.cause.message : error.message)
     if (this.#known === null) return new ProtocolError(500, `The model failed: ${text}`, error)
     const wrongValues = new ProtocolError(400, `The model can't compute these values: ${text}`, error)
     const { clock } = this.#settings

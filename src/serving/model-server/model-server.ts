@@ -2,6 +2,7 @@ import { systemClock } from '../../kernel/clock.ts'
 import type { Clock } from '../../kernel/clock.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { ProtocolError, unknownModel } from '../../kernel/protocol/inference.ts'
+import { withoutFolders } from '../front/error-text.ts'
 import { batcherLimits } from './batcher.ts'
 import type { BatcherLimits } from './batcher.ts'
 import { loadModel } from './loaded-model.ts'
@@ -18,6 +19,7 @@ export type VersionState =
   | { kind: 'loading'; order: LoadOrder }
   | { kind: 'ready'; order: LoadOrder; loaded: LoadedModel }
   | { kind: 'unloading'; order: LoadOrder }
+  /** `why`: as clients may read it. */
   | { kind: 'failed'; order: LoadOrder; why: string; error: unknown }
 
 export interface ModelServer {
@@ -87,7 +89,7 @@ class Versions implements ModelServer {
       if (before?.kind === 'ready') await before.loaded.close()
       return loaded
     } catch (error) {
-      if (before?.kind !== 'ready') this.#set({ kind: 'failed', order, why: messageOf(error), error })
+      if (before?.kind !== 'ready') this.#set({ kind: 'failed', order, why: withoutFolders(messageOf(error)), error })
       throw error
     }
   }

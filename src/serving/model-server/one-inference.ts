@@ -13,14 +13,11 @@ import {
 } from '../../kernel/protocol/inference.ts'
 import type { BodyForm, EncodedBody, InferRequest, InferResponse } from '../../kernel/protocol/inference.ts'
 import type { InferAnswer, InferCall } from '../front/data-plane.ts'
-import { InTurns } from '../front/in-turns.ts'
+import { processTurns } from '../front/in-turns.ts'
 import { hopOf, newTrace, RETURN_TRACE, textOf, traceText } from '../front/trace-context.ts'
 import type { Tensors, Waiter, Work } from './batcher.ts'
 import type { LoadedModel } from './loaded-model.ts'
 import type { Preparer } from './prepare-step.ts'
-
-/** Large JSON of all requests of this process: reading and writing it holds up nobody else. */
-const inTurns = new InTurns()
 
 /**
  * One request on its way through a model: read, queued, computed, written. It waits in the queue itself instead of
@@ -95,7 +92,7 @@ export class OneInference implements Waiter {
     const isWanted = (): boolean =>
       cancellation.reason === null && this.#clock.monotonicMs() - this.#arrivedMs < waitsMs
     try {
-      const read = await inTurns.run(parseLargeRequest(body, this.#loaded.signature, this.#call), isWanted)
+      const read = await processTurns.run(parseLargeRequest(body, this.#loaded.signature, this.#call), isWanted)
       if (read === null) this.reject(new ProtocolError(504, 'The request was not read within its timeout'))
       else this.#begin(read.json, read.form)
     } catch (error) {
@@ -124,7 +121,7 @@ export class OneInference implements Waiter {
     const encodingMs = this.#clock.monotonicMs()
     try {
       const steps = largeAnswer(this.#answerToEncode(outputs), this.#request!.binaryOutputs)
-      const encoded = await inTurns.run(steps, () => cancellation.reason === null && !this.#isOver)
+      const encoded = await processTurns.run(steps, () => cancellation.reason === null && !this.#isOver)
       if (!this.#isOver) this.#conclude(encoded === null ? null : this.#answerOf(encoded, encodingMs))
     } catch (error) {
       this.reject(error)

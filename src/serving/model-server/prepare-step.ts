@@ -200,7 +200,7 @@ export class PrepareStep implements Preparer {
   #broken(error: unknown): ProtocolError {
     const code = errnoOf(error)
     const isGone = this.#downWhy !== null || (code !== null && UNREACHABLE.has(code))
-    if (isGone) return new ProtocolError(503, `The preparing step can't be reached: ${messageOf(error)}`, error)
+    if (isGone) return new ProtocolError(503, `The preparing step can't be reached (${code ?? this.#downWhy})`, error)
     return new ProtocolError(500, `The preparing step can't be understood: ${messageOf(error)}`, error)
   }
 

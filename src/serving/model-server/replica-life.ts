@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Lease } from '../../kernel/contract/routing.ts'
+import type { Tell } from '../front/tell.ts'
 import { keepLease, type LeaseKeeper } from './lease.ts'
 import type { ReplicaOptions } from './replica-options.ts'
 
@@ -17,8 +18,6 @@ export interface ReplicaEnd {
   abandoned: number
   failed: boolean
 }
-
-export type Tell = (level: 'info' | 'warn' | 'error', message: string, facts?: Record<string, unknown>) => void
 
 /** What every replica is told of itself. */
 export type ReplicaIdentity = Pick<

@@ -3,6 +3,7 @@ import type { Clock } from '../../kernel/clock.ts'
 import type { Lease } from '../../kernel/contract/routing.ts'
 import { messageOf } from '../../kernel/errors.ts'
 import { metricsRoute } from '../front/metrics-route.ts'
+import type { Tell } from '../front/tell.ts'
 import { createFramesPort } from './frames-port.ts'
 import type { FramesPort } from './frames-port.ts'
 import { createHttpFront } from './http.ts'
@@ -12,7 +13,7 @@ import type { ModelServer } from './model-server.ts'
 import { PrepareStep } from './prepare-step.ts'
 import type { PrepareLimits } from './prepare-step.ts'
 import { ReplicaLife } from './replica-life.ts'
-import type { Replica, ReplicaEnd, Tell } from './replica-life.ts'
+import type { Replica, ReplicaEnd } from './replica-life.ts'
 import type { ReplicaOptions } from './replica-options.ts'
 import { serverMetricsText } from './server-metrics.ts'
 import { ServerPlane } from './server-plane.ts'
@@ -69,10 +70,7 @@ class RunningReplica implements Replica {
       tell,
     })
     this.#plane = new ServerPlane({ models: this.#models, server })
-    this.#frames = createFramesPort({
-      plane: this.#plane,
-      tell: (why) => tell('warn', 'a connection for frames was closed', { why }),
-    })
+    this.#frames = createFramesPort({ plane: this.#plane, tell })
     this.#front = createHttpFront({
       plane: this.#plane,
       tell,

@@ -7,6 +7,7 @@ import { findModels, findVersions } from './model-folder.ts'
 import { createModelServer } from './model-server.ts'
 import type { ModelServer } from './model-server.ts'
 import { FileRepository } from './repository.ts'
+import type { SourceOptions } from './repository.ts'
 
 let folder = ''
 let models: ModelServer
@@ -26,8 +27,9 @@ function put(model: string, version: string, bytes: Uint8Array): void {
   utimesSync(path, (clock += 1), clock)
 }
 const linear = (weight: number): Uint8Array => onnx.linearModel({ weights: [weight] })
-const repository = (versions = 1): FileRepository =>
+const repository = (versions = 1, prepare?: SourceOptions['prepare']): FileRepository =>
   new FileRepository({
+    prepare,
     models,
     find: () => findModels(folder),
     findOne: (model) => findVersions(folder, model),
@@ -172,5 +174,31 @@ describe('models that are loaded by wish', () => {
     expect(outcomes.filter((outcome) => outcome === 'loaded')).toHaveLength(64)
     expect(outcomes.filter((outcome) => outcome === 503)).toHaveLength(16)
     expect(await y('price')).toBe(1)
+  })
+})
+
+describe('files that are made for models', () => {
+  it('stay as long as their version may be started from them again, and no longer', async () => {
+    const files = new Set<string>()
+    let made = 0
+    const prepare = (path: string): ReturnType<NonNullable<SourceOptions['prepare']>> => {
+      const name = `file ${(made += 1)}`
+      files.add(name)
+      return Promise.resolve({ path, discard: () => void files.delete(name) })
+    }
+    const served = repository(1, prepare)
+    put('price', '1', linear(1))
+    await served.loadAll()
+    put('price', '1', linear(2))
+    await served.load('price')
+    expect([...files]).toEqual(['file 2'])
+    put('price', '1', Buffer.from('no model'))
+    await expect(served.load('price')).rejects.toThrow(/failed to load/)
+    expect([await y('price'), [...files]]).toEqual([2, ['file 2']])
+    put('price', '2', linear(3))
+    await served.load('price')
+    expect([...files]).toEqual(['file 4'])
+    await served.unload('price')
+    expect([...files]).toEqual([])
   })
 })

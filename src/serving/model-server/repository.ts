@@ -1,5 +1,6 @@
 import { reasonOf } from '../../kernel/errors.ts'
 import { ProtocolError, unknownModel } from '../../kernel/protocol/inference.ts'
+import { withoutFolders } from '../front/error-text.ts'
 import type { ModelRepository, RepositoryEntry } from '../front/data-plane.ts'
 import type { FoundVersion } from './model-folder.ts'
 import type { ModelServer, VersionState } from './model-server.ts'
@@ -47,11 +48,17 @@ export interface SourceOptions {
   /** The newest so many versions of a model are served. */
   versions: number
   features: string[] | null
-  /** @returns the file that is loaded for `path`, where that needs changes */
-  prepare?: (path: string) => Promise<string>
+  /** Makes the file that is loaded for `path`, where that needs changes. */
+  prepare?: (path: string) => Promise<PreparedFile>
 }
 
-const unchanged = async (path: string): Promise<string> => path
+export interface PreparedFile {
+  path: string
+  /** Nobody loads from it any more; until then a process may be started from it again. */
+  discard: () => void
+}
+
+const unchanged = async (path: string): Promise<PreparedFile> => ({ path, discard: () => undefined })
 
 /**
  * Models that are loaded from files, and by clients' wish: what is on disk is looked at when somebody asks for it.
@@ -61,6 +68,8 @@ export class FileRepository implements ModelRepository {
   readonly #options: SourceOptions
   /** As they were when loaded: model, then version. */
   readonly #stamps = new Map<string, Map<string, string>>()
+  /** What was made for them. */
+  readonly #prepared = new Map<string, Map<string, PreparedFile>>()
   /** What was seen on disk and is not loaded. */
   readonly #unloaded = new Map<string, string[]>()
   #last: Promise<unknown> = Promise.resolve()
@@ -86,7 +95,7 @@ export class FileRepository implements ModelRepository {
       try {
         await this.#bring(model, found)
       } catch (error) {
-        throw new ProtocolError(400, `failed to load '${model}': ${reasonOf(error)}`, error)
+        throw new ProtocolError(400, `failed to load '${model}': ${withoutFolders(reasonOf(error))}`, error)
       }
     })
   }
@@ -130,21 +139,46 @@ export class FileRepository implements ModelRepository {
     this.#stamps.set(model, stamps)
     for (const { version, path, stamp } of wanted) {
       if (stamps.get(version) === stamp) continue
-      await models.load({ model, version, path: await prepare(path), digest: null, features })
+      await this.#load(model, version, await prepare(path), features)
       stamps.set(version, stamp)
       this.#unloaded.delete(model)
     }
     for (const version of models.versionsOf(model)) {
       if (wanted.some((kept) => kept.version === version)) continue
       stamps.delete(version)
-      await models.unload(model, version)
+      await this.#unload(model, version)
     }
   }
 
   async #drop(model: string): Promise<void> {
-    const { models } = this.#options
     this.#stamps.delete(model)
-    await Promise.all(models.versionsOf(model).map((version) => models.unload(model, version)))
+    const versions = this.#options.models.versionsOf(model)
+    await Promise.all(versions.map((version) => this.#unload(model, version)))
+  }
+
+  async #load(model: string, version: string, file: PreparedFile, features: string[] | null): Promise<void> {
+    try {
+      await this.#options.models.load({ model, version, path: file.path, digest: null, features })
+    } catch (error) {
+      file.discard()
+      throw error
+    }
+    this.#keep(model, version, file)
+  }
+
+  async #unload(model: string, version: string): Promise<void> {
+    await this.#options.models.unload(model, version)
+    this.#keep(model, version, null)
+  }
+
+  /** In place of what was made for that version before. */
+  #keep(model: string, version: string, file: PreparedFile | null): void {
+    const files = this.#prepared.get(model) ?? new Map<string, PreparedFile>()
+    files.get(version)?.discard()
+    if (file === null) files.delete(version)
+    else files.set(version, file)
+    if (files.size === 0) this.#prepared.delete(model)
+    else this.#prepared.set(model, files)
   }
 
   #inTurn(act: () => Promise<void>): Promise<void> {

@@ -157,7 +157,7 @@ describe('a model in a process of its own', () => {
 async function serve(slow: Uint8Array, options: ModelServerOptions = {}) {
   const models = createModelServer(options)
   const plane = new ServerPlane({ models, server: { name: 'millrace', version: '' } })
-  const front = createHttpFront({ plane, limits: { lingerMs: 20, quietMs: 20, drainMs: 15_000 } })
+  const front = createHttpFront({ plane, limits: { lingerMs: 20, quietMs: 20, drainMs: 120_000 } })
   closers.push(() => models.close())
   closers.push(() => front.close())
   const load = (model: string, bytes: Uint8Array) =>

@@ -7,6 +7,7 @@ import type { OnnxModel } from '../../kernel/model/onnx-model.ts'
 import type { Tensor } from '../../kernel/model/tensor.ts'
 import { ProtocolError } from '../../kernel/protocol/inference.ts'
 import { processEntry } from '../../kernel/runtime/process-entry.ts'
+import { withoutFolders } from '../front/error-text.ts'
 import { RunProcessError } from './errors.ts'
 import type { FromChild, ToChild } from './run-messages.ts'
 
@@ -19,7 +20,7 @@ import type { FromChild, ToChild } from './run-messages.ts'
  * and the reason. It is killed with this process.
  */
 export interface IsolatedModel extends OnnxModel {
-  /** Null while it is up. */
+  /** As clients may read it; null while it is up. */
   readonly downWhy: string | null
   readonly pid: number | null
 }
@@ -124,7 +125,7 @@ class RunProcess implements IsolatedModel {
     try {
       answer = await this.#ask({ kind: 'run', inputs, outputs: outputs ?? null }, this.#limits.runMs)
     } catch (error) {
-      throw new ProtocolError(503, `The model's process failed at this request: ${messageOf(error)}`, error)
+      throw new ProtocolError(503, `The model's process failed at this request: ${whyOf(error)}`, error)
     }
     if (answer.kind === 'ran') return answer.outputs
     throw new ModelRunError(this.#path, new Error(answer.kind === 'failed' ? answer.message : `it said ${answer.kind}`))
@@ -151,7 +152,7 @@ class RunProcess implements IsolatedModel {
     this.#startedMs = performance.now()
     killAtExit(child)
     child.on('message', (message: FromChild) => this.#settle(message))
-    child.on('error', (error) => this.#gone(child, messageOf(error)))
+    child.on('error', (error) => this.#gone(child, whyOf(error)))
     child.on('exit', (code, signal) =>
       this.#gone(child, signal === null ? `it ended with ${code}` : `it died of ${signal}`),
     )
@@ -235,10 +236,15 @@ class RunProcess implements IsolatedModel {
       this.#options.onUp?.()
     } catch (error) {
       if (this.#closed) return
-      this.downWhy = messageOf(error)
+      this.downWhy = whyOf(error)
       this.#child?.kill('SIGKILL')
       this.#child = null
       this.#restartLater()
     }
   }
+}
+
+/** As clients may read it. */
+function whyOf(error: unknown): string {
+  return withoutFolders(messageOf(error))
 }

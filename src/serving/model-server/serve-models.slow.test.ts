@@ -51,7 +51,28 @@ const rows = (values: number[]): string =>
 const y = async (port: number | string, model: string): Promise<number[]> =>
   (await ask(port, 'POST', `/v2/models/${model}/infer`, rows([1]))).json.outputs[0]!.data
 
+/** So many bytes of values for a shape that takes one. */
+function tooMany(bytes: number): string {
+  const head = '{"inputs":[{"name":"x","shape":[1,1],"datatype":"FP32","data":[1'
+  return `${head}${',1'.repeat(bytes / 2)}]}]}`
+}
+
 describe('models without a control plane', () => {
+  it('take requests of 64 MiB, or of what they are told to', async () => {
+    const paths = [put('price.onnx', linear(2))]
+    const MIB = 1024 * 1024
+    const usual = await serve({ paths })
+    const wide = await serve({ paths, bodyLimitBytes: 70 * MIB })
+    const narrow = await serve({ paths, bodyLimitBytes: 1_000 })
+    const asked = async ({ port }: ServedModels, body: string): Promise<number> =>
+      (await ask(port, 'POST', '/v2/models/price/infer', body)).status
+    const large = tooMany(66 * MIB)
+    expect(await asked(usual, large)).toBe(413)
+    expect(await asked(wide, large)).toBe(400) // it was read
+    expect(await asked(narrow, tooMany(1_000))).toBe(413)
+    expect(await y(narrow.port, 'price')).toEqual([2])
+  })
+
   it('may be several files, on a port and a unix socket', async () => {
     const socket = join(folder, 's.sock')
     const paths = [put('price.onnx', linear(2)), put('risk.onnx', linear(3))]

@@ -4,10 +4,12 @@ import { basename, extname, join } from 'node:path'
 import { messageOf } from '../../kernel/errors.ts'
 import { inspectOnnx } from '../../kernel/model/onnx-model.ts'
 import { rewriteZipMaps } from '../../kernel/model/zip-map.ts'
+import { OUTLINE_BYTES_MAX } from '../../kernel/protocol/json-outline.ts'
 import type { GrpcFront } from '../front/grpc/grpc-front.ts'
-import { openHttpFront } from '../front/http/front.ts'
+import { httpFrontLimits, openHttpFront } from '../front/http/front.ts'
 import type { HttpFront, ListenOn, TlsFiles } from '../front/http/http-front.ts'
 import { metricsRoute } from '../front/metrics-route.ts'
+import { restLimits } from '../front/rest/extras.ts'
 import { restHandler } from '../front/rest/rest.ts'
 import { ServeInputError } from './errors.ts'
 import { fileStamp, findModels, findVersions } from './model-folder.ts'
@@ -16,8 +18,9 @@ import { createModelServer } from './model-server.ts'
 import type { ModelServer } from './model-server.ts'
 import type { Isolate } from './decide-isolation.ts'
 import { FileRepository } from './repository.ts'
+import type { PreparedFile } from './repository.ts'
 import { serverMetricsText } from './server-metrics.ts'
-import { ServerPlane } from './server-plane.ts'
+import { BODY_LIMIT_BYTES, ServerPlane } from './server-plane.ts'
 
 export interface ServeOptions {
   /** ONNX files, or one folder of models, `DIR/<model>/<version>/model.onnx`. */
@@ -37,6 +40,8 @@ export interface ServeOptions {
   /** A unix socket besides. */
   socket?: string
   maxBatchRows?: number
+  /** Of one request, unpacked; larger ones get 413. 64 MiB unless said. */
+  bodyLimitBytes?: number
   isolate?: Isolate
   /** Of a folder: the newest so many versions of each model. */
   versions?: number
@@ -67,13 +72,13 @@ export const serveDrain = { idleMs: 500, limitMs: 20_000 }
  * @throws ServeInputError, ModelNotServableError, ListenError, TlsFilesError
  */
 export async function serveModels(options: ServeOptions): Promise<ServedModels> {
-  const { maxBatchRows, isolate, serverVersion = '', tell = () => undefined } = options
+  const { maxBatchRows, isolate, bodyLimitBytes, serverVersion = '', tell = () => undefined } = options
   const sources = sourcesOf(options)
   const scratch = mkdtempSync(join(tmpdir(), 'millrace-serve-'))
   const models = createModelServer({ limits: maxBatchRows === undefined ? {} : { maxBatchRows }, isolate, tell })
   const repository = new FileRepository({ models, ...sources, prepare: (path) => withoutZipMap(path, scratch) })
   const server = { name: 'millrace', version: serverVersion }
-  const plane = new ServerPlane({ models, server, repository, emptyIsReady: true })
+  const plane = new ServerPlane({ models, server, repository, emptyIsReady: true, bodyLimitBytes })
   const metrics = metricsRoute(() =>
     serverMetricsText({
       plane,
@@ -83,8 +88,9 @@ export async function serveModels(options: ServeOptions): Promise<ServedModels> 
       connections: () => http.connections,
     }),
   )
-  const handler = restHandler(plane, { isDraining: () => plane.isDraining, routes: [metrics] })
-  const http = openHttpFront(handler, {}, tell)
+  const limits = { unpackedBytes: roomFor(restLimits.unpackedBytes, bodyLimitBytes) }
+  const handler = restHandler(plane, { isDraining: () => plane.isDraining, routes: [metrics], limits })
+  const http = openHttpFront(handler, { bodiesBytes: roomFor(httpFrontLimits.bodiesBytes, bodyLimitBytes) }, tell)
   /** Every protocol's front over the one plane. */
   const fronts: Pick<HttpFront, 'drain' | 'close' | 'underWay'>[] = [http]
   const release = async (): Promise<void> => {
@@ -112,6 +118,11 @@ export async function serveModels(options: ServeOptions): Promise<ServedModels> 
   }
 }
 
+/** A limit of all requests together: there must be room for one that is as large as any may be. */
+function roomFor(bytes: number, bodyLimitBytes = BODY_LIMIT_BYTES): number {
+  return Math.max(bytes, bodyLimitBytes + OUTLINE_BYTES_MAX)
+}
+
 async function listen(http: HttpFront, { host = '127.0.0.1', port, tls, socket }: ServeOptions): Promise<number> {
   const places: ListenOn[] = [{ kind: 'port', host, port, ...(tls === undefined ? {} : { tls }) }]
   if (socket !== undefined) places.push({ kind: 'socket', path: socket })
@@ -126,11 +137,13 @@ async function listen(http: HttpFront, { host = '127.0.0.1', port, tls, socket }
 /** The library is loaded only where it is used: it costs 20 MB. */
 async function listenForGrpc(
   plane: ServerPlane,
-  { grpcPort, host = '127.0.0.1', tls, tell = () => undefined }: ServeOptions,
+  { grpcPort, host = '127.0.0.1', tls, bodyLimitBytes, tell = () => undefined }: ServeOptions,
 ): Promise<{ front: GrpcFront; port: number } | null> {
   if (grpcPort === undefined) return null
-  const { openGrpcFront } = await import('../front/grpc/grpc-front.ts')
-  const front = openGrpcFront({ plane, tell })
+  const { grpcLimits, openGrpcFront } = await import('../front/grpc/grpc-front.ts')
+  const { receiveBytes, heldBytes } = grpcLimits
+  const limits = { receiveBytes: roomFor(receiveBytes, bodyLimitBytes), heldBytes: roomFor(heldBytes, bodyLimitBytes) }
+  const front = openGrpcFront({ plane, limits, tell })
   return { front, port: await front.listen({ host, port: grpcPort, ...(tls === undefined ? {} : { tls }) }) }
 }
 
@@ -218,11 +231,15 @@ function files({ paths, name, version = '1', features = null }: ServeOptions): S
 let rewritten = 0
 
 /** As registration does it: a classifier's probabilities as a tensor instead of a list of dictionaries. */
-async function withoutZipMap(path: string, scratch: string): Promise<string> {
+async function withoutZipMap(path: string, scratch: string): Promise<PreparedFile> {
   const target = join(scratch, `${(rewritten += 1)}.onnx`)
+  const discard = (): void => rmSync(target, { force: true })
+  const asItIs = { path, discard: () => undefined }
   if (statSync(path, { throwIfNoEntry: false }) === undefined || (await rewriteZipMaps(path, target)) === null)
-    return path // what is wrong with it, loading says
+    return asItIs // what is wrong with it, loading says
   // Its weight files would not lie beside the copy.
   const { externalFiles } = await inspectOnnx(target, { weights: false })
-  return externalFiles.length > 0 ? path : target
+  if (externalFiles.length === 0) return { path: target, discard }
+  discard()
+  return asItIs
 }

@@ -8,9 +8,12 @@ import type {
 } from '../../kernel/contract/prediction.ts'
 import type { LogReport } from '../../kernel/contract/routing.ts'
 import { messageOf } from '../../kernel/errors.ts'
+import { isNoSpace } from '../../kernel/lake/durable-files.ts'
+import { errnoOf } from '../../kernel/runtime/system-error.ts'
 import type { LogCounters } from '../../kernel/lake/log-counters.ts'
 import { writeCounters } from '../../kernel/lake/log-counters.ts'
 import type { ProcessLock } from '../../kernel/lake/process-lock.ts'
+import { readLeftOpen, sealLeftOpen } from '../../kernel/lake/recover-spool.ts'
 import { encodeFrame, frameBytesMax } from '../../kernel/lake/spool-format.ts'
 import type { DeclaredSchema } from './batch.ts'
 import { Batch } from './batch.ts'
@@ -24,6 +27,17 @@ const TICK_MS = 1_000
 
 const LOGGED = Promise.resolve('logged' as const)
 const DROPPED = Promise.resolve('dropped' as const)
+
+/** How a spool begins. */
+export interface SpoolStart {
+  dir: string
+  lock: ProcessLock
+  counters: LogCounters
+  /** First sequence number to use. */
+  sequence: number
+  /** What earlier lives of this instance have left open could not be sealed for want of space: later. */
+  isUnsealed: boolean
+}
 
 export class DiskSpool implements Spool {
   private readonly options: Required<Omit<SpoolOptions, 'onState'>> & Pick<SpoolOptions, 'onState'>
@@ -47,11 +61,15 @@ export class DiskSpool implements Spool {
   private diskFull = false
   private freeBytes = 0
   private saving: Promise<void> = Promise.resolve()
+  /** Segments below this are an earlier life's, left open; null: none are. */
+  private unsealedBelow: number | null
+  private sealingFails = false
   private countersSaved = ''
   private countersFailing = false
 
-  constructor(options: DiskSpool['options'], dir: string, lock: ProcessLock, counters: LogCounters, sequence: number) {
+  constructor(options: DiskSpool['options'], { dir, lock, counters, sequence, isUnsealed }: SpoolStart) {
     this.options = options
+    this.unsealedBelow = isUnsealed ? sequence : null
     this.dir = dir
     this.lock = lock
     this.counters = { ...counters }
@@ -70,6 +88,7 @@ export class DiskSpool implements Spool {
   start(freeBytes: number, recovered: number, tornBytes: number): void {
     this.judgeSpace(freeBytes)
     if (recovered > 0) this.tell(`sealed ${recovered} segments of gateways that died, ${tornBytes} torn bytes cut`)
+    if (this.unsealedBelow !== null) this.tell('no space to seal what a gateway that died has left: that is done later')
     this.tickTimer = setInterval(() => {
       // On a slow disk ticks are left out rather than queued.
       this.ticking ??= this.tick().finally(() => (this.ticking = null))
@@ -247,8 +266,14 @@ export class DiskSpool implements Spool {
   private fail(batch: Batch, error: unknown): void {
     this.counters.dropped += batch.relaxedPredictions
     this.counters.labelsDropped += batch.relaxedLabels
-    const why = `writing ${batch.usedBytes} bytes failed: ${messageOf(error)}`
-    const full = new PredictionLogFullError(why, `Check the disk of ${this.dir}.`, error)
+    const what = `writing ${batch.usedBytes} bytes failed`
+    const why = `${what}: ${messageOf(error)}`
+    // Clients are shown its message, and not where the log is.
+    const full = new PredictionLogFullError(
+      `${what} (${errnoOf(error) ?? 'EIO'})`,
+      `Check the disk of ${this.dir}.`,
+      error,
+    )
     for (const waiter of batch.waiters) waiter.reject(full)
     if (isNoSpace(error)) this.diskFull = true
     this.tell(`${why}; ${batch.relaxedPredictions} predictions and ${batch.relaxedLabels} labels dropped`)
@@ -281,6 +306,21 @@ export class DiskSpool implements Spool {
       this.tell(`free space can't be read: ${messageOf(error)}`)
     }
     await this.saveCounters()
+    if (this.unsealedBelow !== null && !this.diskFull && !this.countersFailing)
+      await this.sealEarlier(this.unsealedBelow)
+  }
+
+  /** They are on disk and counted, and wait only for the ingest to be let at them. */
+  private async sealEarlier(below: number): Promise<void> {
+    const { dir: spoolDir, instance } = this.options
+    try {
+      const { sealed, tornBytes } = await sealLeftOpen(this.dir, await readLeftOpen(spoolDir, instance, below))
+      this.unsealedBelow = null
+      this.tell(`sealed ${sealed} segments of gateways that died, ${tornBytes} torn bytes cut`)
+    } catch (error) {
+      if (!this.sealingFails) this.tell(`what a gateway that died has left can't be sealed: ${messageOf(error)}`)
+      this.sealingFails = true
+    }
   }
 
   private judgeSpace(freeBytes: number): void {
@@ -318,9 +358,4 @@ export class DiskSpool implements Spool {
   private tell(why: string): void {
     this.options.onState?.({ diskFull: this.diskFull, freeBytes: this.freeBytes, why })
   }
-}
-
-function isNoSpace(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code
-  return code === 'ENOSPC' || code === 'EDQUOT'
 }

@@ -1,8 +1,10 @@
 import { join } from 'node:path'
-import { NO_COUNTS, readCounters } from '../../kernel/lake/log-counters.ts'
+import { isNoSpace } from '../../kernel/lake/durable-files.ts'
+import { NO_COUNTS } from '../../kernel/lake/log-counters.ts'
 import type { ProcessLock } from '../../kernel/lake/process-lock.ts'
 import { tryLock } from '../../kernel/lake/process-lock.ts'
-import { recoverInstance, recoverSpool } from '../../kernel/lake/recover-spool.ts'
+import { readLeftOpen, recoverInstance, recoverSpool } from '../../kernel/lake/recover-spool.ts'
+import type { RecoveryReport } from '../../kernel/lake/recover-spool.ts'
 import { isInstanceName, listSegments, lockPath } from '../../kernel/lake/spool-files.ts'
 import { DiskSpool } from './disk-spool.ts'
 import { SpoolInUseError } from './errors.ts'
@@ -17,6 +19,8 @@ const LOCK_RETRY_MS = 50
 
 /**
  * Takes the instance's lock, seals what dead gateways left (its own earlier life included), and starts a new stream.
+ * Where there is no space for that it begins all the same: what was acknowledged is on disk and counted, and is sealed
+ * once there is.
  * @throws SpoolInUseError if another process writes as this instance
  */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
@@ -26,16 +30,29 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   await fs.makeDir(dir)
   const lock = await waitForLock(options.dir, options.instance, options.lockWaitMs ?? SPOOL_DEFAULTS.lockWaitMs)
   try {
-    const own = await recoverInstance(options.dir, options.instance)
-    const others = await recoverSpool(options.dir)
-    const counters = (await readCounters(dir)) ?? NO_COUNTS
-    const last = (await listSegments(options.dir, options.instance)).at(-1)
-    const freeBytes = await fs.freeBytes(dir)
-    const spool = new DiskSpool({ ...SPOOL_DEFAULTS, ...options, fs }, dir, lock, counters, (last?.sequence ?? 0) + 1)
-    spool.start(freeBytes, own.sealed + others.sealed, own.tornBytes + others.tornBytes)
+    const own = await whereThereIsSpace(() => recoverInstance(options.dir, options.instance))
+    const others = await whereThereIsSpace(() => recoverSpool(options.dir))
+    const { counters } = await readLeftOpen(options.dir, options.instance)
+    const sequence = ((await listSegments(options.dir, options.instance)).at(-1)?.sequence ?? 0) + 1
+    const start = { dir, lock, counters: counters ?? NO_COUNTS, sequence, isUnsealed: own === null }
+    const spool = new DiskSpool({ ...SPOOL_DEFAULTS, ...options, fs }, start)
+    const done = [own, others].filter((report) => report !== null)
+    const sealed = done.reduce((sum, report) => sum + report.sealed, 0)
+    const tornBytes = done.reduce((sum, report) => sum + report.tornBytes, 0)
+    spool.start(await fs.freeBytes(dir), sealed, tornBytes)
     return spool
   } catch (error) {
     lock.release()
+    throw error
+  }
+}
+
+/** @returns null where there is none: what is not sealed now is sealed later, as by the ingest where no gateway lives */
+async function whereThereIsSpace(recover: () => Promise<RecoveryReport>): Promise<RecoveryReport | null> {
+  try {
+    return await recover()
+  } catch (error) {
+    if (isNoSpace(error)) return null
     throw error
   }
 }

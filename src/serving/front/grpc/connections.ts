@@ -3,7 +3,7 @@ import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
 import type { ConnectionInjector, Server, ServerCredentials } from '@grpc/grpc-js'
 import { errorBody } from '../../../kernel/protocol/errors.ts'
 import { ListenError } from '../http/errors.ts'
-import type { Tell } from '../http/http-front.ts'
+import type { Tell } from '../tell.ts'
 
 export interface ConnectionLimits {
   /** Open at once. More are told so, and closed. */

@@ -5,8 +5,9 @@ import type { ServiceDefinition } from '@grpc/grpc-js'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ProtocolError } from '../../../kernel/protocol/inference.ts'
 import type { DataPlane } from '../data-plane.ts'
-import type { OnDone, Tell, TlsFiles } from '../http/http-front.ts'
+import type { OnDone, TlsFiles } from '../http/http-front.ts'
 import type { CallerOf } from '../rest/extras.ts'
+import type { Tell } from '../tell.ts'
 import { Connections } from './connections.ts'
 import { healthService } from './health.ts'
 import { MessageBudget, OUTLINE_BYTES_MAX } from './message-budget.ts'
@@ -44,7 +45,7 @@ export interface GrpcLimits {
   perStream: number
   /** Open at once; more are refused. */
   connections: number
-  /** A connection on which nothing has come by then is closed. */
+  /** A connection on which nothing has come by then is closed, as is one whose handshake of TLS is not over. */
   silentMs: number
   /** A connection without calls is closed after so long. */
   idleMs: number
@@ -128,7 +129,7 @@ class Front implements GrpcFront {
   }
 
   #secured(tls: TlsFiles): ServerCredentials {
-    const { credentials, stopWatching } = tlsCredentials(tls, this.#tell)
+    const { credentials, stopWatching } = tlsCredentials(tls, this.#limits.silentMs, this.#tell)
     this.#atEnd.push(stopWatching)
     return credentials
   }

@@ -1,8 +1,9 @@
 import type { SecureContextOptions } from 'node:tls'
 import { experimental } from '@grpc/grpc-js'
 import type { ServerCredentials } from '@grpc/grpc-js'
-import type { Tell, TlsFiles } from '../http/http-front.ts'
+import type { TlsFiles } from '../http/http-front.ts'
 import { watchTlsFiles } from '../http/tls.ts'
+import type { Tell } from '../tell.ts'
 
 type CaListener = experimental.CaCertificateUpdateListener
 type IdentityListener = experimental.IdentityCertificateUpdateListener
@@ -10,10 +11,12 @@ type IdentityListener = experimental.IdentityCertificateUpdateListener
 /**
  * Certificates that are read anew when their files change, as on the HTTP port. The library's own watcher of files
  * refuses connections until its first look, and tells nobody of files that can't be used.
+ * @param handshakeMs - a client that has not said who it is by then is left
  * @throws TlsFilesError
  */
 export function tlsCredentials(
   files: TlsFiles,
+  handshakeMs: number,
   tell: Tell,
 ): { credentials: ServerCredentials; stopWatching: () => void } {
   const provider = new Certificates()
@@ -22,7 +25,11 @@ export function tlsCredentials(
   const authorities = files.clientAuthorities === undefined ? null : provider
   // The types name the first two the other way round.
   const make = experimental.createCertificateProviderServerCredentials
-  return { credentials: make(provider, authorities, authorities !== null), stopWatching }
+  const credentials = make(provider, authorities, authorities !== null)
+  // The library has no option for it: by itself its server waits for two minutes, and each of them takes a connection.
+  const options = { ...credentials._getConstructorOptions(), handshakeTimeout: handshakeMs }
+  credentials._getConstructorOptions = () => options
+  return { credentials, stopWatching }
 }
 
 class Certificates implements experimental.CertificateProvider {

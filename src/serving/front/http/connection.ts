@@ -32,8 +32,8 @@ export interface ConnectionHost extends IntakeHost, SenderHost {
   readonly isDraining: boolean
   /** Draining has come so far that idle connections are closed. */
   readonly closesIdle: boolean
-  /** Whether there is memory for one more answer; others may be cut off for it. */
-  hasRoomFor(answer: Answer): boolean
+  /** Whether there is memory for so many more bytes of answers; others may be cut off for it. */
+  hasRoomFor(bytes: number): boolean
   /** Has `flush` called at the end of this turn. */
   schedule(connection: Connection): void
   forget(connection: Connection): void
@@ -94,7 +94,7 @@ export class Connection implements IntakePort {
 
   /** How long its client has been reading one answer; 0: none is on its way. */
   sendsForMs(nowMs: number): number {
-    return this.#life === 'open' && this.#sender.isSendingBody ? nowMs - this.#sender.bodySinceMs : 0
+    return this.#life === 'open' && this.#sender.isSending ? nowMs - this.#sender.sendingSinceMs : 0
   }
 
   /** At once, since what it holds is needed for others. */
@@ -168,12 +168,21 @@ export class Connection implements IntakePort {
   }
 
   settle(exchange: Exchange, answer: Answer): void {
-    const hasRoom = this.#host.hasRoomFor(answer)
+    const hasRoom = this.#host.hasRoomFor(answer.body.length)
     const isCutOff = this.#life === 'closed' // for want of room, as its own client is the slowest
     if (!hasRoom || isCutOff) this.#sender.dispose(answer)
     if (isCutOff) return
     this.#queue.answer(exchange, hasRoom ? answer : NO_ROOM)
+    if (hasRoom) answer.stream?.onHeld?.((bytes) => this.#hold(exchange, bytes))
     if (exchange === this.#queue.first && !this.#intake.isReading) this.#host.schedule(this)
+  }
+
+  /** Of an answer that comes in parts and has begun: where there is no room for more of it, it breaks off. */
+  #hold(exchange: Exchange, bytes: number): void {
+    const moreBytes = bytes - exchange.answerBytes
+    if (exchange.isOver || moreBytes <= 0 || this.#host.hasRoomFor(moreBytes)) return this.#queue.hold(exchange, bytes)
+    this.#host.tell('warn', 'an answer broke off: there is no memory for more of it', { bytes })
+    this.cutOff()
   }
 
   // ── from the socket and to it ──

@@ -66,9 +66,17 @@ export class ExchangeQueue {
     this.#totals.answersBytes += exchange.answerBytes
   }
 
+  /** Of an answer that comes in parts: what of it waits to be sent has changed. */
+  hold(exchange: Exchange, bytes: number): void {
+    if (exchange.isOver) return
+    this.#totals.answersBytes += bytes - exchange.answerBytes
+    exchange.answerBytes = bytes
+  }
+
   /** Once for each, when it is answered or its client gone, and nobody works on it any more. */
   release(exchange: Exchange): void {
     this.dropBody(exchange)
+    exchange.isOver = true
     this.#totals.answersBytes -= exchange.answerBytes
     this.#totals.underWay -= 1
   }

@@ -28,6 +28,8 @@ export class Exchange implements HttpRequest {
   answer: Answer | null = null
   /** As counted while it is held. */
   answerBytes = 0
+  /** Nothing of it is counted any more. */
+  isOver = false
   isComplete = false
   /** The connection is closed after its answer. */
   isLast = false

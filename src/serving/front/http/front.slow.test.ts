@@ -268,6 +268,24 @@ describe('a body', () => {
   })
 })
 
+describe('a body that is larger than all together may be', () => {
+  it('is taken where it is alone, and holds up others only meanwhile', async () => {
+    const late = lateHandler()
+    const { port } = await open(late, { bodiesBytes: 1_000 })
+    const alone = new RawClient(port).say(post('/1', 'x'.repeat(5_000)))
+    await until(() => late.waiting.length === 1, 'the large one')
+    expect(late.waiting[0]?.body.length).toBe(5_000)
+    expect(await new RawClient(port).say(post('/2', 'x')).closed()).toMatch(/^HTTP\/1\.1 503 /)
+    late.answer('/1')
+    await alone.answers(1)
+    const small = new RawClient(port).say(post('/3', 'x'))
+    await until(() => late.waiting.length === 1, 'the small one')
+    expect(await new RawClient(port).say(post('/4', 'x'.repeat(5_000))).closed()).toMatch(/^HTTP\/1\.1 503 /)
+    late.answer('/3')
+    await small.answers(1)
+  })
+})
+
 describe('a client that asks before it sends', () => {
   const head = (length: number, ...fields: string[]): string =>
     `POST / HTTP/1.1\r\n${['Host: a', 'Expect: 100-continue', `Content-Length: ${length}`, ...fields].join('\r\n')}\r\n\r\n`

@@ -1,11 +1,11 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Socket } from 'node:net'
 import { retryAnswer } from '../answer.ts'
-import type { Answer } from '../answer.ts'
+import type { Tell } from '../tell.ts'
 import { headOf } from './answer-bytes.ts'
 import { Connection } from './connection.ts'
 import type { ConnectionHost } from './connection.ts'
-import type { DrainLimits, HttpFront, HttpFrontLimits, HttpHandler, ListenOn, Tell } from './http-front.ts'
+import type { DrainLimits, HttpFront, HttpFrontLimits, HttpHandler, ListenOn } from './http-front.ts'
 import { openListener } from './listener.ts'
 import type { Listener } from './listener.ts'
 import { Output } from './output.ts'
@@ -129,9 +129,8 @@ class Front implements HttpFront, ConnectionHost {
     this.#connections.delete(connection)
   }
 
-  hasRoomFor(answer: Answer): boolean {
+  hasRoomFor(bytes: number): boolean {
     const { answersBytes, laggardMs } = this.limits
-    const bytes = answer.body.length
     if (bytes <= SMALL_ANSWER_BYTES || this.answersBytes + bytes <= answersBytes) return true
     const nowMs = performance.now()
     const laggards = [...this.#connections].filter((connection) => connection.sendsForMs(nowMs) >= laggardMs)

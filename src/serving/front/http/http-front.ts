@@ -31,9 +31,6 @@ export interface DrainLimits {
   lingerMs?: number
 }
 
-/** How the front says what happens to it. The process gives the words to its log. */
-export type Tell = (level: 'info' | 'warn' | 'error', what: string, facts?: Record<string, unknown>) => void
-
 export type ListenOn =
   | { kind: 'port'; host: string; port: number; /** Several processes on one port. */ shared?: boolean; tls?: TlsFiles }
   | { kind: 'socket'; path: string }
@@ -63,7 +60,7 @@ export interface HttpFrontLimits {
   requests: number
   /** Requests of one connection that are read ahead of their answers. */
   pipelined: number
-  /** Of all bodies that are here at once. More are refused with 503. */
+  /** Of all bodies that are here at once, but for a single one that is larger. More are refused with 503. */
   bodiesBytes: number
   /**
    * Of all answers that wait for their clients to read them. Where another one does not fit, clients that have been

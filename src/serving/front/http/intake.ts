@@ -77,7 +77,7 @@ export class Intake implements ParserEvents {
     const admission = this.#port.admit(exchange)
     if (admission.kind === 'answer') return this.#answerEarly(exchange, admission.answer)
     if (head.bodyBytes > admission.limitBytes) return this.#cut(exchange, tooLarge(admission.limitBytes))
-    if (bodiesBytes + head.bodyBytes > limits.bodiesBytes) return this.#cut(exchange, FULL)
+    if (bodiesBytes > 0 && bodiesBytes + head.bodyBytes > limits.bodiesBytes) return this.#cut(exchange, FULL)
     exchange.limitBytes = admission.limitBytes
     exchange.owesContinue = head.expectsContinue && head.bodyBytes !== 0
   }
@@ -88,7 +88,9 @@ export class Intake implements ParserEvents {
     if (limitBytes < 0) return
     exchange.owesContinue = false
     if (exchange.heldBytes + part.length > limitBytes) return this.#cut(exchange, tooLarge(limitBytes))
-    if (this.#host.bodiesBytes + part.length > this.#host.limits.bodiesBytes) return this.#cut(exchange, FULL)
+    const { bodiesBytes, limits } = this.#host
+    const isAlone = bodiesBytes === exchange.heldBytes // else one that may be as large could never come in
+    if (!isAlone && bodiesBytes + part.length > limits.bodiesBytes) return this.#cut(exchange, FULL)
     this.#host.bodiesBytes += part.length
     if (part.length === head.bodyBytes) exchange.body = part
     else (exchange.collector ??= new BodyCollector()).add(part, head.bodyBytes)

@@ -2,8 +2,9 @@ import { chmodSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo, ListenOptions, Server, Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Tell } from '../tell.ts'
 import { ListenError, SharedPortError } from './errors.ts'
-import type { HttpFrontLimits, ListenOn, Tell } from './http-front.ts'
+import type { HttpFrontLimits, ListenOn } from './http-front.ts'
 import { createTlsServer } from './tls.ts'
 
 /** A place where connections are taken. */

@@ -2,10 +2,11 @@ import type { Socket } from 'node:net'
 import { messageOf } from '../../../kernel/errors.ts'
 import { errorAnswer } from '../answer.ts'
 import type { Answer } from '../answer.ts'
+import type { Tell } from '../tell.ts'
 import { hasBody, headOf } from './answer-bytes.ts'
 import type { Framing } from './answer-bytes.ts'
 import type { Exchange } from './exchange.ts'
-import type { HttpFrontLimits, Tell } from './http-front.ts'
+import type { HttpFrontLimits } from './http-front.ts'
 import type { Output } from './output.ts'
 
 export interface SenderHost {
@@ -28,8 +29,10 @@ export class Sender {
   #isBlocked = false
   /** What is left of a large body. */
   #rest: Buffer | null = null
-  /** Since when that is on its way; monotonic. */
-  bodySinceMs = 0
+  /** A part of a stream is on its way. */
+  #hasPart = false
+  /** Since when either is; monotonic. */
+  sendingSinceMs = 0
   #stream: AsyncIterator<Buffer> | null = null
   #onUnblocked: (() => void) | null = null
   #isStopped = false
@@ -50,6 +53,11 @@ export class Sender {
 
   get isSendingBody(): boolean {
     return this.#rest !== null
+  }
+
+  /** Something that the client has to read before there can be more. */
+  get isSending(): boolean {
+    return this.#rest !== null || this.#hasPart
   }
 
   /** Small answers wait for `flush`. */
@@ -99,6 +107,7 @@ export class Sender {
     if (this.#stream === null) return
     void this.#end(this.#stream)
     this.#stream = null
+    this.#hasPart = false
     this.#unblock()
   }
 
@@ -137,7 +146,7 @@ export class Sender {
     }
     this.flush()
     this.#rest = body
-    this.bodySinceMs = performance.now()
+    this.sendingSinceMs = performance.now()
     return this.#sendRest()
   }
 
@@ -156,9 +165,11 @@ export class Sender {
         const { done, value } = await iterator.next()
         if (this.#stream !== iterator) return
         if (done === true) break
-        if (value.length > 0) this.#sendPart(value, isChunked)
-        if (this.#isBlocked) await new Promise<void>((resolve) => (this.#onUnblocked = resolve))
+        this.#hasPart = true
+        this.sendingSinceMs = performance.now()
+        await this.#sendPart(value, isChunked, () => this.#stream === iterator)
         if (this.#stream !== iterator) return
+        this.#hasPart = false
       }
     } catch (error) {
       if (this.#stream !== iterator) return // ended by us, and it objects: nobody waits for it any more
@@ -174,16 +185,26 @@ export class Sender {
     this.#onSent()
   }
 
-  /** @see RFC 9112, 7.1 */
-  #sendPart(part: Buffer, isChunked: boolean): void {
+  /** Piece by piece as a body, until the client takes more. @see RFC 9112, 7.1 */
+  async #sendPart(part: Buffer, isChunked: boolean, isWanted: () => boolean): Promise<void> {
+    if (part.length === 0) return
     if (isChunked) this.sendText(`${part.length.toString(16)}\r\n`)
     if (part.length <= COPIED_BYTES_MAX && this.#makeRoom(part.length)) this.#host.output.addBytes(part)
     else {
       this.flush()
-      this.#write(part)
+      for (let at = 0; at < part.length; at += PIECE_BYTES) {
+        await this.#unblocked()
+        if (!isWanted()) return
+        this.#write(part.subarray(at, at + PIECE_BYTES))
+      }
     }
     if (isChunked) this.sendText('\r\n')
     this.flush()
+    await this.#unblocked()
+  }
+
+  async #unblocked(): Promise<void> {
+    if (this.#isBlocked) await new Promise<void>((resolve) => (this.#onUnblocked = resolve))
   }
 
   #makeRoom(bytes: number): boolean {

@@ -29,6 +29,22 @@ describe('a streamed answer', () => {
     agent.destroy()
   })
 
+  it('reaches a client as a whole that reads it slowly, however large a part is', async () => {
+    const part = Buffer.alloc(20_000_000, 'x')
+    async function* one(): AsyncGenerator<Buffer> {
+      yield part
+    }
+    const { port } = await open({ serve: () => streamed(one()) }, { unreadMs: 1_000 })
+    const slow = new RawClient(port).say(get('/', 'Connection: close'))
+    for (let turn = 0; turn < 8; turn += 1) {
+      slow.socket.pause()
+      await sleep(200)
+      slow.socket.resume()
+      await sleep(50)
+    }
+    expect((await slow.closed()).length).toBeGreaterThan(part.length)
+  })
+
   it('leaves part by part', async () => {
     const { port } = await open({ serve: () => streamed(parts(2, 200)) })
     const client = new RawClient(port).say(get('/'))

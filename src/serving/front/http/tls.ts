@@ -4,10 +4,11 @@ import type { Server, Socket } from 'node:net'
 import { createSecureContext, createServer } from 'node:tls'
 import type { SecureContextOptions, Server as TlsServer } from 'node:tls'
 import { messageOf } from '../../../kernel/errors.ts'
+import type { Tell } from '../tell.ts'
 import { decideCertificateNotice } from './decide-certificate-notice.ts'
 import type { CertificateNotice } from './decide-certificate-notice.ts'
 import { TlsFilesError } from './errors.ts'
-import type { HttpFrontLimits, Tell, TlsFiles } from './http-front.ts'
+import type { HttpFrontLimits, TlsFiles } from './http-front.ts'
 
 const LOOK_EVERY_MS = 1_000
 

@@ -77,7 +77,7 @@ export class Unpacker {
   readonly #slots: Slots
   #heldBytes = 0
 
-  /** @param limitBytes - of all unpacked bodies that are here at once */
+  /** @param limitBytes - of all unpacked bodies that are here at once, but for a single one that is larger */
   constructor(limitBytes: number, atOnce = AT_ONCE) {
     this.#limitBytes = limitBytes
     this.#slots = new Slots(atOnce)
@@ -99,7 +99,8 @@ export class Unpacker {
   /** What it may grow to is set aside first, so that many at once can not exhaust the memory either. */
   async #unpack(packed: Buffer, coding: Coding, limitBytes: number): Promise<Unpacked> {
     const mayGrowTo = Math.min(limitBytes, packed.length * GROWTH_MAX + GROWTH_SLACK_BYTES)
-    if (this.#heldBytes + mayGrowTo > this.#limitBytes) {
+    const isAlone = this.#heldBytes === 0 // else one that may be as large could never come in
+    if (!isAlone && this.#heldBytes + mayGrowTo > this.#limitBytes) {
       throw new ProtocolError(503, `More than ${this.#limitBytes} bytes of unpacked requests may be here at once.`)
     }
     this.#heldBytes += mayGrowTo

@@ -12,7 +12,7 @@ import { isLeftUnanswered } from '../one-request.ts'
 import type { OneRequest } from '../one-request.ts'
 import { accountName } from '../routing-table.ts'
 import type { RoutingTable, TableEndpoint } from '../routing-table.ts'
-import type { Tell } from '../tell.ts'
+import type { Tell } from '../../front/tell.ts'
 import { upstreamRequest } from '../upstream-request.ts'
 import type { TableGather, TableMember } from './gather-table.ts'
 import { memberOutcome } from './member-outcome.ts'
@@ -146,9 +146,13 @@ export class Asking {
     slot.cancellation = new Cancellation()
     const pool = pools.enter(deploymentId)
     try {
-      const sent = upstreamRequest(this.#route, deployment, this.#call)
+      const { headers, body, jsonBytes } = this.#call
+      const { cancellation } = slot
+      const made = upstreamRequest(this.#route, deployment, { headers, body, jsonBytes, cancellation })
+      const sent = made instanceof Promise ? await made : made
+      if (sent === null) return { kind: 'cancelled', reason: cancellation.reason ?? 'deadline' }
       const budget = newForwardBudget({ clock, deadlineMs: this.#startedMs + this.#deadlineMs })
-      return withFed(deployment, await forward(pool.replicas, sent, slot.cancellation, budget))
+      return withFed(deployment, await forward(pool.replicas, sent, cancellation, budget))
     } finally {
       pools.leave(pool)
     }

@@ -1,7 +1,10 @@
+import { basename } from 'node:path'
 import type { Tensor } from '../../../kernel/model/tensor.ts'
 import { messageOf } from '../../../kernel/errors.ts'
 import { parseInferRequest, ProtocolError } from '../../../kernel/protocol/inference.ts'
 import type { InferCall } from '../../front/data-plane.ts'
+import { withoutFolders } from '../../front/error-text.ts'
+import { readInTurns } from '../read-request.ts'
 import { combine } from './combine.ts'
 import type { MemberAnswer } from './combine.ts'
 import type { TableGather } from './gather-table.ts'
@@ -32,14 +35,17 @@ export async function combineAnswers(
   }
   let request: ModuleTask['request']
   try {
-    const { id, parameters, inputs } = parseInferRequest(call.body, signature, { jsonBytes: call.jsonBytes })
+    const read = await readInTurns(call, signature)
+    if (read === null) return { kind: 'failed', why: 'nobody waits for it any more' }
+    const { id, parameters, inputs } = parseInferRequest(read.body, signature, read.form)
     request = { id, parameters, inputs }
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error
-    return { kind: 'failed', why: `the request could not be read for ${way.path}: ${messageOf(error)}` }
+    return { kind: 'failed', why: `the request could not be read for ${basename(way.path)}: ${messageOf(error)}` }
   }
   const end = await modules.of(way).combine({ answers, request }, call.cancellation)
-  if (end.kind === 'failed') return { kind: 'failed', why: `${way.path}: ${end.why}` }
+  if (end.kind === 'failed') return { kind: 'failed', why: `${basename(way.path)}: ${withoutFolders(end.why)}` }
   const outputs = moduleOutputs(end.outputs)
-  return typeof outputs === 'string' ? { kind: 'failed', why: `${way.path}: ${outputs}` } : { kind: 'made', outputs }
+  if (typeof outputs === 'string') return { kind: 'failed', why: `${basename(way.path)}: ${outputs}` }
+  return { kind: 'made', outputs }
 }

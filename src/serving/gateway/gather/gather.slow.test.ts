@@ -10,6 +10,7 @@ import type { FakeLog } from '../../../testing/gateway-fakes.ts'
 import { openLab, send, startLoad } from '../../../testing/gateway-lab.ts'
 import type { FakeControlPlane, Lab } from '../../../testing/gateway-lab.ts'
 import { openLabGateway } from '../../../testing/lab-gateway.ts'
+import { ownMsOf } from '../../../testing/stopwatch.ts'
 import type { Gateway } from '../gateway.ts'
 
 const INFER = '/v2/models/second-opinion/infer'
@@ -54,6 +55,23 @@ function routes(
   ])
 }
 
+/** A member in this process that answers no prediction until it may. */
+async function memberOnDemand(name: string): Promise<{ replica: RoutedReplica; mayAnswer: () => void }> {
+  let may = false
+  const waiting: (() => void)[] = []
+  const outputs = [{ name: 'probability', datatype: 'FP32', shape: [1], data: [0.5] }]
+  const replica = await lab.replica(name, (request, response) => {
+    request.resume()
+    if (request.method === 'GET') response.end('{"ready":true}')
+    else waiting.push(() => response.end(JSON.stringify({ model_name: name, model_version: '1', outputs })))
+    if (may) answerAll()
+  })
+  const answerAll = (): void => {
+    for (const answer of waiting.splice(0)) answer()
+  }
+  return { replica, mayAnswer: () => ((may = true), answerAll()) }
+}
+
 const taken = (revision: number) => control.reported((report) => report.revision === revision)
 
 describe('a gather of real replicas', () => {
@@ -92,25 +110,34 @@ describe('a gather of real replicas', () => {
 
   it('answers without a member that hangs, by the deadline, and says who it was', async () => {
     const a = await lab.replicaProcess('a')
-    const slow = await lab.replicaProcess('slow', 5_000)
-    control.publish(routes(1, { 'm@1': [a], 'n@1': [slow] }, { deadlineMs: 200 }))
+    const { replica: hangs } = await memberOnDemand('hangs')
     const gateway = await start()
-    await taken(1)
-    const startedMs = performance.now()
-    const answer = await send({ port: gateway.port, path: INFER, method: 'POST' }, '{"id":"x","inputs":[]}')
-    expect(performance.now() - startedMs).toBeLessThan(4_500) // the one that hangs takes five seconds
+    let answer: Awaited<ReturnType<typeof send>> | undefined
+    let tookMs = 0
+    let deadlineMs = 100
+    let revision = 0
+    // On a machine that is busy with other things the one that does not hang may need more than that.
+    do {
+      deadlineMs *= 2
+      control.publish(routes(++revision, { 'm@1': [a], 'n@1': [hangs] }, { deadlineMs }))
+      await taken(revision)
+      tookMs = await ownMsOf(async () => {
+        answer = await send({ port: gateway.port, path: INFER, method: 'POST' }, '{"id":"x","inputs":[]}')
+      })
+    } while (answer?.headers['millrace-absent'] !== 'n@1' && deadlineMs < 10_000)
     expect(answer).toMatchObject({ status: 200, headers: { 'millrace-absent': 'n@1' } })
-    expect(JSON.parse(answer.text)).toMatchObject({ id: 'x', parameters: { absent: ['n@1'] } })
+    expect(JSON.parse(answer!.text)).toMatchObject({ id: 'x', parameters: { absent: ['n@1'] } })
+    expect(tookMs).toBeLessThan(deadlineMs + 300)
   })
 
   it('sends each answer as it comes, and serves on when the client leaves in between', async () => {
     const a = await lab.replicaProcess('a')
-    const slow = await lab.replicaProcess('slow', 4_000)
-    control.publish(routes(1, { 'm@1': [a], 'n@1': [slow] }, { deadlineMs: 15_000 }))
+    const { replica: slow, mayAnswer } = await memberOnDemand('slow')
+    control.publish(routes(1, { 'm@1': [a], 'n@1': [slow] }, { deadlineMs: 60_000 }))
     const gateway = await start()
     await taken(1)
-    const read = async (events: number): Promise<{ text: string; tookMs: number }> => {
-      const startedMs = performance.now()
+    /** Reads so many events. What comes after the first waits for it to be read. */
+    const read = async (events: number): Promise<string> => {
       const headers = { accept: 'text/event-stream' }
       const response = await fetch(`http://127.0.0.1:${gateway.port}${INFER}`, {
         method: 'POST',
@@ -121,19 +148,21 @@ describe('a gather of real replicas', () => {
       let text = ''
       for await (const part of response.body!.pipeThrough(new TextDecoderStream())) {
         text += part
-        if (text.split('\n\n').length > events) break
+        const seen = text.split('\n\n').length - 1
+        if (seen >= events) break
+        if (seen > 0) mayAnswer()
       }
-      return { text, tookMs: performance.now() - startedMs }
+      return text
     }
+    // The second member may not answer yet.
     const first = await read(1)
-    expect(first.text).toContain('"member":"m@1"')
-    expect(first.text).not.toContain('"member":"n@1"')
-    expect(first.tookMs).toBeLessThan(3_500)
+    expect(first).toContain('"member":"m@1"')
+    expect(first).not.toContain('"member":"n@1"')
     const idle = await control.reported((report) => report.inFlight.length === 0 && report.trafficSeq > 1)
     expect(idle.inFlight).toEqual([])
     const whole = await read(3)
-    expect(whole.text.match(/^event: .*$/gm)).toEqual(['event: member', 'event: member', 'event: answer'])
-    expect(whole.text).toContain('"model_name":"second-opinion","model_version":"m@1,n@1","id":"x"')
+    expect(whole.match(/^event: .*$/gm)).toEqual(['event: member', 'event: member', 'event: answer'])
+    expect(whole).toContain('"model_name":"second-opinion","model_version":"m@1,n@1","id":"x"')
   })
 
   it('lets a user’s module make the answer, also after that changes', async () => {

@@ -11,7 +11,7 @@ import { failureAnswer, headerText, OneRequest } from '../one-request.ts'
 import type { Given, RequestParts } from '../one-request.ts'
 import { accountName } from '../routing-table.ts'
 import type { RoutingTable, TableEndpoint } from '../routing-table.ts'
-import type { Tell } from '../tell.ts'
+import type { Tell } from '../../front/tell.ts'
 import { Asking, neededAnswers } from './asking.ts'
 import { EventQueue, eventOf, wantsEvents } from './event-stream.ts'
 import { memberEvent, refusedBy, wholeAnswer } from './gather-answer.ts'
@@ -178,7 +178,7 @@ export class Gathers {
    */
   #stream(entry: TableEndpoint, gather: TableGather, asked: OneRequest): Answer {
     const call = { ...asked.call, body: Buffer.from(asked.call.body) }
-    const queue = new EventQueue(() => call.cancellation.cancel('client-gone'))
+    const queue = new EventQueue(() => call.cancellation.cancel('client-gone'), call.body.length)
     const predictionId = newPredictionId(this.#parts.clock.calendarMs())
     const request = new OneRequest(call, this.#parts, asked.timeoutMs)
     const asking = new Asking(entry, gather, request, this.#parts, (outcome) => queue.push(memberEvent(entry, outcome)))
@@ -193,7 +193,7 @@ export class Gathers {
     const names = ['millrace-endpoint', headerText(endpoint), 'millrace-model-version', headerText(gather.version)]
     const headers = ['Content-Type', 'text/event-stream', 'Cache-Control', 'no-store', ...names]
     headers.push('millrace-prediction-id', predictionId)
-    return { status: 200, headers, body: Buffer.alloc(0), stream: queue.read() }
+    return { status: 200, headers, body: Buffer.alloc(0), stream: queue }
   }
 
   async #streamed(

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Cancellation } from '../../front/cancellation.ts'
-import { tellNobody } from '../tell.ts'
+import { tellNobody } from '../../front/tell.ts'
 import { ModuleCombiner, moduleLimits } from './module-combiner.ts'
 import type { ModuleEnd, ModuleLimits, ModuleTask } from './module-combiner.ts'
 

@@ -4,7 +4,7 @@ import type { Datatype } from '../../../kernel/model/signature.ts'
 import type { TensorData } from '../../../kernel/model/tensor.ts'
 import { processEntry } from '../../../kernel/runtime/process-entry.ts'
 import type { Cancellation } from '../../front/cancellation.ts'
-import type { Tell } from '../tell.ts'
+import type { Tell } from '../../front/tell.ts'
 import { ModuleWords } from './module-words.ts'
 
 /** What the module is called with: `combine(answers, request)`. */

@@ -1,5 +1,5 @@
 import type { RoutingTable } from '../routing-table.ts'
-import type { Tell } from '../tell.ts'
+import type { Tell } from '../../front/tell.ts'
 import { ModuleCombiner } from './module-combiner.ts'
 
 type Module = { path: string; digest: string; timeoutMs: number }

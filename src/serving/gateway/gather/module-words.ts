@@ -1,4 +1,4 @@
-import type { Tell } from '../tell.ts'
+import type { Tell } from '../../front/tell.ts'
 
 export interface WordLimits {
   /** Lines that are logged in each period; what comes beyond them is counted. */

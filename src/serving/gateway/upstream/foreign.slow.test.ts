@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Signature } from '../../../kernel/model/signature.ts'
 import { httpUpstreams } from './http.ts'
 import type { Upstream, UpstreamRequest } from './upstream.ts'
 
@@ -9,17 +10,23 @@ let server: Server
 let asked: { url: string; headers: NodeJS.Dict<string | string[]>; body: string }[]
 let answer: { status: number; headers: Record<string, string>; body: Buffer | string }
 let upstream: Upstream
+/** Null: answered at once. */
+let release: Promise<void> | null
 
 beforeEach(async () => {
   asked = []
+  release = null
   answer = { status: 200, headers: {}, body: '{"model_name":"theirs","outputs":[]}' }
   server = createServer((call, response) => {
     let body = ''
     call.on('data', (chunk: Buffer) => (body += chunk.toString('latin1')))
     call.on('end', () => {
       asked.push({ url: call.url!, headers: call.headers, body })
-      response.writeHead(answer.status, answer.headers)
-      response.end(answer.body)
+      const { status, headers, body: given } = answer
+      void (release ?? Promise.resolve()).then(() => {
+        response.writeHead(status, headers)
+        response.end(given)
+      })
     })
   })
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
@@ -38,7 +45,7 @@ const request: UpstreamRequest = {
   body: Buffer.from('{"inputs":[]}'),
   jsonBytes: null,
   headers: [],
-  answerAs: { model: 'ours', version: '7' },
+  answerAs: { model: 'ours', version: '7', signature: { inputs: [], outputs: [] } },
 }
 
 describe('a server of someone else', () => {
@@ -60,12 +67,13 @@ describe('a server of someone else', () => {
   })
 
   it('keeps its binary tensors behind the longer JSON', async () => {
-    const json = '{"outputs":[]}'
+    const output = '{"name":"y","datatype":"FP32","shape":[1],"parameters":{"binary_data_size":4}}'
+    const json = `{"outputs":[${output}]}`
     const tensors = Buffer.from([1, 2, 3, 4])
     const headers = { 'Inference-Header-Content-Length': String(json.length) }
     answer = { status: 200, headers, body: Buffer.concat([Buffer.from(json), tensors]) }
     const given = await upstream.call(request).answer
-    const named = '{"model_name":"ours","model_version":"7","outputs":[]}'
+    const named = `{"model_name":"ours","model_version":"7","outputs":[${output}]}`
     expect(given.jsonBytes).toBe(named.length)
     expect(given.headers.get('inference-header-content-length')).toBe(String(named.length))
     expect(given.body).toEqual(Buffer.concat([Buffer.from(named), tensors]))
@@ -75,6 +83,46 @@ describe('a server of someone else', () => {
     answer = { status: 422, headers: {}, body: 'not {JSON}' }
     const { status, body } = await upstream.call(request).answer
     expect({ status, body: body.toString() }).toEqual({ status: 422, body: 'not {JSON}' })
+  })
+
+  describe('that owes one row of y', () => {
+    const signature: Signature = {
+      inputs: [{ name: 'x', datatype: 'FP32', shape: [-1], columns: null }],
+      outputs: [{ name: 'y', datatype: 'FP32', shape: [-1], columns: null }],
+    }
+    const owing = (rows: number, data: string): UpstreamRequest => ({
+      ...request,
+      body: Buffer.from(`{"inputs":[{"name":"x","datatype":"FP32","shape":[${rows}],"data":${data}}]}`),
+      answerAs: { model: 'ours', version: '7', signature },
+    })
+    const outputs = (rows: number, data: string) =>
+      `{"outputs":[{"name":"y","datatype":"FP32","shape":[${rows}],"data":${data}}]}`
+
+    it.each([
+      ['two rows', outputs(2, '[1,2]'), "output 'y' has 2 rows, and the request has 1"],
+      ['two values for one', outputs(1, '[1,2]'), "output 'y' has 2 values, and its shape [1] takes 1"],
+      ['no y', '{"outputs":[]}', "output 'y' is missing"],
+      ['NaN', outputs(1, '[NaN]'), /it holds NaN, which JSON can't carry/],
+    ])('and gives %s has failed, which is said with 502', async (_what, body, why) => {
+      answer = { status: 200, headers: {}, body }
+      const given = await upstream.call(owing(1, '[1]')).answer
+      expect([given.status, given.jsonBytes]).toEqual([502, null])
+      const { error } = JSON.parse(given.body.toString()) as { error: string }
+      expect(error).toMatch(/^The server of model 'ours' version '7' answered wrongly: .*\.$/)
+      expect(error).toMatch(why)
+    })
+  })
+
+  it('keeps an exchange that has taken over the connection of one that is given up too late', async () => {
+    const first = upstream.call(request)
+    await first.answer
+    let goOn = (): void => undefined
+    release = new Promise((resolve) => (goOn = resolve))
+    const second = upstream.call(request)
+    await expect.poll(() => asked.length).toBe(2)
+    first.abort()
+    goOn()
+    expect((await second.answer).status).toBe(200)
   })
 
   it('counts as broken where its 200 is no answer', async () => {

@@ -1,13 +1,13 @@
 import type { Socket } from 'node:net'
 import { messageOf } from '../../../kernel/errors.ts'
 import type { RoutedReplica } from '../../../kernel/contract/routing.ts'
-import { nameAnswer } from '../../../kernel/protocol/name-answer.ts'
 import { UpstreamError } from '../errors.ts'
+import { foreignAnswer } from './foreign-answer.ts'
 import { connectTimedOut, connectTo, faultOf } from './place.ts'
 import type { Place } from './place.ts'
 import { ResponseParser } from './response-parser.ts'
 import type { ParsedResponse } from './response-parser.ts'
-import type { OpenUpstream, Upstream, UpstreamAnswer, UpstreamCall, UpstreamRequest } from './upstream.ts'
+import type { AnswerAs, OpenUpstream, Upstream, UpstreamAnswer, UpstreamCall, UpstreamRequest } from './upstream.ts'
 
 /**
  * HTTP/1.1 over keep-alive connections to a replica's unix socket or port, one exchange at a time on each.
@@ -60,17 +60,16 @@ class HttpUpstream implements Upstream {
 
   call(request: UpstreamRequest): UpstreamCall {
     const connection = this.#takeIdle() ?? this.#connect()
-    const answer = connection.exchange(wireRequest(request))
+    const call = connection.exchange(wireRequest(request))
     const { answerAs } = request
-    const named = answerAs === undefined ? answer : answer.then((given) => renamed(given, answerAs))
-    return { answer: named, abort: () => connection.abort() }
+    return answerAs === undefined ? call : asOurs(call, request, answerAs)
   }
 
   async probe(timeoutMs: number): Promise<boolean> {
     const connection = this.#connect()
     const timer = setTimeout(() => connection.abort(), timeoutMs)
     try {
-      return (await connection.exchange(PROBE)).status === 200
+      return (await connection.exchange(PROBE).answer).status === 200
     } catch {
       return false // the caller asks whether it is ready: it is not
     } finally {
@@ -150,11 +149,18 @@ class Connection {
     return !this.#socket.destroyed && this.#closed === null
   }
 
-  exchange(request: WireRequest): Promise<UpstreamAnswer> {
-    if (this.#closed !== null) return Promise.reject(this.#closed)
+  exchange(request: WireRequest): UpstreamCall {
+    if (this.#closed !== null) return { answer: Promise.reject(this.#closed), abort: () => undefined }
     this.#parser.bodyLimitBytes = request.answerLimitBytes ?? this.#limits.answerLimitBytes
     this.#socket.write(encode(request))
-    return new Promise((resolve, reject) => (this.#waiting = { resolve, reject }))
+    let waiting: Waiting
+    const answer = new Promise<UpstreamAnswer>((resolve, reject) => {
+      waiting = { resolve, reject }
+      this.#waiting = waiting
+    })
+    // Once it is over, the connection may have another one.
+    const abort = (): void => (this.#waiting === waiting ? this.abort() : undefined)
+    return { answer, abort }
   }
 
   /** HTTP/1.1 has no other way to take a request back than to close the connection. */
@@ -238,17 +244,15 @@ function hasContentType(headers: readonly string[]): boolean {
   return false
 }
 
-/** @throws UpstreamError garbled where a 200 is no JSON object, and for what is neither a 200 nor an error */
-function renamed(answer: UpstreamAnswer, { model, version }: { model: string; version: string }): UpstreamAnswer {
-  const { status, body, jsonBytes } = answer
-  if (status >= 400) return answer
-  if (status !== 200)
-    throw new UpstreamError('garbled', `The server answered ${status}, which says nothing of a prediction.`)
-  const json = nameAnswer(jsonBytes === null ? body : body.subarray(0, jsonBytes), model, version)
-  if (json === null) throw new UpstreamError('garbled', 'The server answered 200 with what is no JSON object.')
-  if (jsonBytes === null) return { ...answer, body: json }
-  const headers = new Map(answer.headers).set('inference-header-content-length', String(json.length))
-  return { status, headers, body: Buffer.concat([json, body.subarray(jsonBytes)]), jsonBytes: json.length }
+/** Checked and renamed; given up also while that is done. */
+function asOurs(call: UpstreamCall, request: UpstreamRequest, answerAs: AnswerAs): UpstreamCall {
+  let isWanted = true
+  const answer = call.answer.then((given) => foreignAnswer(given, request, answerAs, () => isWanted))
+  const abort = (): void => {
+    isWanted = false
+    call.abort()
+  }
+  return { answer, abort }
 }
 
 /** One buffer, so one write: two small ones would wake the replica twice. */

@@ -1,5 +1,6 @@
 import type { FedBody } from '../../../kernel/contract/fed.ts'
 import type { RoutedReplica } from '../../../kernel/contract/routing.ts'
+import type { Signature } from '../../../kernel/model/signature.ts'
 
 /**
  * How the gateway speaks to one replica. The pool above decides which replica is asked, how often and how long;
@@ -30,10 +31,17 @@ export interface UpstreamRequest {
   headers: readonly string[]
   /** Where less is bearable than usual: a larger answer is refused as `garbled`. */
   answerLimitBytes?: number
-  /** The replica is a server of someone else's: its 200 gets these names instead of its own. */
-  answerAs?: { model: string; version: string }
+  /** The replica is a server of someone else's: its 200 is checked, and gets these names instead of its own. */
+  answerAs?: AnswerAs
   /** How long the caller still waits, in whole ms from 1; the replica may drop what is older. Absent: no limit. */
   timeoutMs?: number
+}
+
+export interface AnswerAs {
+  model: string
+  version: string
+  /** What it has to answer with. */
+  signature: Signature
 }
 
 export interface UpstreamAnswer {

@@ -4,6 +4,7 @@ import type { MonitoringJobs } from '../control/monitoring/monitoring-controller
 import type { Observation } from '../control/monitoring/observation.ts'
 import type { TrialJobInput, TrialJobOutput } from '../control/release/trial-job.ts'
 import type { ReevaluateJobInput, ReevaluateJobOutput } from '../control/retirement/reevaluate-job.ts'
+import { atMost } from '../kernel/lake/at-most.ts'
 import type { IngestInput, IngestReport } from '../kernel/lake/ingest.ts'
 import type { LakeSqlInput, QueryResult } from '../kernel/lake/query.ts'
 import type { Log } from '../kernel/log.ts'
@@ -14,6 +15,9 @@ const JOB_MS = 30 * 60_000
 const INSPECT_MS = 120_000
 const TRIAL_JOB_MS = 60_000
 const OBSERVE_MS = 5 * 60_000
+/** A query stops itself after a minute, unless it is in a single long act. */
+const QUERY_JOB_MS = 2 * 60_000
+const QUERIES_MAX = 4
 
 /** What the control plane has done in processes of their own; the other side is job.ts. */
 export interface ControlJobs extends EvaluationRuntime, Pick<MonitoringJobs, 'observe'> {
@@ -49,7 +53,7 @@ export function controlJobs(dataDir: string, log: Log): ControlJobs {
     observe: (input) => job<Observation>('observe', input, { timeoutMs: OBSERVE_MS }),
     reevaluate: (input) => job<ReevaluateJobOutput>('reevaluate', input),
     ingest: (input) => job<IngestReport>('ingest', input),
-    query: (input) => job<QueryResult>('query', input),
+    query: atMost(QUERIES_MAX, (input) => job<QueryResult>('query', input, { timeoutMs: QUERY_JOB_MS })),
     ofStep: (kind, input, signal) => job(kind, input, { signal }),
   }
 }

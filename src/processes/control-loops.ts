@@ -12,6 +12,7 @@ export type LoopName =
   | 'stability'
   | 'monitoring'
   | 'notification'
+  | 'artifacts'
 
 /** Which loops look when rows of a topic have changed. */
 const wakes: Record<Topic, Topic[]> = {

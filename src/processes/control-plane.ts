@@ -125,6 +125,8 @@ function servicesOf(
     triggers: stages.triggers,
     runs: stages.runs,
     retirements: stages.retirements,
+    artifacts: stages.artifacts,
+    ingest: stages.ingest,
     reload: () => control.reload(),
     inspectModel: (place, features) => jobs.inspect(place, features),
     async queryLake(sql, limitRows) {

@@ -15,6 +15,8 @@ import { Observations } from '../control/release/observations.ts'
 import { ReleaseController } from '../control/release/release-controller.ts'
 import { ReplicasController } from '../control/release/replicas-controller.ts'
 import { RoutePublisher } from '../control/release/route-publisher.ts'
+import { ArtifactCollector } from '../control/retirement/artifact-collector.ts'
+import { SWEEP_LIMITS } from '../control/retirement/housekeeping.ts'
 import { ReevaluationController } from '../control/retirement/reevaluation-controller.ts'
 import { RetirementController } from '../control/retirement/retirement-controller.ts'
 import { ServiceLevelController } from '../control/service-level/service-level-controller.ts'
@@ -33,6 +35,8 @@ const INGEST_LOOK_MS = 500
 const TRAFFIC_FLUSH_MS = 1_000
 const MONITORING_LOOK_MS = 500
 const SERVICE_LEVEL_LOOK_MS = 5_000
+/** A pass is due far more seldom, and asks for its next look itself. */
+const ARTIFACTS_LOOK_MS = 60_000
 
 /** What decides, stage by stage, and what replicas and gateways say to it. */
 export interface ControlStages {
@@ -50,6 +54,7 @@ export interface ControlStages {
   ingest: IngestController
   reevaluations: ReevaluationController
   retirements: RetirementController
+  artifacts: ArtifactCollector
   serviceLevels: ServiceLevelController
   monitoring: MonitoringController
   notifications: NotificationController
@@ -85,6 +90,7 @@ export async function openStages(context: ControlContext, jobs: ControlJobs): Pr
       gateways: () => observations.gateways(),
       readers: () => reevaluations.readers(),
     }),
+    artifacts: new ArtifactCollector(context, SWEEP_LIMITS),
     serviceLevels: new ServiceLevelController(context, () => observations.gateways()),
     monitoring: new MonitoringController(context, {
       observe: (input) => jobs.observe(input),
@@ -111,6 +117,7 @@ export function startLoops(stages: ControlStages, context: ControlContext, loops
     return stages.retirements.look()
   }
   loops.start('retirement', lookOnNews(context, retire), RETIREMENT_LOOK_MS)
+  loops.start('artifacts', () => stages.artifacts.look(), ARTIFACTS_LOOK_MS)
   loops.start('monitoring', () => stages.monitoring.look(), MONITORING_LOOK_MS)
   loops.start('notification', () => stages.notifications.look())
   loops.start('traffic', () => stages.traffic.flush(), TRAFFIC_FLUSH_MS)

@@ -44,6 +44,7 @@ export function replicaRuntime({ dataDir, artifacts }: { dataDir: string; artifa
         framesPath: join(sockets, `${id}.frames`),
         controlSocket: join(sockets, 'control.sock'),
         maxBatchRows: config?.serving.maxBatchRows ?? ROWS_MAX,
+        isolate: config?.serving.isolate,
         recordPath: join(runDirOf(dataDir), `${id}.json`),
       }
       const path = optionsPath(dataDir, id)

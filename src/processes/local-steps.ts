@@ -2,6 +2,7 @@ import { delimiter, dirname, join } from 'node:path'
 import type { StepRuntime } from '../control/pipeline/run-controller.ts'
 import { ensureEnvironment } from '../kernel/runtime/environments.ts'
 import { limitLog } from '../kernel/runtime/log-limit.ts'
+import { stepAgeMs } from '../kernel/runtime/process/step-age.ts'
 import { claimUnstarted, observeStep, stopStep } from '../kernel/runtime/process/step-process.ts'
 import { StepStarter } from '../kernel/runtime/process/step-starter.ts'
 import { processEntry } from '../kernel/runtime/process-entry.ts'
@@ -33,6 +34,7 @@ export function stepRuntime({ dataDir, job, onSurvivor }: LocalSteps): StepRunti
     },
     observe: observeStep,
     claimUnstarted,
+    ageMs: stepAgeMs,
     stop: stopStep,
     async limitLog(dir, limitBytes) {
       await limitLog(join(dir, 'log'), limitBytes)

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Project } from '../config/project.ts'
 import type { AppliedProject, ControlContext } from '../control/control-context.ts'
@@ -93,6 +93,7 @@ function openOwnStore({ dataDir, databaseUrl }: ControlContextOptions, log: Log)
 async function removeRemains(dataDir: string): Promise<void> {
   await sweepJobs(dataDir)
   rmSync(join(dataDir, 'tmp'), { recursive: true, force: true })
+  mkdirSync(join(dataDir, 'tmp'), { mode: 0o700 })
 }
 
 async function newestRevision({ db }: Store): Promise<AppliedProject | null> {

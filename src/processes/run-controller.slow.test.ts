@@ -101,16 +101,19 @@ describe('a training command', () => {
   })
 
   it('that hangs is stopped after its time-out with everything it started', async () => {
-    const run = await trained({
-      train: {
-        run: 'trap "" TERM; sleep 300 & echo $! > "$MILLRACE_OUTPUT_DIR/../pid-child"; wait; sleep 300',
-        timeout: '3s',
-        args: false,
-      },
-    })
-    expect(run.why).toContain('ran longer than its time-out of 3 s')
-    expect((await attempts(run.id)).map((a) => a.status)).toEqual(['timedOut'])
-    expect(isAlive(Number(readFileSync(join((await attempts(run.id))[0]!.dir, 'pid-child'), 'utf8')))).toBe(false)
+    let aheadMs = 0
+    const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs }
+    controller = new RunController({ ...lab.context, clock }, runtime)
+    const pidFile = join(lab.root, 'pid-child')
+    const hangs = `trap "" TERM; sleep 300 & echo $! > "${pidFile}"; wait; sleep 300`
+    await lab.apply({ m: { train: { run: hangs, timeout: '1h', args: false } } })
+    const id = await lab.train('m')
+    const isThere = () => existsSync(pidFile) && readFileSync(pidFile, 'utf8').endsWith('\n')
+    await until('it hangs', async () => (await controller.look(), isThere()))
+    aheadMs = 3_600_000
+    expect((await driven(id)).why).toContain('ran longer than its time-out of 3600 s')
+    expect((await attempts(id)).map((a) => a.status)).toEqual(['timedOut'])
+    expect(isAlive(Number(readFileSync(pidFile, 'utf8')))).toBe(false)
   })
 
   it('that leaves a daemon in another session is collected, and the daemon ended', async () => {
@@ -405,6 +408,17 @@ describe('after a crash, the next controller', () => {
     expect(readFileSync(join(lab.root, 'count'), 'utf8')).toBe('x\n')
   })
 
+  it.each([3_600_000, -3_600_000])('adopts it also where the clock was set by %i ms since', async (byMs) => {
+    const run = `echo x >> ${lab.root}/count; sleep 1; ${writesModel}`
+    await lab.apply({ m: { train: { run, args: false, timeout: '10m' } } })
+    const id = await lab.train('m')
+    await until('it runs', async () => (await controller.look(), existsSync(join(lab.root, 'count'))))
+    const clock = { ...systemClock, epochMs: () => systemClock.epochMs() + byMs }
+    controller = new RunController({ ...lab.context, clock }, runtime)
+    expect((await driven(id)).status).toBe('succeeded')
+    expect(readFileSync(join(lab.root, 'count'), 'utf8')).toBe('x\n')
+  })
+
   it('recognises by its exit record a step that ended unseen', async () => {
     await lab.apply({ m: { train: { run: `echo x >> ${lab.root}/count; ${writesModel}`, args: false } } })
     const id = await lab.train('m')
@@ -522,6 +536,8 @@ function bound(artifacts: Artifacts): Artifacts {
     has: (digest) => artifacts.has(digest),
     sizeOf: (digest) => artifacts.sizeOf(digest),
     remove: (digest, options) => artifacts.remove(digest, options),
+    renew: (digest) => artifacts.renew(digest),
+    list: () => artifacts.list(),
   }
 }
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../kernel/errors.ts'
 import { writeFileAtomic } from '../kernel/runtime/atomic-file.ts'
 import { processMark } from '../kernel/runtime/marks.ts'
-import { handshake, isAlive, readProcessRecord, removeProcessRecord } from '../kernel/runtime/process-record.ts'
+import { handshake, isAlive, readProcessRecord } from '../kernel/runtime/process-record.ts'
 import type { ProcessRecord, ProcessRole } from '../kernel/runtime/process-record.ts'
 import { findTree } from '../kernel/runtime/process/kill-tree.ts'
 import { spawnDetached } from '../kernel/runtime/process/spawn-detached.ts'
@@ -23,8 +23,6 @@ export interface ChildSpec {
   env?: Record<string, string>
   /** What is in the file that it is given, drawn up for each start: the token is what `/identity` must answer. */
   options: (self: { id: string; token: string }) => object | Promise<object>
-  /** Logs that it writes beside its output, as `logs/<name>.log`: kept within the same limit. */
-  alsoLogs?: readonly string[]
   /** Where it answers `GET /identity`: then it is ready, and by this a later supervisor knows it. */
   socketPath: string
   /** Exit codes that mean that starting it again would change nothing: they end the start of all. */
@@ -128,7 +126,7 @@ async function adopt({ dataDir, child, signal, onEvent }: Supervision): Promise<
 async function start({ dataDir, child, onEvent }: Supervision): Promise<RunningChild> {
   const { id, role, socketPath } = child
   await stopUnrecorded(dataDir, id)
-  removeProcessRecord(dataDir, id)
+  // The record of the one before stays, and names a process that is dead: on a full disk the new one takes its place.
   const token = randomBytes(16).toString('hex')
   const optionsPath = join(dataDir, 'processes', `${id}.json`)
   mkdirSync(dirname(optionsPath), { recursive: true, mode: 0o700 })
@@ -145,10 +143,16 @@ async function start({ dataDir, child, onEvent }: Supervision): Promise<RunningC
     parent: 'supervisor',
     command: process.execPath,
     args: [...(child.nodeArgs ?? []), child.entry, optionsPath],
-    env: { ...(process.env as Record<string, string>), ...child.env },
+    env: { ...ownEnvironment(), ...child.env },
   })
   onEvent({ kind: 'started', id, pid: record.pid })
   return { record, ended: exited.then(({ code }) => code), logStart }
+}
+
+/** The database's address, which may hold a password, is in the control plane's options, and nobody else's. */
+function ownEnvironment(): Record<string, string> {
+  const { MILLRACE_DATABASE_URL: _secret, ...others } = process.env
+  return others as Record<string, string>
 }
 
 /** A supervisor that is killed between starting a process and writing its record leaves one that only its mark shows. */

@@ -1,13 +1,14 @@
 import { mkdirSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { limitLog } from '../kernel/runtime/log-limit.ts'
-import { prepareDataDir } from '../kernel/runtime/data-dir.ts'
+import { asDataDirError, prepareDataDir } from '../kernel/runtime/data-dir.ts'
 import { ownIdentity } from '../kernel/runtime/process-identity.ts'
 import { tryProcessLock } from '../kernel/runtime/process-lock.ts'
 import { removeProcessRecord, writeProcessRecord } from '../kernel/runtime/process-record.ts'
 import { errnoOf } from '../kernel/runtime/system-error.ts'
 import { stopAll } from '../kernel/runtime/stop-all.ts'
-import { logPathOf, superviseChild, type ChildSpec, type SupervisorEvent } from './supervised-child.ts'
+import { superviseChild, type ChildSpec, type SupervisorEvent } from './supervised-child.ts'
 import { SupervisorRunningError } from './supervisor-errors.ts'
 
 /**
@@ -25,6 +26,8 @@ export interface SupervisorOptions {
   signal?: AbortSignal
 }
 
+/** Nobody else's business, also where the data directory was made by somebody who lets others in. */
+const PRIVATE = ['logs', 'run', 'processes', 'spool', 'gateway', 'runs', 'replicas', 'models', 'environments', 'cache']
 const LOG_LIMIT_BYTES = 64 * 1024 * 1024
 const LOG_LOOK_MS = 10_000
 
@@ -33,15 +36,15 @@ const LOG_LOOK_MS = 10_000
  * @throws SupervisorRunningError before anything is touched; the error of a child that can't be started; DataDirError
  */
 export async function runSupervisor(options: SupervisorOptions): Promise<void> {
-  const { dataDir, children, onEvent } = options
+  const { dataDir, onEvent } = options
   prepareDataDir(dataDir)
   const attempt = await tryProcessLock(join(dataDir, 'supervisor.lock'))
   if (attempt.kind === 'busy') throw new SupervisorRunningError(dataDir, attempt.holder)
   const stop = followSignals(options.signal)
   try {
     recordSelf(dataDir)
-    mkdirSync(join(dataDir, 'logs'), { recursive: true, mode: 0o700 })
-    const logs = limitLogs(dataDir, children)
+    makePrivateFolders(dataDir)
+    const logs = limitLogs(dataDir)
     await superviseAll(options, stop.soon)
     clearInterval(logs)
   } finally {
@@ -108,17 +111,27 @@ function recordSelf(dataDir: string): void {
   writeProcessRecord(dataDir, { ...facts, ...ownIdentity() })
 }
 
-function limitLogs(dataDir: string, children: readonly ChildSpec[]): NodeJS.Timeout {
-  const look = async (id: string) => {
-    try {
-      await limitLog(logPathOf(dataDir, id), LOG_LIMIT_BYTES)
-    } catch (thrown) {
-      // Not there before the child's first start; a disk too full to shorten a log gets another look soon.
-      if (errnoOf(thrown) === null) throw thrown
-    }
+/** @throws DataDirError */
+function makePrivateFolders(dataDir: string): void {
+  try {
+    for (const name of PRIVATE) mkdirSync(join(dataDir, name), { recursive: true, mode: 0o700 })
+  } catch (thrown) {
+    throw asDataDirError(thrown, dataDir)
   }
-  const names = children.flatMap(({ id, alsoLogs = [] }) => [id, ...alsoLogs])
-  const timer = setInterval(() => void Promise.all(names.map(look)), LOG_LOOK_MS)
+}
+
+/** Those of its own children, of replicas, and its own where it was detached: all are appended to. */
+function limitLogs(dataDir: string): NodeJS.Timeout {
+  const dir = join(dataDir, 'logs')
+  // What was removed meanwhile needs none; a disk too full to shorten a log gets another look soon.
+  const unlessSystem = (thrown: unknown) => {
+    if (errnoOf(thrown) === null) throw thrown
+  }
+  const look = async () => {
+    for (const name of (await readdir(dir)).filter((found) => found.endsWith('.log')))
+      await limitLog(join(dir, name), LOG_LIMIT_BYTES).catch(unlessSystem)
+  }
+  const timer = setInterval(() => void look().catch(unlessSystem), LOG_LOOK_MS)
   timer.unref()
   return timer
 }

@@ -9,6 +9,7 @@ export const endpointSchema = z.object({
   model: z.string(),
   url: z.string().nullable().describe('Where to POST a v2 infer request; null: the gateway is not up'),
   port: z.number().int().nullable().describe("The gateway's port"),
+  grpcPort: z.number().int().nullable().describe("The gateway's port for gRPC; null: it speaks none"),
   logMode: z.enum(['relaxed', 'durable', 'off']),
   state: z
     .enum(['serving', 'asleep', 'degraded', 'down', 'empty', 'disabled'])

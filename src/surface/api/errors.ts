@@ -54,6 +54,18 @@ export class ApiBodyTooLargeError extends MillraceError {
   }
 }
 
+export class ApiOverloadedError extends MillraceError {
+  constructor(calls: number) {
+    super({
+      code: 'MR_API_OVERLOADED',
+      kind: 'exhausted',
+      retryable: true,
+      message: `The control API is answering ${calls} calls already and takes no more at once.`,
+      fix: 'Send fewer at once, and this one again in a second.',
+    })
+  }
+}
+
 export class ApiUnknownPathError extends MillraceError {
   constructor(method: string, path: string) {
     super({

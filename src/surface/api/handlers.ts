@@ -9,6 +9,7 @@ import type {
 import { implement, type AnyRouter } from '@orpc/server'
 
 import { contract, type Contract } from './contract.ts'
+import { ApiInputError, ApiOverloadedError } from './errors.ts'
 
 /** What a handler knows about its caller besides the input. */
 export interface Call {
@@ -52,14 +53,52 @@ export function routerOf(handlers: Handlers): AnyRouter {
   const os = implement(contract).$context<Call>()
   const groups = os as unknown as Record<string, Record<string, { handler(run: (o: Options) => unknown): unknown }>>
   const all = handlers as unknown as Record<string, Record<string, AnyHandler>>
+  const admit = callsAtOnce()
   const router = mapValues(contract as Record<string, Record<string, unknown>>, (group, g) =>
     mapValues(group, (_, p) =>
       groups[g]![p]!.handler(({ input, context, signal }) =>
-        all[g]![p]!(input, { via: context.via, signal: signal ?? context.signal }),
+        admit(() => {
+          refuseNul(`${g}.${p}`, input)
+          return all[g]![p]!(input, { via: context.via, signal: signal ?? context.signal })
+        }),
       ),
     ),
   )
   return os.router(router as unknown as Parameters<typeof os.router>[0]) as AnyRouter
+}
+
+/** The store takes calls one after the other, and the loops wait with them. Streams count until they begin. */
+const CALLS_MAX = 64
+
+function callsAtOnce() {
+  let calls = 0
+  return async (call: () => unknown): Promise<unknown> => {
+    if (calls >= CALLS_MAX) throw new ApiOverloadedError(CALLS_MAX)
+    calls++
+    try {
+      return await call()
+    } finally {
+      calls--
+    }
+  }
+}
+
+/** No database can keep it in a text. @throws ApiInputError */
+function refuseNul(procedure: string, input: unknown): void {
+  const path = nulIn(input, [])
+  if (path === null) return
+  throw new ApiInputError(procedure, [{ path: path.join('.'), message: 'must be without the character NUL' }])
+}
+
+function nulIn(value: unknown, path: string[]): string[] | null {
+  if (typeof value === 'string') return value.includes('\0') ? path : null
+  if (typeof value !== 'object' || value === null) return null
+  for (const [key, inner] of Object.entries(value)) {
+    if (key.includes('\0')) return path
+    const found = nulIn(inner, [...path, key])
+    if (found !== null) return found
+  }
+  return null
 }
 
 interface Options {

@@ -29,6 +29,9 @@ export const releaseSchema = z.object({
   endpoint: z.string(),
   previous: z.string().nullable().describe('What was live before, `model@number`'),
   status: releaseStatusSchema,
+  routed: z
+    .boolean()
+    .describe('Every gateway routes by what it did: requests are answered so. False for a moment after `released`'),
   why: why.nullable().describe('Why it has this status'),
   cause: z.string().describe('Who or what wanted it, and why'),
   strategy: z.string().describe('e.g. `immediate`'),

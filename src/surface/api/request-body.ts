@@ -3,6 +3,8 @@ import type { IncomingMessage } from 'node:http'
 import { ApiBodyTooLargeError, ApiRequestError } from './errors.ts'
 
 const BODY_MAX_BYTES = 8 * 1024 * 1024
+/** Of a body that is too large so much is read and thrown away: who still writes would not see the answer. */
+const DISCARD_MAX_BYTES = 64 * 1024 * 1024
 
 /**
  * The whole body as JSON; an empty one is `{}`. Only JSON is taken: form posts, which any web page can send without
@@ -16,14 +18,17 @@ export async function readJsonBody(request: IncomingMessage, limitBytes = BODY_M
       `The control API takes application/json, not ${type}.`,
       "Send 'Content-Type: application/json'.",
     )
-  if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw new ApiBodyTooLargeError(limitBytes)
-  const chunks: Buffer[] = []
+  const declared = Number(request.headers['content-length'] ?? 0)
+  if (declared > DISCARD_MAX_BYTES) throw new ApiBodyTooLargeError(limitBytes)
+  let chunks: Buffer[] = []
   let size = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length
-    if (size > limitBytes) throw new ApiBodyTooLargeError(limitBytes)
-    chunks.push(chunk)
+    if (size > DISCARD_MAX_BYTES) throw new ApiBodyTooLargeError(limitBytes)
+    if (size > limitBytes) chunks = []
+    else chunks.push(chunk)
   }
+  if (size > limitBytes) throw new ApiBodyTooLargeError(limitBytes)
   return parsed(Buffer.concat(chunks))
 }
 

@@ -44,5 +44,32 @@ export const retirementSchema = z
   })
   .describe('Where a version stands on its way out of service')
 
+const amount = {
+  files: z.number().int(),
+  sizeBytes: z.number(),
+}
+
+export const artifactsSchema = z
+  .object({
+    kept: z
+      .array(z.object({ use: z.enum(['model', 'evaluation', 'code', 'output', 'input']), ...amount }))
+      .describe('What something is made of, the largest share first'),
+    unused: z.object(amount).describe('What nothing is made of'),
+    largest: z
+      .array(
+        z.object({
+          digest: z.string(),
+          sizeBytes: z.number(),
+          removableInMs: z.number().describe('Real time; and not before two passes have found it unused'),
+        }),
+      )
+      .describe('Of what is unused, 100 at most'),
+    removed: z.object(amount).describe('Since the control plane was started'),
+    lastPassAgoMs: z.number().nullable().describe('Null: none since the control plane was started'),
+    refused: z.string().nullable().describe('Why nothing is removed; null: nothing is in the way'),
+  })
+  .describe('What the kept files are for')
+
+export type ArtifactsView = z.infer<typeof artifactsSchema>
 export type FreezeView = z.infer<typeof freezeSchema>
 export type RetirementRow = z.infer<typeof retirementSchema>

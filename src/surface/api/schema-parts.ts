@@ -6,6 +6,20 @@ import { z } from 'zod'
  */
 
 export const atMs = (what: string) => z.number().describe(`${what}, ms since 1970`)
+/** As far as a Date reaches. */
+const DATE_MAX_MS = 8.64e15
+/** A time that a caller gives; the store has whole milliseconds. */
+export const givenAtMs = (what: string) =>
+  z
+    .number()
+    .min(-DATE_MAX_MS, 'is before all dates')
+    .max(DATE_MAX_MS, 'is after all dates')
+    .overwrite((ms) => Math.round(ms))
+    .describe(`${what}, ms since 1970`)
+export const absolutePath = z
+  .string()
+  .max(4_096)
+  .regex(/^\//, 'must be absolute, as the control plane runs in a folder of its own')
 export const atMsOrNull = (what: string) => z.number().nullable().describe(`${what}, ms since 1970; null: not yet`)
 export const durationMs = (what: string) => z.number().nonnegative().describe(`${what}, in ms`)
 export const count = (what: string) => z.number().int().nonnegative().describe(what)

@@ -260,7 +260,10 @@ describe('without a server', () => {
     fake.handlers.models.list = () => new Promise(() => undefined)
     const { api } = connectControlPlane({ socketPath })
     const error = await failureOf(api.models.list(undefined, { context: { timeoutMs: 100 } }))
-    expect(error).toMatchObject({ code: 'MR_CALL_TIMED_OUT', message: 'models.list gave no answer within 100 ms.' })
+    expect(error).toMatchObject({
+      code: 'MR_CALL_TIMED_OUT',
+      message: 'There was no answer within 0.1 s (models.list).',
+    })
   })
 })
 

@@ -63,6 +63,8 @@ export interface ApiServer {
 const REQUEST_MS = 60_000
 const HEADERS_MS = 10_000
 const CONNECTIONS_MAX = 1_024
+/** How often it is looked whether a request is late. */
+const LATE_LOOK_MS = 5_000
 
 export function createApiServer(options: ApiServerOptions): ApiServer {
   const answer = answerCalls(options)
@@ -77,7 +79,10 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
         sendError(response, error, request, options.onDefect)
       }
     }
-    const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS }, respond)
+    const server = createServer(
+      { requestTimeout: REQUEST_MS, headersTimeout: HEADERS_MS, connectionsCheckingInterval: LATE_LOOK_MS },
+      respond,
+    )
     server.maxConnections = CONNECTIONS_MAX
     servers.push(server)
     return server

@@ -43,7 +43,7 @@ export const signatureSchema = z
   .describe('What goes into the model and what comes out')
 
 export const artifactSchema = z.object({
-  name: z.string().describe('e.g. `model`, `losses`, `profile`, `output/metrics.json`'),
+  name: z.string().describe('e.g. `model`, `losses`, `profile`, or what a step left: `train/metrics.json`'),
   digest: z.string(),
   sizeBytes: z.number().nullable(),
 })
@@ -104,6 +104,9 @@ export const versionSummarySchema = z.object({
   number: z.number().int().positive(),
   status: versionStatusSchema,
   why: why.nullable().describe('Why it has this status'),
+  standing: versionStatusSchema
+    .or(z.enum(['approved', 'rejected']))
+    .describe("Where it stands: a person's word, where there is one, over where the proof stands"),
   aliases: z.array(z.string()).describe('e.g. `["champion"]`'),
   approval: approvalSchema.nullable(),
   release: z
@@ -124,6 +127,10 @@ export const versionSummarySchema = z.object({
 export const versionSchema = versionSummarySchema.extend({
   gate: gateSchema.nullable(),
   lineage: lineageSchema,
+  reportedMetrics: z
+    .record(z.string(), z.number())
+    .nullable()
+    .describe('What its trainer wrote into metrics.json, e.g. `train.logLoss`; nothing is decided by it'),
   signature: signatureSchema.nullable(),
   artifacts: z.array(artifactSchema),
   deployment: deploymentSchema.nullable(),

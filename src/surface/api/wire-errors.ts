@@ -56,13 +56,22 @@ function toMillraceError(thrown: unknown, procedure: string): MillraceError {
   const full = fullDisk(thrown)
   if (full !== null) return full
   if (thrown instanceof ORPCError && thrown.cause instanceof ValidationError) {
-    const issues = thrown.cause.issues.map((issue) => ({ path: pathOf(issue.path), message: issue.message }))
+    const { data } = thrown.cause
+    const issues = thrown.cause.issues.map((issue) => ({
+      path: pathOf(issue.path),
+      message: `${issue.message}${shownValue(data, issue.path)}`,
+    }))
     return thrown.code === 'BAD_REQUEST' ? new ApiInputError(procedure, issues) : new ApiOutputError(procedure, issues)
   }
   if (thrown instanceof ORPCError && thrown.status < 500)
     return new ApiRequestError(`${procedure}: ${thrown.message}.`, 'GET /openapi.json says how to call it.')
+  if (thrown instanceof Error && thrown.message.startsWith(RPC_UNREADABLE))
+    return new ApiRequestError(`${procedure}: ${thrown.message}`, "Call it by Millrace's own client, or by REST.")
   return new ApiFailedError(procedure, messageOf(thrown), thrown)
 }
+
+/** How the RPC handler says that it can't read what it was sent. */
+const RPC_UNREADABLE = 'Invalid RPC serialized data'
 
 /** The disk may fill up at any line: that is never a defect. */
 function fullDisk(thrown: unknown): MillraceError | null {
@@ -76,6 +85,20 @@ type IssuePath = readonly (PropertyKey | { readonly key: PropertyKey })[] | unde
 
 function pathOf(path: IssuePath): string {
   return (path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
+}
+
+const VALUE_MAX = 80
+
+/** What was given in place of it: a text, a number, true or false; nothing else is short enough to be read. */
+function shownValue(data: unknown, path: IssuePath): string {
+  const at = (path ?? []).map((part) => (typeof part === 'object' ? part.key : part))
+  const value = at.reduce(
+    (inner: unknown, key) => (inner as Record<PropertyKey, unknown> | null | undefined)?.[key],
+    data,
+  )
+  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') return ''
+  const text = JSON.stringify(value)
+  return `, not ${text.length > VALUE_MAX ? `${text.slice(0, VALUE_MAX)}…` : text}`
 }
 
 function wireCodeOf(kind: ErrorKind): WireErrorCode {

@@ -6,6 +6,7 @@ import { version } from '../../version.ts'
 import type { Plan } from './children-of.ts'
 import type { Cli } from './cli.ts'
 import { curlOf } from './curl-of.ts'
+import { grpcAddress } from './grpc-address.ts'
 import { patiently } from './patience.ts'
 
 /** Replicas of what was live before need a moment; what is not there by then is told as it is. */
@@ -41,6 +42,8 @@ export async function announceUp(cli: Cli, plan: Plan, adopted: boolean, signal:
     `${cli.style('green', `Millrace ${version} is up`)}  project ${project.name}, revision ${status.project?.revision ?? '–'}`,
   )
   for (const endpoint of endpoints) await announceEndpoint(cli, api, endpoint)
+  const grpc = grpcAddress(endpoints)
+  if (grpc !== null) cli.line(`gRPC  ${grpc}`)
   if (status.controlPlane.apiUrl !== null) cli.line(`control API ${status.controlPlane.apiUrl}  (millrace open)`)
   for (const warning of status.warnings)
     cli.line(`${cli.style('yellow', 'warning')}  ${warning.text}${warning.fix === null ? '' : ` ${warning.fix}`}`)
@@ -51,9 +54,18 @@ export async function announceUp(cli: Cli, plan: Plan, adopted: boolean, signal:
 export async function announceEndpoint(cli: Cli, api: ControlApi, endpoint: EndpointView): Promise<void> {
   cli.line(`${cli.style('bold', endpoint.name)}  ${endpoint.url ?? 'no address yet'}  ${cli.status(endpoint.state)}`)
   const live = endpoint.members.find((m) => m.weightPercent > 0)
-  if (live === undefined) return cli.line(`  millrace train ${endpoint.model}`)
+  if (live === undefined) return announceFirst(cli, api, endpoint)
   const { signature } = await api.versions.get({ ref: live.version })
   if (signature !== null && endpoint.url !== null) cli.line(`  ${curlOf(endpoint.url, signature)}`)
+}
+
+/** Nothing was released to it: what trains the first version. */
+async function announceFirst(cli: Cli, api: ControlApi, { gather, model }: EndpointView): Promise<void> {
+  if (gather !== null) return
+  const waiting = (await api.triggers.list({ model })).filter((t) => t.kind === 'newData' && t.lastFiredAtMs === null)
+  if (waiting.length > 0)
+    cli.line(`  trains by itself once there are data: ${waiting.map((t) => t.declared).join(', ')}`)
+  cli.line(`  millrace train ${model}   trains it now`)
 }
 
 async function whenServing(api: ControlApi, signal: AbortSignal): Promise<EndpointView[]> {

@@ -15,6 +15,7 @@ import { bringUpDetached } from './detach.ts'
 import { StartTimedOutError } from './errors.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { findConfigFolder, findDataDir } from './find-project.ts'
+import { missingFiles } from './missing-files.ts'
 import { duration } from './text.ts'
 import { checkTls } from './tls-files.ts'
 import type { UpOptions } from './up-options.ts'
@@ -31,8 +32,8 @@ export async function bringUp(cli: Cli, options: UpOptions): Promise<ExitCode> {
   const notice = checkTls(loaded.project.root, loaded.project.gateway.tls, Date.now())
   if (notice !== null) cli.note(cli.style('yellow', notice))
   for (const model of loaded.project.models) {
-    const warning = holdoutWarning(model)
-    if (warning !== null) cli.note(`${cli.style('yellow', `${model.name}:`)} ${warning}`)
+    for (const warning of [holdoutWarning(model), ...missingFiles(model, loaded.project.root)])
+      if (warning !== null) cli.note(`${cli.style('yellow', `${model.name}:`)} ${warning}`)
   }
   prepareDataDir(dataDir)
   await refuseSecond(dataDir)

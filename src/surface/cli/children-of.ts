@@ -51,7 +51,6 @@ export function childrenOf(plan: Plan): ChildSpec[] {
       role: 'gateway',
       entry: processEntry('gateway'),
       env,
-      alsoLogs: [`${gatewayId}.access`],
       socketPath: socketOf(sockets, gatewayId),
       fatalExitCodes: [NEEDS_A_CHANGE],
       options: async ({ id, token }) => ({

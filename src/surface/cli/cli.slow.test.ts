@@ -120,6 +120,8 @@ describe('reading', () => {
     [['lake', 'query', 'select 1'], 'hour    n\n   8  120'],
     [['events'], 'run-2  queued → running  its turn'],
     [['status'], 'Waiting for a person\nlate-flight@3'],
+    [['status'], 'gRPC  127.0.0.1:7081'],
+    [['models', 'show', 'late-flight@2'], 'trainer  train.logLoss 0.41'],
     [['status'], '0 of 2 budgets kept; burning: late-flight latency; spent: late-flight runSuccess (releases frozen)'],
     [['status'], '1 alert fires: late-flight drift of distance  millrace alerts'],
     [['monitors'], 'late-flight  drift    distance  late-flight@1    0.39   0.25  1,000  bad'],
@@ -306,7 +308,7 @@ describe('deciding', () => {
     expect(frozen.stdout).toContain('late-flight frozen by freeze-1 (person)')
     expect((await millrace(['unfreeze', 'late-flight', '--why', 'over'])).stdout).toContain('ended by ann: over')
     const disabled = await millrace(['disable', 'late-flight', '--why', 'wrong answers'])
-    expect(disabled.stdout).toContain('late-flight disabled: disabled by ann: wrong answers')
+    expect(disabled.stdout).toContain('late-flight disabled by ann: wrong answers')
     expect((await millrace(['enable', 'late-flight', '--json'])).code).toBe(0)
     expect((await millrace(['disable', 'late-flight'])).code).toBe(2)
     expect(fake.calls.map((c) => c.procedure)).toEqual([
@@ -414,6 +416,10 @@ describe('what goes wrong', () => {
     ['an unknown option', ['runs', '--limt', '3'], 2, "unknown option '--limt'"],
     ['a missing argument', ['train'], 2, "missing required argument 'model'"],
     ['a decision without a reason', ['approve', 'late-flight@2'], 2, "required option '--why <text>' not specified"],
+    ['an empty argument', ['train', ''], 2, "The argument 'model' is empty."],
+    ['an address that is none', ['predict', 'm', '--row', '{}', '--gateway', 'x'], 2, "must be a URL, not 'x'"],
+    ['labels in two ways', ['feedback', 'p-1', '1', '--data', '[]'], 2, 'either one by its id, or by --data'],
+    ['no labels', ['feedback', '--data', '[]'], 2, 'There are no labels in --data.'],
     ['an empty reason', ['approve', 'late-flight@2', '--why', ' '], 2, 'A reason is needed: --why is empty.'],
     ['a freeze with an empty reason', ['freeze', 'late-flight', '--why', ''], 2, 'A reason is needed: --why is empty.'],
     ['a version without its number', ['retire', 'late-flight', '--why', 'x'], 2, 'error: ref: a version is written'],

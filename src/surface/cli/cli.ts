@@ -7,7 +7,7 @@ import type { GatewayAddress } from '../client/gateway-http.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { UsageError } from './errors.ts'
 import { findDataDir } from './find-project.ts'
-import { table, type Column } from './table.ts'
+import { table, wrapText, type Column } from './table.ts'
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -54,6 +54,11 @@ export class Cli {
     return process.stdout.isTTY === true ? Math.max(40, process.stdout.columns ?? 80) : null
   }
 
+  /** How whoever typed this command types the next: started by npx, it may not be in the PATH. */
+  get command(): string {
+    return this.env['npm_command'] === 'exec' ? 'npx millrace' : 'millrace'
+  }
+
   get by(): string {
     return this.env['MILLRACE_BY'] ?? userName()
   }
@@ -72,6 +77,7 @@ export class Cli {
       if (givenWaitMs !== undefined) return connectControlPlane({ dataDir, waitMs: givenWaitMs })
       return connectControlPlane({ dataDir, waitMs: RESTART_MS, isSupervised: () => isSupervised(dataDir) })
     }
+    httpUrl('control plane', url)
     const token = this.globals.token ?? this.env['MILLRACE_TOKEN']
     if (token === undefined)
       throw new UsageError(
@@ -85,7 +91,7 @@ export class Cli {
   async gateway(given: string | undefined, endpoint?: string): Promise<GatewayAddress> {
     const url = given ?? this.env['MILLRACE_GATEWAY']
     const key = this.env['MILLRACE_KEY'] === undefined ? {} : { key: this.env['MILLRACE_KEY'] }
-    if (url !== undefined) return { url, ...key }
+    if (url !== undefined) return { url: httpUrl('gateway', url), ...key }
     const { api } = await this.connect()
     const endpoints = await api.endpoints.list()
     const found =
@@ -94,13 +100,21 @@ export class Cli {
     if (found === undefined || found.url === null)
       throw new UsageError(
         'The gateway has no address yet.',
-        "Look at 'millrace status', or name it with --gateway http://127.0.0.1:7080.",
+        "Look at 'millrace status', or name it with --gateway http://127.0.0.1:8700.",
       )
     return { url: new URL(found.url).origin, ...key }
   }
 
   line(text = ''): void {
     process.stdout.write(`${text}\n`)
+  }
+
+  /** Words for people: on a terminal broken between them. @param hang - spaces before all lines but the first */
+  text(text: string, hang = 4): void {
+    const [indent] = /^ */.exec(text)!
+    const { width } = this
+    if (width === null) return this.line(text)
+    for (const line of wrapText(text, width, indent, ' '.repeat(hang))) this.line(line)
   }
 
   /** For what is not the result: hints and progress. */
@@ -144,6 +158,15 @@ export class Cli {
     if (this.globals.color === false || this.env['NO_COLOR']) return false
     return process.stdout.isTTY === true && this.env['TERM'] !== 'dumb'
   }
+}
+
+/** @throws UsageError where nothing could be asked there */
+function httpUrl(whose: 'gateway' | 'control plane', text: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text
+  throw new UsageError(
+    `The ${whose}'s address must be a URL, not '${text}'.`,
+    `Write for example http://127.0.0.1:${whose === 'gateway' ? 8700 : 7070}.`,
+  )
 }
 
 const RESTART_MS = 20_000

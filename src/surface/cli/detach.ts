@@ -13,6 +13,7 @@ import type { UpOptions } from './up-options.ts'
 import type { Cli } from './cli.ts'
 import { DetachedEndedError, StartTimedOutError } from './errors.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
+import { grpcAddress } from './grpc-address.ts'
 import { duration } from './text.ts'
 
 const LOOK_MS = 200
@@ -37,6 +38,8 @@ export async function bringUpDetached(
     cli.line(`${cli.style('green', 'Millrace is up')}  pid ${child.pid}, log ${logPath}`)
     const { api } = connectControlPlane({ dataDir })
     for (const endpoint of status.endpoints) await announceEndpoint(cli, api, endpoint)
+    const grpc = grpcAddress(status.endpoints)
+    if (grpc !== null) cli.line(`gRPC  ${grpc}`)
     cli.line(cli.style('dim', 'millrace down stops it'))
   }
   return EXIT.ok

@@ -28,6 +28,7 @@ async function untilEnded(cli: Cli, started: ReleaseView, timeoutMs: number): Pr
     if (performance.now() > endsAtMs) throw new WaitedTooLongError(started.id, duration(timeoutMs))
     await sleep(LOOK_MS)
     const now = await patiently(() => api.releases.get({ id: started.id }))
+    if (now.status === 'released' && !isOver(now)) continue
     if (!cli.json && (now.status !== seen.status || now.why !== seen.why)) cli.line(describe(cli, now))
     seen = now
   }
@@ -35,7 +36,8 @@ async function untilEnded(cli: Cli, started: ReleaseView, timeoutMs: number): Pr
 }
 
 const OVER: ReleaseView['status'][] = ['released', 'failed', 'rolled-back', 'superseded', 'cancelled']
-const isOver = (release: ReleaseView) => OVER.includes(release.status)
+/** Released is what answers requests: a route that was flipped reaches the gateways some milliseconds later. */
+const isOver = ({ status, routed }: ReleaseView) => OVER.includes(status) && (status !== 'released' || routed)
 
 function describe(cli: Cli, release: ReleaseView): string {
   const what =

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { GateView } from '../api/gate-schemas.ts'
 import type { ReleaseView } from '../api/release-schemas.ts'
 import type { RunView } from '../api/run-schemas.ts'
 import type { VersionView } from '../api/version-schemas.ts'
@@ -11,7 +10,8 @@ import { nextFor, verdictOn } from './next-step.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { patiently, PATIENCE_MS } from './patience.ts'
 import { describeChanges, progressLine } from './run-lines.ts'
-import { duration, figures, number, plainText, time } from './text.ts'
+import { showGate } from './show-gate.ts'
+import { duration, plainText } from './text.ts'
 import { isTried, nextForTried } from './tried.ts'
 
 const LOOK_MS = 250
@@ -53,7 +53,7 @@ async function watchRun(cli: Cli, api: ControlApi, id: string, timeoutMs: number
 function report(cli: Cli, before: RunView | null, now: RunView): void {
   const lines = describeChanges(before, now)
   if (cli.interactive) process.stdout.write('\r\u001b[K')
-  for (const line of lines) cli.line(line)
+  for (const line of lines) cli.text(line)
   if (cli.interactive && !now.outcome.settled) process.stdout.write(progressLine(now, cli.width ?? 80))
 }
 
@@ -65,39 +65,22 @@ function showOutcome(cli: Cli, run: RunView, version: VersionView | null, releas
     return
   }
   if (version === null) {
-    cli.line(`${run.id}: ${cli.status(run.status)}${reason(run.why ?? run.outcome.why)}`)
+    cli.text(`${run.id}: ${cli.status(run.status)}${reason(run.why ?? run.outcome.why)}`)
     if (run.status === 'failed') cli.line(`  millrace logs ${run.id}`)
     return
   }
   const what =
     release === null
       ? version.release === 'none'
-        ? version.status
+        ? version.standing
         : version.release
       : `${release.id} ${release.status}`
-  cli.line(`${version.ref}: ${cli.status(what)}${reason(release?.why ?? version.releaseWhy ?? run.outcome.why)}`)
+  cli.text(`${version.ref}: ${cli.status(what)}${reason(release?.why ?? version.releaseWhy ?? run.outcome.why)}`)
   if (release !== null && isTried(release.status)) for (const line of nextForTried(release)) cli.line(line)
   if (release === null) for (const line of nextFor(version.ref, verdictOn(version))) cli.line(line)
 }
 
 const reason = (why: string | null) => (why === null ? '' : `: ${plainText(why)}`)
-
-/** A verdict with its checks, as `train` and `gate show` print it. */
-export function showGate(cli: Cli, gate: GateView): void {
-  cli.line(`${cli.style('bold', gate.version)}  ${cli.status(gate.verdict ?? 'undecided')}  ${gate.why}`)
-  const against = gate.champion === null ? '' : `, against ${gate.champion}`
-  const rows = gate.rows === null ? '' : ` on ${number(gate.rows)} rows`
-  if (Object.keys(gate.metrics).length > 0) cli.line(`measured${rows}${against}: ${figures(gate.metrics)}`)
-  if (gate.championMetrics !== null) cli.line(`${gate.champion}: ${figures(gate.championMetrics)}`)
-  for (const check of gate.checks) {
-    cli.line(`  ${cli.status(check.verdict.padEnd(12))}  ${plainText(check.name)}: ${plainText(check.why)}`)
-    const numbers = figures(check.figures)
-    if (numbers !== '') cli.line(cli.style('dim', `                ${numbers}`))
-  }
-  const { approval } = gate
-  if (approval !== null)
-    cli.line(`${cli.status(approval.decision)} by ${approval.by} at ${time(approval.atMs)}: ${approval.why}`)
-}
 
 function exitCodeOfRun(run: RunView, version: VersionView | null): ExitCode {
   if (run.status !== 'succeeded' || version === null) return EXIT.failed

@@ -11,7 +11,7 @@ const tooOld = running[0]! < NEEDED[0]! || (running[0] === NEEDED[0] && running[
 if (tooOld) {
   process.stderr.write(
     `error: Millrace needs Node ${NEEDED.join('.')} or newer; this is ${process.versions.node} (${process.execPath}).\n` +
-      `fix: Install a newer Node (https://nodejs.org), or run 'npx -p node@24 -p millrace millrace'.\n`,
+      `fix: Install a newer Node (https://nodejs.org), or put 'npx -p node@24' in front: npx -p node@24 millrace up.\n`,
   )
   process.exitCode = 2
 } else {

@@ -28,9 +28,18 @@ export function buildProgram(): { program: Command; cli: Cli } {
     .showHelpAfterError(`fix: ${HELP_FIX}`)
     .exitOverride()
     .addHelpText('after', EXAMPLES)
-    .hook('preAction', (_program, command) => refuseBlankReason(command))
+    .hook('preAction', (_program, command) => {
+      refuseEmptyArgument(command)
+      refuseBlankReason(command)
+    })
   for (const define of commands) define(program, cli)
   return { program, cli }
+}
+
+/** As of a variable of the shell that is not set. */
+function refuseEmptyArgument(command: Command): void {
+  const empty = command.registeredArguments.find((_argument, a) => command.args[a]?.trim() === '')
+  if (empty !== undefined) throw new UsageError(`The argument '${empty.name()}' is empty.`, HELP_FIX)
 }
 
 function refuseBlankReason(command: Command): void {
@@ -91,7 +100,7 @@ function printError(error: unknown, json: boolean, cli: Cli): void {
     const isInput = error instanceof MillraceError && error.code === 'MR_API_INPUT'
     // Whoever types commands does not know the API's operations: for them the field and what is wrong with it.
     const message = isInput ? messageOf(error).replace(/^The input of \S+ is not valid: /, '') : messageOf(error)
-    process.stderr.write(`${cli.style('red', 'error:')} ${message}\n`)
+    process.stderr.write(`${cli.style('red', 'error:')} ${readable(message)}\n`)
     const fix =
       error instanceof MillraceError
         ? isInput
@@ -102,6 +111,12 @@ function printError(error: unknown, json: boolean, cli: Cli): void {
   }
   if (cli.env['MILLRACE_DEBUG']) process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
 }
+
+const WORD_MAX = 500
+
+/** A value that is as long as a page, given by mistake, would hide what is wrong with it. */
+const readable = (message: string): string =>
+  message.replace(new RegExp(`\\S{${WORD_MAX},}`, 'g'), (word) => `${word.slice(0, 80)}… (${word.length} characters)`)
 
 const EXAMPLES = `
 Examples:

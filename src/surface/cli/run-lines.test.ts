@@ -60,19 +60,15 @@ it('follows a version from its registration to its release', () => {
   }
   const registered = run({ outcome })
   const decided = run({ outcome: { ...outcome, status: 'passed', why: 'better by 0.01' } })
-  const released = run({
-    outcome: {
-      ...outcome,
-      status: 'passed',
-      why: null,
-      release: 'release-1',
-      releaseStatus: 'released',
-      settled: true,
-    },
-  })
+  const flipped = { ...outcome, status: 'passed', why: null, release: 'release-1', releaseStatus: 'released' } as const
+  const flipping = run({ outcome: { ...flipped, settled: false } })
+  const released = run({ outcome: { ...flipped, settled: true } })
   expect(describeChanges(run(), registered)).toEqual(['m@2  registered', 'm@2  evaluating'])
   expect(describeChanges(registered, decided)).toEqual(['m@2  passed: better by 0.01'])
   expect(describeChanges(decided, released)).toEqual(['release-1  released'])
+  // While a gateway routes as before, clients get the answers of before.
+  expect(describeChanges(decided, flipping)).toEqual([])
+  expect(describeChanges(flipping, released)).toEqual(['release-1  released'])
 })
 
 it('tells everything at the first look, as when following starts late', () => {

@@ -50,11 +50,15 @@ function outcomeLines(before: RunView | null, now: RunView): string[] {
     ...(version !== null && status !== null && was?.status !== status
       ? [`${version}  ${status}${why === null || release !== null ? '' : `: ${why}`}`]
       : []),
-    ...(release !== null && was?.releaseStatus !== releaseStatus
+    ...(release !== null && !isFlipping(now.outcome) && (was?.releaseStatus !== releaseStatus || isFlipping(was))
       ? [`${release}  ${releaseStatus}${why === null ? '' : `: ${why}`}`]
       : []),
   ]
 }
+
+/** Released, and some gateway does not route by it yet: that is not told before it is so. */
+const isFlipping = (outcome: RunView['outcome'] | undefined): boolean =>
+  outcome?.releaseStatus === 'released' && !outcome.settled
 
 /** `train ███████░░░ 62% epoch 3`, cut to the terminal. */
 export function progressLine(run: RunView, width: number): string {

@@ -9,8 +9,10 @@ import { showReconciliation } from './commands/lake.ts'
 import { showReleases } from './commands/releases.ts'
 import { showList } from './commands/runs.ts'
 import { budgetLine } from './commands/slo.ts'
+import { grpcAddress } from './grpc-address.ts'
 import { patiently, PATIENCE_MS } from './patience.ts'
-import { ago, bytes, duration, number, time } from './text.ts'
+import type { Column } from './table.ts'
+import { ago, bytes, duration, number, plainText, time } from './text.ts'
 
 /** Until Ctrl-C. On a terminal the screen is drawn over; JSON gets one line each time. */
 export async function watchStatus(cli: Cli, everyMs: number): Promise<never> {
@@ -29,7 +31,7 @@ export async function watchStatus(cli: Cli, everyMs: number): Promise<never> {
 export function showStatus(cli: Cli, status: StatusView): void {
   showHead(cli, status)
   const firing = alertLine(cli, status.alerts)
-  if (firing !== null) section(cli, 'Alerts', () => cli.line(firing))
+  if (firing !== null) section(cli, 'Alerts', () => cli.text(firing))
   section(cli, 'Endpoints', () => showEndpoints(cli, status.endpoints))
   if (status.runs.length > 0) section(cli, 'Runs in progress', () => showList(cli, status.runs))
   if (status.releases.length > 0) section(cli, 'Releases in progress', () => showReleases(cli, status.releases))
@@ -39,7 +41,7 @@ export function showStatus(cli: Cli, status: StatusView): void {
   section(cli, 'Service levels', () => {
     showServiceLevels(cli, status.serviceLevels)
     const line = budgetLine(cli, status.budgets)
-    if (line !== null) cli.line(line)
+    if (line !== null) cli.text(line)
   })
   section(cli, 'Processes', () => showProcesses(cli, status))
 }
@@ -61,16 +63,22 @@ function showHead(cli: Cli, { project, controlPlane, clock, disk, warnings }: St
   if (disk.low)
     cli.line(`${cli.style('red', 'disk low')}  ${free}, ${bytes(disk.minFreeBytes)} are needed: nothing new is started`)
   for (const warning of warnings)
-    cli.line(
+    cli.text(
       `${cli.style('yellow', 'warning')}  ${warning.text}${warning.fix === null ? '' : ` ${cli.style('cyan', warning.fix)}`}`,
     )
+}
+
+/** All members of a gather get each request; those that join get copies. */
+function partOf({ gather }: EndpointView, { version, weightPercent }: EndpointView['members'][number]): string {
+  if (gather === null) return `${number(weightPercent)}%`
+  return gather.members.find((member) => member.version === version)?.state ?? 'member'
 }
 
 function showEndpoints(cli: Cli, endpoints: EndpointView[]): void {
   const rows = endpoints.flatMap((endpoint) => {
     const members: (EndpointView['members'][number] | null)[] =
       endpoint.members.length === 0 ? [null] : endpoint.members
-    return members.map((member) => ({ endpoint, member }))
+    return members.map((member, m) => ({ endpoint, member, isFirst: m === 0, isLast: m === members.length - 1 }))
   })
   cli.table(
     rows,
@@ -80,9 +88,7 @@ function showEndpoints(cli: Cli, endpoints: EndpointView[]): void {
       { title: 'version', value: ({ member }) => member?.version ?? '–' },
       {
         title: 'traffic',
-        // All members of a gather get each request.
-        value: ({ endpoint, member }) =>
-          member === null ? '–' : endpoint.gather !== null ? 'member' : `${number(member.weightPercent)}%`,
+        value: ({ endpoint, member }) => (member === null ? '–' : partOf(endpoint, member)),
         align: 'right',
       },
       {
@@ -90,18 +96,25 @@ function showEndpoints(cli: Cli, endpoints: EndpointView[]): void {
         value: ({ member }) => (member === null ? '–' : `${member.replicasReady}/${member.replicasWanted}`),
         align: 'right',
       },
-      { title: 'requests', value: ({ endpoint }) => number(endpoint.requests), align: 'right' },
-      { title: 'failed', value: ({ endpoint }) => number(endpoint.failed), align: 'right' },
-      { title: 'url', value: ({ endpoint }) => endpoint.url ?? '–' },
+      // These are of the endpoint, whoever answers.
+      {
+        title: 'requests',
+        value: ({ endpoint, isFirst }) => (isFirst ? number(endpoint.requests) : ''),
+        align: 'right',
+      },
+      { title: 'failed', value: ({ endpoint, isFirst }) => (isFirst ? number(endpoint.failed) : ''), align: 'right' },
+      { title: 'url', value: ({ endpoint, isLast }) => (isLast ? (endpoint.url ?? '–') : ''), mayGoUnder: true },
     ],
     'no endpoints',
   )
-  for (const { name, why } of endpoints) if (why !== null) cli.line(`${name}: ${why}`)
+  const grpc = grpcAddress(endpoints)
+  if (grpc !== null) cli.line(`gRPC  ${grpc}`)
+  for (const { name, why } of endpoints) if (why !== null) cli.text(`${name}: ${plainText(why)}`)
 }
 
 function showWaiting(cli: Cli, { waiting }: StatusView): void {
   for (const { version, why } of waiting)
-    cli.line(`${version}  ${why}  ${cli.style('cyan', `millrace gate show ${version}`)}`)
+    cli.text(`${version}  ${plainText(why)}  ${cli.style('cyan', `millrace gate show ${version}`)}`)
 }
 
 function showTriggers(cli: Cli, { triggers, clock }: StatusView): void {
@@ -109,7 +122,7 @@ function showTriggers(cli: Cli, { triggers, clock }: StatusView): void {
     triggers,
     [
       { title: 'model', value: (t) => t.model },
-      { title: 'trigger', value: (t) => t.id },
+      { title: 'trigger', value: (t) => (t.id.startsWith(`${t.model}/`) ? t.id.slice(t.model.length + 1) : t.id) },
       { title: 'state', value: (t) => t.state, style: (text) => cli.status(text) },
       {
         title: 'last',
@@ -119,27 +132,21 @@ function showTriggers(cli: Cli, { triggers, clock }: StatusView): void {
             : `${ago(t.lastFiredAtMs, clock.calendarMs)}${t.lastRun === null ? '' : ` (${t.lastRun})`}`,
       },
       { title: 'next', value: (t) => time(t.nextAtMs) },
-      { title: 'why', value: (t) => t.why ?? '' },
+      { title: 'why', value: (t) => t.why ?? '', mayGoUnder: true },
     ],
     'no triggers: runs are started by hand',
   )
 }
 
 function showServiceLevels(cli: Cli, levels: ServiceLevel[]): void {
-  cli.table(
-    levels,
-    [
-      { title: 'phase', value: (l) => l.phase },
-      { title: 'indicator', value: (l) => l.indicator },
-      { title: 'model', value: (l) => l.model ?? '' },
-      { title: 'value', value: (l) => quantity(l.value, l.unit), align: 'right' },
-      { title: 'objective', value: (l) => quantity(l.objective, l.unit), align: 'right' },
-      { title: 'met', value: (l) => (l.met === null ? '–' : l.met ? 'yes' : 'no'), style: (text) => cli.status(text) },
-      { title: 'of', value: (l) => number(l.count), align: 'right' },
-      { title: 'window', value: (l) => duration(l.windowMs), align: 'right' },
-    ],
-    'nothing measured yet',
-  )
+  const columns: Column<ServiceLevel>[] = [
+    { title: 'phase', value: (l) => l.phase },
+    { title: 'indicator', value: (l) => l.indicator },
+    { title: 'value', value: (l) => quantity(l.value, l.unit), align: 'right' },
+    { title: 'of', value: (l) => number(l.count), align: 'right' },
+    { title: 'window', value: (l) => (l.windowMs === 0 ? 'now' : duration(l.windowMs)), align: 'right' },
+  ]
+  cli.table(levels, columns, 'nothing measured yet')
 }
 
 function quantity(value: number | null, unit: ServiceLevel['unit']): string {
@@ -167,7 +174,7 @@ function showProcesses(cli: Cli, { processes, replicas }: StatusView): void {
       { title: 'state', value: (p) => p.state, style: (text) => cli.status(text) },
       { title: 'started', value: (p) => ago(p.startedAtMs, nowMs) },
       { title: 'restarts', value: (p) => number(p.restarts), align: 'right' },
-      { title: 'why', value: (p) => p.why ?? '' },
+      { title: 'why', value: (p) => p.why ?? '', mayGoUnder: true },
     ],
     'no processes',
   )
@@ -180,7 +187,7 @@ function showProcesses(cli: Cli, { processes, replicas }: StatusView): void {
       { title: 'pid', value: (r) => String(r.pid ?? '–'), align: 'right' },
       { title: 'state', value: (r) => r.state, style: (text) => cli.status(text) },
       { title: 'in flight', value: (r) => number(r.inFlight), align: 'right' },
-      { title: 'why', value: (r) => r.why ?? '' },
+      { title: 'why', value: (r) => r.why ?? '', mayGoUnder: true },
     ],
     'no replicas',
   )

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 
-import { table, textWidth } from './table.ts'
+import { table, textWidth, wrapText } from './table.ts'
 
 const rows = [
   { name: 'late-flight', n: 12, why: 'better than late-flight@1 by 0.012 log loss on 5000 rows' },
@@ -37,6 +37,51 @@ describe('table', () => {
       'churn        1204',
     ])
     expect(table(rows, whole, 80)).toEqual(table(rows, columns, null))
+  })
+
+  it('leaves out first what says nothing, then spare columns from the last, and shortens only then', () => {
+    const empty = { title: 'alert', value: () => '–' }
+    const spare = columns.map((column) => ({ ...column, spare: column.title !== 'model' }))
+    expect(table(rows, [columns[0]!, empty], null)).toEqual(['model        alert', 'late-flight  –', 'churn        –'])
+    expect(table(rows, [columns[0]!, empty], 12)).toEqual(['model', 'late-flight', 'churn'])
+    expect(table(rows, spare, 40)).toEqual(['model           n', 'late-flight    12', 'churn        1204'])
+    expect(table(rows, spare, 12)).toEqual(['model', 'late-flight', 'churn'])
+    expect(table(rows, spare, 10)).toEqual(['model', 'late-flig…', 'churn'])
+  })
+
+  it('says once above its rows what they have in common, where the line does not fit', () => {
+    const levels = [
+      { model: 'churn', level: 'latency' },
+      { model: 'churn', level: 'retirementSafety' },
+      { model: 'late-flight', level: 'latency' },
+    ]
+    const both = [
+      { title: 'model', value: (r: (typeof levels)[0]) => r.model, group: true },
+      { title: 'level', value: (r: (typeof levels)[0]) => r.level },
+    ]
+    expect(table(levels, both, 29)).toEqual([
+      'model        level',
+      'churn        latency',
+      'churn        retirementSafety',
+      'late-flight  latency',
+    ])
+    expect(table(levels, both, 28)).toEqual([
+      'level',
+      'churn:',
+      'latency',
+      'retirementSafety',
+      'late-flight:',
+      'latency',
+    ])
+  })
+
+  it('breaks words for people between them, styles not counted', () => {
+    expect(wrapText('  passed  better than a constant', 21, '  ', '    ')).toEqual([
+      '  passed  better than',
+      '    a constant',
+    ])
+    expect(wrapText('\u001b[32mpassed\u001b[39m it is', 12, '', '')).toEqual(['\u001b[32mpassed\u001b[39m it is'])
+    expect(wrapText('a-word-beyond-the-width b', 10, '', ' ')).toEqual(['a-word-beyond-the-width', ' b'])
   })
 
   it('keeps foreign control characters away from the terminal', () => {

@@ -31,8 +31,8 @@ export class CallTimedOutError extends MillraceError {
     super({
       code: 'MR_CALL_TIMED_OUT',
       kind: 'unavailable',
-      message: `${procedure} gave no answer within ${timeoutMs} ms.`,
-      fix: "Look at 'millrace status' and the control plane's log; what was asked for may still happen.",
+      message: `There was no answer within ${timeoutMs / 1_000} s (${procedure}).`,
+      fix: "'millrace logs --process control-plane' (or gateway) tells why; what was asked for may still happen.",
       retryable: false,
     })
   }

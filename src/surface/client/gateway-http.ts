@@ -61,8 +61,20 @@ function refusal(url: string, answer: GatewayAnswer): GatewayError {
     kind: kindOf(answer.status),
     message: `${url} answered ${answer.status}: ${text}`,
     retryable: answer.status === 429 || answer.status === 503,
-    ...(answer.status === 401 ? { fix: `Set MILLRACE_KEY to a caller's key: 'millrace callers add' makes one.` } : {}),
+    fix: fixOf(answer.status),
   })
+}
+
+function fixOf(status: number): string {
+  const known: Record<number, string> = {
+    401: "Set MILLRACE_KEY to a caller's key: 'millrace callers add' makes one.",
+    403: "Ask an endpoint that this caller may call: 'millrace callers' shows them.",
+    404: "Run 'millrace endpoints' to see endpoints and the versions that serve.",
+    413: 'Send less at once, or raise serving.maxBody.',
+    429: 'Try again in a moment, or raise the limit that it names.',
+  }
+  const other = status < 500 ? 'Correct what it names.' : "Try again in a moment; 'millrace status' shows what serves."
+  return known[status] ?? other
 }
 
 function unreachableGateway(url: string, error: unknown): GatewayError {

@@ -130,6 +130,17 @@ describe('the gateway client', () => {
     })
   })
 
+  it.each([
+    [400, 'invalid', 'Correct what it names.'],
+    [404, 'not-found', 'millrace endpoints'],
+    [413, 'too-large', 'serving.maxBody'],
+    [503, 'unavailable', 'Try again in a moment'],
+  ])('has a next move for an answer of %i', async (status, kind, fix) => {
+    const at = await gateway(() => ({ status, body: '{"error":"no"}' }))
+    const refused = { code: 'MR_GATEWAY', kind, fix: expect.stringContaining(fix) }
+    await expect(modelMetadata(at, 'm')).rejects.toMatchObject(refused)
+  })
+
   it('gives up in time', async () => {
     const server = createServer(() => undefined)
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -11,7 +11,7 @@ export interface EndpointFacts {
   disabled(endpoint: string): { why: string; by: string } | null
   /** Ready replicas and wanted ones of a version's deployment; null: it has none. */
   replicasOf(versionId: string): { deployment: string; ready: number; wanted: number } | null
-  address(endpoint: string): Pick<EndpointView, 'url' | 'port'>
+  address(endpoint: string): Pick<EndpointView, 'url' | 'port' | 'grpcPort'>
   totals(endpoint: string): { requests: number; failed: number }
 }
 

@@ -107,6 +107,8 @@ export const versionHandlers = (services: Services): HandlerGroup<'versions'> =>
     const beside = prepare === null ? tables.map(({ table }) => table) : 'all'
     const digest =
       'path' in from ? await keptFile(services, from.path, { wholeFolder: server !== null, beside }) : from.digest
+    // What was kept long ago and is nobody's may be removed at any time: from here on it stays until it is recorded.
+    await artifacts.renew(digest)
     const lineage = { server: server ?? undefined, prepare: prepare ?? undefined, tables }
     const signature = await inspected(services, config, digest, lineage)
     const { sizeBytes, ...registration } = await registrationOf(artifacts, digest)
@@ -169,13 +171,16 @@ async function keptFile(
   { wholeFolder, beside }: { wholeFolder: boolean; beside: Beside },
 ): Promise<string> {
   try {
+    const found = await stat(path)
+    // Reading a pipe or a terminal would wait for whoever writes to it.
+    if (!found.isFile() && !found.isDirectory()) throw new Error('it is neither a file nor a folder')
     if (wholeFolder) {
-      if ((await stat(path)).isDirectory()) return (await keepModelFolder(context.artifacts, path)).digest
+      if (found.isDirectory()) return (await keepModelFolder(context.artifacts, path)).digest
       return (await context.artifacts.putFiles([{ path: basename(path), from: path }])).digest
     }
     const scratch = join(context.dataDir, 'tmp', `import-${randomUUID()}.onnx`)
     await mkdir(dirname(scratch), { recursive: true, mode: 0o700 })
-    const isFolder = beside === 'all' && (await stat(path)).isDirectory()
+    const isFolder = beside === 'all' && found.isDirectory()
     const file = isFolder ? join(path, MODEL_FILE) : path
     const kept = beside === 'all' && !isFolder ? [] : beside
     return (await keepModelFile(context.artifacts, file, scratch, kept)).digest

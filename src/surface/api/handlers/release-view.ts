@@ -1,5 +1,6 @@
 import { findModel } from '../../../control/control-context.ts'
 import { findVersion } from '../../../control/registry/version-store.ts'
+import { routeOf } from '../../../control/release/release-store.ts'
 import type { Release } from '../../../control/release/release.ts'
 import type { ReleaseView } from '../release-schemas.ts'
 import type { Services } from './services.ts'
@@ -15,6 +16,7 @@ export async function releaseView(services: Services, release: Release): Promise
     endpoint: release.endpoint,
     previous: release.previousId,
     status: release.status,
+    routed: await isRouted(services, release),
     why: release.why,
     cause: release.cause,
     strategy: strategyOf(services, release),
@@ -27,6 +29,13 @@ export async function releaseView(services: Services, release: Release): Promise
         : first - version.trainedAtMs,
     steps: await stepsOfRelease(services, release),
   }
+}
+
+/** A route is flipped in one write; gateways take it some milliseconds later. */
+export async function isRouted({ context, observations, publisher }: Services, release: Release): Promise<boolean> {
+  if (release.status !== 'released') return false
+  const members = (await routeOf(context.store.db, release.endpoint))?.members ?? []
+  return observations.gateways().every((gateway) => publisher.isTaken(release.endpoint, members, gateway))
 }
 
 function strategyOf({ context }: Services, { kind, model }: Release): string {

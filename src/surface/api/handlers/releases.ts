@@ -56,11 +56,15 @@ class NothingToRollBackToError extends MillraceError {
 }
 
 export class EndpointUnknownError extends MillraceError {
-  constructor(endpoint: string, known: string[]) {
+  /** @param isGather - there is one, though none of a model */
+  constructor(endpoint: string, known: string[], isGather = false) {
+    const others = known.length === 0 ? '' : `; there are: ${known.join(', ')}`
     super({
       code: 'MR_ENDPOINT_UNKNOWN',
       kind: 'not-found',
-      message: `There is no endpoint '${endpoint}'${known.length === 0 ? '' : `; there are: ${known.join(', ')}`}.`,
+      message: isGather
+        ? `Endpoint '${endpoint}' asks several versions at once, and is no model's own${others}.`
+        : `There is no endpoint '${endpoint}'${others}.`,
       fix: `Run 'millrace status' to see the endpoints.`,
     })
   }
@@ -127,6 +131,7 @@ export function modelOfEndpoint({ context }: Services, endpoint: string): ModelC
   throw new EndpointUnknownError(
     endpoint,
     models.map((m) => m.endpoint),
+    context.project()?.project.endpoints.some(({ name }) => name === endpoint),
   )
 }
 

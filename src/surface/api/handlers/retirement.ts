@@ -44,6 +44,7 @@ export const retirementHandlers = (services: Services): HandlerGroup<'retirement
     await store.transaction((tx) => keepVersion(tx, clock, { versionId: id, model, why, by, untilCalendarMs: untilMs }))
     return rowOfVersion(services, model, id)
   },
+  files: () => services.artifacts.view(),
 })
 
 async function deletedRows({ context }: Services, model: string): Promise<RetirementRow[]> {

@@ -6,6 +6,7 @@ import { findVersion } from '../../../control/registry/version-store.ts'
 import { isOpen } from '../../../control/release/decide-release-step.ts'
 import type { RunSummary, RunView, StepView } from '../run-schemas.ts'
 import { openAttemptLog } from './attempt-log.ts'
+import { isRouted } from './release-view.ts'
 import type { Services } from './services.ts'
 import { newestRelease } from './version-view.ts'
 
@@ -59,7 +60,8 @@ async function outcomeOf(services: Services, run: Run): Promise<RunSummary['outc
   if (version === null) return { ...none, why: run.why, settled: true }
   const release = await newestRelease(services, version.id)
   const gate = await gateOf(db, version.id)
-  const releasing = release !== null && isOpen(release)
+  const releasing =
+    release !== null && (isOpen(release) || (release.status === 'released' && !(await isRouted(services, release))))
   return {
     version: version.id,
     status: version.status,
@@ -76,7 +78,7 @@ async function stepView(services: Services, run: Run, step: Step, attempts: Atte
   return {
     name: step.name,
     status: step.status,
-    why: step.why ?? (step.status === 'waiting' ? services.runs.heldBack(run.id) : null),
+    why: step.why ?? (step.status === 'waiting' ? services.runs.heldBack(run.id) : environmentOf(step, last)),
     needs: step.spec.needs,
     progress,
     startedAtMs: step.startedAtMs,
@@ -91,6 +93,12 @@ async function stepView(services: Services, run: Run, step: Step, attempts: Atte
       endedAtMs: a.endedAtMs,
     })),
   }
+}
+
+/** The first step with a lock file may wait for minutes, in which it says nothing itself. */
+function environmentOf({ spec }: Step, attempt: Attempt | undefined): string | null {
+  if (attempt?.status !== 'starting' || spec.environment.kind === 'inherit') return null
+  return `its ${spec.environment.kind} environment is being made of ${spec.environment.lock}, unless it is there already`
 }
 
 /** Of all steps, each with the same weight; one that is under way by what it says itself. */

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { checkParams } from '../../../control/pipeline/check-params.ts'
 import { snapshotCode } from '../../../control/pipeline/code-snapshot.ts'
 import { attemptMachine, runMachine, type Attempt } from '../../../control/pipeline/run.ts'
 import { requestCancel, requestRun } from '../../../control/pipeline/run-requests.ts'
@@ -26,13 +27,27 @@ class RunNotFoundError extends MillraceError {
 
 class AttemptNotFoundError extends MillraceError {
   constructor(id: string, { step, attempt }: { step?: string; attempt?: number }, made: Attempt[]) {
-    const what = [step === undefined ? [] : `step '${step}'`, attempt === undefined ? [] : `attempt ${attempt}`].flat()
+    const what = [
+      attempt === undefined ? 'attempt' : `attempt ${attempt}`,
+      ...(step === undefined ? [] : [`step '${step}'`]),
+    ]
     const known = [...new Set(made.map((a) => a.step))].join(', ')
     super({
       code: 'MR_ATTEMPT_NOT_FOUND',
       kind: 'not-found',
-      message: `${id} has made no attempt of ${what.join(', ')}; steps with attempts: ${known === '' ? 'none' : known}.`,
+      message: `${id} has no ${what.join(' of ')}; steps with attempts: ${known === '' ? 'none' : known}.`,
       fix: `Run 'millrace runs show ${id}' to see its steps and attempts.`,
+    })
+  }
+}
+
+class AsOfAheadError extends MillraceError {
+  constructor(asOfMs: number, calendarMs: number) {
+    super({
+      code: 'MR_AS_OF_AHEAD',
+      kind: 'invalid',
+      message: `A run can't be as of ${new Date(asOfMs).toISOString()}: by the calendar it is ${new Date(calendarMs).toISOString()}.`,
+      fix: 'Choose a time that is over, or leave it out for now.',
     })
   }
 }
@@ -42,13 +57,15 @@ class RunEndedError extends MillraceError {
     super({
       code: 'MR_RUN_ENDED',
       kind: 'conflict',
-      message: `${id} can't be cancelled: it is ${status}.`,
+      message: `${id} can't be cancelled: it has ended, as ${status}.`,
       fix: `Run 'millrace runs show ${id}' to see how it ended.`,
     })
   }
 }
 
 const FOLLOW_EVERY_MS = 150
+/** The caller's clock may be ahead of ours. */
+const CLOCK_SKEW_MS = 60_000
 const CHUNK_BYTES = 64 * 1024
 
 export const runHandlers = (services: Services): HandlerGroup<'runs'> => ({
@@ -64,6 +81,9 @@ export const runHandlers = (services: Services): HandlerGroup<'runs'> => ({
   async start({ model, params, seed, asOfMs, why, by }) {
     const { context } = services
     const config = declaredModel(services, model)
+    checkParams(config, params)
+    const calendarMs = context.clock.calendarMs()
+    if (asOfMs !== undefined && asOfMs > calendarMs + CLOCK_SKEW_MS) throw new AsOfAheadError(asOfMs, calendarMs)
     if (context.diskLow()) throw new DiskLowError('no run is started')
     const { revisionId, project } = context.project()!
     const { root, snapshotIgnore: ignore } = project
@@ -75,7 +95,7 @@ export const runHandlers = (services: Services): HandlerGroup<'runs'> => ({
         revisionId,
         triggerKind: 'manual',
         triggerWhy,
-        asOfMs: asOfMs ?? context.clock.calendarMs(),
+        asOfMs: asOfMs ?? calendarMs,
         params,
         seed,
         codeDigest: code.digest,

@@ -1,7 +1,9 @@
 import type { ControlContext } from '../../../control/control-context.ts'
+import type { IngestController } from '../../../control/ingest/ingest-controller.ts'
 import type { RunController } from '../../../control/pipeline/run-controller.ts'
 import type { Observations } from '../../../control/release/observations.ts'
 import type { RoutePublisher } from '../../../control/release/route-publisher.ts'
+import type { ArtifactCollector } from '../../../control/retirement/artifact-collector.ts'
 import type { RetirementController } from '../../../control/retirement/retirement-controller.ts'
 import type { TriggerController } from '../../../control/trigger/trigger-controller.ts'
 import type { Signature } from '../../../kernel/model/signature.ts'
@@ -18,6 +20,8 @@ export interface Services {
   triggers: Pick<TriggerController, 'views'>
   runs: Pick<RunController, 'heldBack'>
   retirements: Pick<RetirementController, 'outlook' | 'outside'>
+  artifacts: Pick<ArtifactCollector, 'view'>
+  ingest: Pick<IngestController, 'failing'>
   /** Takes the applied configuration into use. */
   reload(): Promise<void>
   /** Opens a model file in a process of its own. @throws ModelNotServableError */

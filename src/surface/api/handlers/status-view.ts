@@ -16,7 +16,7 @@ import type { Reconciliation } from '../prediction-log-schemas.ts'
 import type { ServiceLevel } from '../service-level-schemas.ts'
 import type { StatusView } from '../status-schemas.ts'
 import type { TriggerView } from '../triggers-schemas.ts'
-import { endpointViews } from './endpoint-view.ts'
+import { endpointViews, NO_GATEWAY } from './endpoint-view.ts'
 import { EXPOSED_FIX, exposures } from './exposures.ts'
 import { releaseView } from './release-view.ts'
 import { runSummary } from './run-view.ts'
@@ -70,6 +70,7 @@ export const statusHandlers = (services: Services): HandlerGroup<'status'> => ({
         await activeFreezes(db),
         endingSoon(await listPins(db), context.clock.epochMs()),
         applied?.project.gateway ?? null,
+        services.ingest.failing,
       ),
     }
   },
@@ -142,6 +143,7 @@ function warningsOf(
   freezes: Freeze[],
   pins: CallerPin[],
   gateway: GatewayConfig | null,
+  ingestFails: string | null,
 ): StatusView['warnings'] {
   const warnings: StatusView['warnings'] = []
   const warn = (text: string, fix: string | null) => warnings.push({ text, fix })
@@ -154,7 +156,9 @@ function warningsOf(
     if (e.state === 'down' || e.state === 'degraded')
       warn(
         `Endpoint ${e.name} is ${e.state}: ${e.why}.`,
-        `'millrace logs --process' tells why a replica does not start.`,
+        e.why === NO_GATEWAY
+          ? `'millrace logs --process gateway' tells why it does not start.`
+          : `'millrace logs --process' tells why a replica does not start.`,
       )
   for (const e of endpoints)
     if (e.state === 'disabled') warn(`Endpoint ${e.name} is ${e.why}.`, `'millrace enable ${e.name}'`)
@@ -166,6 +170,11 @@ function warningsOf(
       `'millrace pin ${pin.caller} ${pin.endpoint} ${pin.versionId}' renews it.`,
     )
   for (const text of gateway === null ? [] : exposures(gateway)) warn(text, EXPOSED_FIX)
+  if (ingestFails !== null)
+    warn(
+      `What was logged can't be moved into the lake: ${ingestFails.replace(/\.$/, '')}.`,
+      'It is kept in the spool, and tried again by itself.',
+    )
   if (!reconciliation.agrees) warn(`The prediction log does not agree: ${reconciliation.why}.`, null)
   if (reconciliation.dropped > 0)
     warn(

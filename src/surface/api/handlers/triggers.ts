@@ -1,4 +1,5 @@
 import type { ModelConfig, TriggerConfig } from '../../../config/project.ts'
+import { checkParams } from '../../../control/pipeline/check-params.ts'
 import type { Backfill } from '../../../control/trigger/backfill.ts'
 import { TriggerNotFoundError } from '../../../control/trigger/errors.ts'
 import {
@@ -56,6 +57,7 @@ export const backfillHandlers = (services: Services): HandlerGroup<'backfills'> 
   async start({ model, fromMs, untilMs, everyMs, params, why, by }) {
     const { store, clock } = services.context
     const config = declaredModel(services, model)
+    checkParams(config, params)
     const request = { model: config, fromMs, untilMs, everyMs, params: params ?? {}, why: why ?? '', by }
     const name = await store.transaction((tx) => requestBackfill(tx, clock, request))
     services.context.wake('trigger')

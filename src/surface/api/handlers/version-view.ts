@@ -1,5 +1,6 @@
 import type { Evaluation, GateRecord } from '../../../control/evaluation/evaluation-store.ts'
 import { evaluationOf, gateOf } from '../../../control/evaluation/evaluation-store.ts'
+import type { MetricTree } from '../../../control/pipeline/step-output.ts'
 import type { Version } from '../../../control/registry/version.ts'
 import { aliases, aliasHistory } from '../../../control/registry/version-store.ts'
 import { retirementOf } from '../../../control/retirement/retirement-store.ts'
@@ -7,6 +8,7 @@ import { openDeployments, openReplicas, releasesOf, routeOf } from '../../../con
 import type { GateView } from '../gate-schemas.ts'
 import type { VersionSummary, VersionView } from '../version-schemas.ts'
 import type { Services } from './services.ts'
+import { flatMetrics, stepFiles } from './step-files.ts'
 
 export async function versionSummary(services: Services, version: Version): Promise<VersionSummary> {
   const { db } = services.context.store
@@ -25,6 +27,7 @@ export async function versionSummary(services: Services, version: Version): Prom
     number: version.number,
     status: version.status,
     why: gate?.why ?? version.why,
+    standing: version.approval?.decision ?? version.status,
     aliases: named,
     approval: version.approval,
     release: releaseState(version, live, deployment !== null, since !== undefined),
@@ -59,7 +62,11 @@ export async function versionView(services: Services, version: Version): Promise
       holdoutDigest: evaluation?.holdoutDigest ?? null,
     },
     signature: version.signature,
-    artifacts: artifactsOf(version, evaluation),
+    reportedMetrics: flatMetrics(version.reportedMetrics as MetricTree | null),
+    artifacts: [
+      ...artifactsOf(version, evaluation),
+      ...(version.runId === null ? [] : await stepFiles(services, version.runId)),
+    ],
     deployment: await deploymentView(services, version),
     history: history
       .map((h, i) => ({ ...h, until: history.slice(i + 1).find((later) => later.alias === h.alias)?.fromMs ?? null }))

@@ -27,7 +27,7 @@ export function showAlerts(cli: Cli, alerts: AlertView[]): void {
       { title: 'status', value: statusOf, style: (text) => cli.status(text) },
       { title: 'model', value: (a) => a.model },
       { title: 'source', value: (a) => `${a.source}${a.subject === '' ? '' : ` of ${a.subject}`}` },
-      { title: 'since', value: (a) => time(a.firedCalendarMs ?? a.openedCalendarMs) },
+      { title: 'since', value: (a) => time(a.firedCalendarMs ?? a.openedCalendarMs), spare: true },
       { title: 'done', value: done },
       { title: 'why', value: (a) => a.why, mayGoUnder: true },
     ],
@@ -38,10 +38,10 @@ export function showAlerts(cli: Cli, alerts: AlertView[]): void {
 
 function showRest(cli: Cli, { id, runbook, notifications, acknowledgedBy, acknowledgedWhy, status }: AlertView): void {
   if (status === 'resolved') return
-  if (runbook !== null) cli.line(`${id}: ${runbook}`)
-  if (acknowledgedBy !== null) cli.line(`${id}: acknowledged by ${acknowledgedBy}: ${acknowledgedWhy}`)
+  if (runbook !== null) cli.text(`${id}: ${runbook}`)
+  if (acknowledgedBy !== null) cli.text(`${id}: acknowledged by ${acknowledgedBy}: ${acknowledgedWhy}`)
   for (const { target, why, about } of notifications.filter((n) => n.status === 'failed'))
-    cli.line(`${id}: ${target} was not told that it is ${about}: ${why}`)
+    cli.text(`${id}: ${target} was not told that it is ${about}: ${why}`)
 }
 
 /** Besides telling. */

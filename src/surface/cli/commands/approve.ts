@@ -5,7 +5,7 @@ import type { Cli } from '../cli.ts'
 export function defineApprove(program: Command, cli: Cli): void {
   program
     .command('approve <ref>')
-    .description('let a version through although the gate did not, or where it may not decide')
+    .description('let a version through, whatever the gate said, and have it released')
     .requiredOption('--why <text>', 'the reason, kept for good')
     .addHelpText(
       'after',
@@ -15,6 +15,7 @@ export function defineApprove(program: Command, cli: Cli): void {
       const { api } = await cli.connect()
       const version = await api.gates.approve({ ref, why: options.why, by: cli.by })
       if (cli.json) return cli.document(version)
-      cli.line(`${version.ref} ${cli.status('approved')} by ${cli.by}; release: ${version.release}`)
+      const then = version.release === 'live' ? 'it serves already' : 'its release follows: millrace releases'
+      cli.line(`${version.ref} ${cli.status('approved')} by ${cli.by}; ${then}`)
     })
 }

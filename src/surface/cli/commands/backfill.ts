@@ -30,7 +30,7 @@ export function defineBackfill(program: Command, cli: Cli): void {
       const wish = {
         fromMs: parseTime('--from', options.from),
         untilMs: parseTime('--to', options.to),
-        everyMs: parseDuration('--every', options.every),
+        everyMs: parseDuration('--every', options.every, 60_000),
         params: parseParams(options.param ?? []),
       }
       const { api } = await cli.connect()
@@ -61,7 +61,7 @@ function showBackfills(cli: Cli, list: BackfillView[]): void {
   cli.table(
     list,
     [
-      { title: 'model', value: (b) => b.model },
+      { title: 'model', value: (b) => b.model, group: true },
       { title: 'backfill', value: (b) => b.backfill },
       { title: 'status', value: (b) => b.status, style: (text) => cli.status(text) },
       { title: 'from', value: (b) => time(b.fromMs) },

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 
 import type { Cli } from '../cli.ts'
+import { plainText } from '../text.ts'
 
 export function defineDisable(program: Command, cli: Cli): void {
   program
@@ -15,6 +16,6 @@ export function defineDisable(program: Command, cli: Cli): void {
       const { api } = await cli.connect()
       const view = await api.endpoints.disable({ endpoint, why: options.why, by: cli.by })
       if (cli.json) return cli.document(view)
-      cli.line(`${view.name} ${cli.status(view.state)}: ${view.why ?? ''}`)
+      cli.text(`${view.name} ${view.why === null ? cli.status(view.state) : plainText(view.why)}`)
     })
 }

@@ -26,7 +26,7 @@ export function defineEvents(program: Command, cli: Cli): void {
       const afterSeq = options.after === undefined ? undefined : parseInteger('--after', options.after, { min: 0 })
       const limit = parseInteger('--limit', options.limit, { min: 1, max: 10_000 })
       const show = (event: EventView) =>
-        cli.json && options.follow === true ? cli.record(event) : cli.line(eventLine(cli, event))
+        cli.json && options.follow === true ? cli.record(event) : cli.text(eventLine(cli, event))
       if (options.follow === true) {
         for await (const event of await api.events.watch({ afterSeq: afterSeq ?? 0, entity: options.entity }))
           show(event)
@@ -39,6 +39,6 @@ export function defineEvents(program: Command, cli: Cli): void {
         cli.note(`no events${options.entity === undefined ? '' : ` of kind '${options.entity}'`}`)
       if (events.length < limit) return
       if (afterSeq !== undefined) cli.note(`there may be more: --after ${events.at(-1)!.seq}`)
-      else cli.note(`these are the newest ${limit}; from the first: --after 0`)
+      else cli.note(`these are the newest ${limit}: raise --limit, or begin with --after 0`)
     })
 }

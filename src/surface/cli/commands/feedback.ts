@@ -14,6 +14,7 @@ interface FeedbackOptions {
 }
 
 const LABELS_A_CALL = 5_000
+const EXAMPLE = `Write for example --data '[{"id": "01hq…", "label": 1}]', or one such object a line.`
 
 export function defineFeedback(program: Command, cli: Cli): void {
   program
@@ -25,13 +26,19 @@ export function defineFeedback(program: Command, cli: Cli): void {
     .option('--gateway <url>', 'where the gateway listens (default: as the control plane says; env MILLRACE_GATEWAY)')
     .addHelpText('after', EXAMPLES)
     .action(async (prediction: string | undefined, label: string | undefined, options: FeedbackOptions) => {
+      if (options.data !== undefined && prediction !== undefined)
+        throw new UsageError('Labels are given either one by its id, or by --data.', 'Leave out one of the two.')
       const labels =
         options.data === undefined ? [oneLabel(prediction, label, options)] : manyLabels(await readInput(options.data))
+      if (labels.length === 0) throw new UsageError('There are no labels in --data.', EXAMPLE)
       const gateway = await cli.gateway(options.gateway)
       const { sendLabels } = await import('../../client/feedback.ts')
       let accepted = 0
       for (let at = 0; at < labels.length; at += LABELS_A_CALL) {
-        accepted += await sendLabels(gateway, labels.slice(at, at + LABELS_A_CALL))
+        accepted += await sendLabels(gateway, labels.slice(at, at + LABELS_A_CALL)).catch((error: unknown) => {
+          if (accepted > 0) cli.note(`the first ${accepted} labels are accepted; sending them again is harmless`)
+          throw error
+        })
       }
       if (cli.json) return cli.document({ accepted })
       cli.line(`${accepted} label${accepted === 1 ? '' : 's'} accepted`)

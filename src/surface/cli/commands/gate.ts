@@ -13,7 +13,7 @@ export function defineGate(program: Command, cli: Cli): void {
       const { api } = await cli.connect()
       const verdict = await api.gates.get({ ref })
       if (cli.json) cli.document(verdict)
-      else (await import('../follow-run.ts')).showGate(cli, verdict)
+      else (await import('../show-gate.ts')).showGate(cli, verdict)
       cli.exitCode = exitOf(verdict.approval?.decision ?? verdict.verdict)
     })
 }

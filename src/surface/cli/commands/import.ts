@@ -1,6 +1,7 @@
 import path from 'node:path'
 import type { Command } from 'commander'
 
+import type { ErrorFacts } from '../../../kernel/errors.ts'
 import type { Cli } from '../cli.ts'
 import { UsageError } from '../errors.ts'
 
@@ -28,11 +29,23 @@ export function defineImport(program: Command, cli: Cli): void {
       const { api } = await cli.connect()
       const model = options.model ?? (await onlyModel(api))
       const from = file.startsWith('sha256:') ? { digest: file } : { path: path.resolve(cli.cwd, file) }
-      const version = await api.versions.import({ model, from, as: alias ?? null, why: options.why, by: cli.by })
+      const { RemoteError } = await import('../../client/errors.ts')
+      const as = alias ?? null
+      const version = await api.versions
+        .import({ model, from, as, why: options.why, by: cli.by })
+        .catch((error: unknown) => {
+          throw error instanceof RemoteError ? new RemoteError(named(error.toJSON(), file)) : error
+        })
       if (cli.json) return cli.document(version)
       cli.line(`${version.ref}  ${cli.status(version.status)}  ${version.releaseWhy ?? version.why ?? ''}`.trimEnd())
     })
 }
+
+/** What is read is the copy that Millrace keeps, which nobody knows by its path. */
+const named = (facts: ErrorFacts, file: string): ErrorFacts => ({
+  ...facts,
+  message: facts.message.replace(/\S*\/artifacts\/sha256\/\S+/, file),
+})
 
 async function onlyModel(api: Awaited<ReturnType<Cli['connect']>>['api']): Promise<string> {
   const models = await api.models.list()

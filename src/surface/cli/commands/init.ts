@@ -15,6 +15,8 @@ export function defineInit(program: Command, cli: Cli): void {
       const files = await initProject({ dir, template: options.template, force: options.force ?? false })
       if (cli.json) return cli.document({ dir, template: options.template, files })
       for (const file of files) cli.line(`  ${file}`)
-      cli.line(`\nNext:${folder === undefined ? '' : ` cd ${folder} &&`} millrace up`)
+      cli.line(`\nNext:${folder === undefined ? '' : ` cd ${shellWord(folder)} &&`} ${cli.command} up`)
     })
 }
+
+const shellWord = (text: string) => (/^[\w./~+@%:,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`)

@@ -73,14 +73,14 @@ export function showReconciliation(cli: Cli, r: Reconciliation): void {
     r.sampledOut > 0 ? `${number(r.sampledOut)} sampled out` : '',
     r.dropped > 0 ? cli.style('red', `${number(r.dropped)} dropped`) : '',
   ].filter((t) => t !== '')
-  cli.line(
+  cli.text(
     `log  ${verdict}: ${number(r.answered)} answered, ${number(r.logged)} logged${lost.map((t) => `, ${t}`).join('')}; ` +
       `${number(r.inLake)} in the lake, ${number(r.inSpool)} on the way (${duration(r.lagMs)}), manifest ${r.manifest}`,
   )
-  cli.line(
+  cli.text(
     `labels  ${number(r.labels)} received, ${number(r.labelsMatched)} matched, ${number(r.labelsUnmatched)} without a prediction`,
   )
-  if (r.why !== null) cli.line(r.why)
+  if (r.why !== null) cli.text(r.why)
 }
 
 const EXAMPLES = `

@@ -3,7 +3,8 @@ import type { Command } from 'commander'
 import type { ModelSummary, ModelView } from '../../api/model-schemas.ts'
 import type { VersionSummary, VersionView } from '../../api/version-schemas.ts'
 import type { Cli } from '../cli.ts'
-import { showGate } from '../follow-run.ts'
+import { inOrder } from '../metric-order.ts'
+import { showGate } from '../show-gate.ts'
 import { parseInteger, parseTime } from '../option-values.ts'
 import { ago, bytes, figures, number, plainText, time } from '../text.ts'
 
@@ -59,10 +60,10 @@ function showModels(cli: Cli, list: ModelSummary[]): void {
     list,
     [
       { title: 'model', value: (m) => m.name },
-      { title: 'endpoint', value: (m) => m.endpoint },
+      { title: 'endpoint', value: (m) => m.endpoint, spare: true },
       { title: 'champion', value: (m) => m.champion ?? '–' },
       { title: 'versions', value: (m) => number(m.versions), align: 'right' },
-      { title: 'newest', value: (m) => (m.newest === null ? '–' : `${m.newest.ref} ${m.newest.status}`) },
+      { title: 'newest', value: (m) => (m.newest === null ? '–' : `${m.newest.ref} ${m.newest.standing}`) },
       { title: 'automation', value: automation },
     ],
     'no models: declare one and run millrace apply',
@@ -80,7 +81,7 @@ function automation(model: ModelSummary): string {
 
 function showBlockers(cli: Cli, model: ModelSummary): void {
   for (const blocker of model.blockers) {
-    cli.line(
+    cli.text(
       `${cli.style('yellow', `${model.name}:`)} ${blocker.why}${blocker.fix === null ? '' : ` ${cli.style('cyan', blocker.fix)}`}`,
     )
   }
@@ -91,20 +92,25 @@ function showModel(cli: Cli, model: ModelView, versions: VersionSummary[]): void
     `${cli.style('bold', model.name)}  endpoint ${model.endpoint}  ${model.task ?? 'no task declared'}  importance ${model.importance}`,
   )
   const aliases = model.aliases.map((a) => `${a.alias} → ${a.version} since ${time(a.sinceMs)}`)
-  if (aliases.length > 0) cli.line(aliases.join('; '))
+  for (const alias of aliases) cli.line(alias)
   showBlockers(cli, model)
   const nowMs = Date.now()
   cli.table(
     versions,
     [
       { title: 'version', value: (v) => v.ref },
-      { title: 'status', value: (v) => v.status, style: (text) => cli.status(text) },
+      { title: 'status', value: (v) => v.standing, style: (text) => cli.status(text) },
       { title: 'release', value: (v) => v.release, style: (text) => cli.status(text) },
-      { title: 'retirement', value: (v) => v.retirement?.status ?? 'kept', style: (text) => cli.status(text) },
+      {
+        title: 'retirement',
+        value: (v) => v.retirement?.status ?? 'kept',
+        style: (text) => cli.status(text),
+        spare: true,
+      },
       { title: 'aliases', value: (v) => v.aliases.join(', ') },
-      { title: 'made', value: (v) => ago(v.createdAtMs, nowMs) },
-      { title: 'metrics', value: (v) => (v.metrics === null ? '–' : figures(v.metrics)) },
-      { title: 'why', value: (v) => v.releaseWhy ?? v.why ?? '' },
+      { title: 'made', value: (v) => ago(v.createdAtMs, nowMs), spare: true },
+      { title: 'metrics', value: (v) => (v.metrics === null ? '–' : figures(inOrder(v.metrics))), mayGoUnder: true },
+      { title: 'why', value: (v) => v.releaseWhy ?? v.why ?? '', mayGoUnder: true },
     ],
     'no versions yet',
   )
@@ -112,30 +118,32 @@ function showModel(cli: Cli, model: ModelView, versions: VersionSummary[]): void
 
 function showVersion(cli: Cli, version: VersionView): void {
   const aliases = version.aliases.length === 0 ? '' : `  (${version.aliases.join(', ')})`
-  cli.line(`${cli.style('bold', version.ref)}${aliases}  ${cli.status(version.status)}  ${cli.status(version.release)}`)
+  cli.line(
+    `${cli.style('bold', version.ref)}${aliases}  ${cli.status(version.standing)}  ${cli.status(version.release)}`,
+  )
   const why = version.releaseWhy ?? (version.gate === null ? version.why : null)
-  if (why !== null) cli.line(plainText(why))
+  if (why !== null) cli.text(withoutVerdict(plainText(why), version.gate?.why))
   if (version.retirement !== null)
-    cli.line(`retirement: ${cli.status(version.retirement.status)}: ${plainText(version.retirement.why)}`)
+    cli.text(`retirement: ${cli.status(version.retirement.status)}: ${plainText(version.retirement.why)}`)
   const live = version.liveSinceMs === null ? '' : `, live since ${time(version.liveSinceMs)}`
   cli.line(`made ${time(version.createdAtMs)}${live}`)
   if (version.gate !== null) showGate(cli, version.gate)
+  showReported(cli, version)
   showLineage(cli, version)
   const tensor = (t: { name: string; datatype: string; shape: number[]; columns: string[] | null }) =>
     `${t.name} ${t.datatype}[${t.shape.join(', ')}]${t.columns === null ? '' : ` (${t.columns.join(', ')})`}`
   if (version.signature !== null) {
-    cli.line(`inputs   ${version.signature.inputs.map(tensor).join('; ')}`)
+    cli.text(`inputs   ${version.signature.inputs.map(tensor).join('; ')}`)
     if (version.signature.enriched !== undefined)
-      cli.line(`asked    ${version.signature.enriched.asked.map(tensor).join('; ')}`)
+      cli.text(`asked    ${version.signature.enriched.asked.map(tensor).join('; ')}`)
     if (version.signature.prepared !== undefined)
-      cli.line(`fed      ${version.signature.prepared.fed.map(tensor).join('; ')}`)
-    cli.line(`outputs  ${version.signature.outputs.map(tensor).join('; ')}`)
+      cli.text(`fed      ${version.signature.prepared.fed.map(tensor).join('; ')}`)
+    cli.text(`outputs  ${version.signature.outputs.map(tensor).join('; ')}`)
   }
-  for (const artifact of version.artifacts) {
-    cli.line(
-      `artifact ${artifact.name}  ${artifact.sizeBytes === null ? '' : bytes(artifact.sizeBytes)}  ${artifact.digest}`,
-    )
-  }
+  for (const { name, sizeBytes, digest } of version.artifacts.slice(0, SHOWN_MAX))
+    cli.line(`artifact ${plainText(name)}  ${sizeBytes === null ? '' : `${bytes(sizeBytes)}  `}${digest}`)
+  if (version.artifacts.length > SHOWN_MAX)
+    cli.line(`artifact and ${version.artifacts.length - SHOWN_MAX} more: --json has them`)
   const { deployment } = version
   if (deployment !== null) {
     const ready = `${deployment.replicasReady} of ${deployment.replicasWanted} replicas ready`
@@ -145,12 +153,26 @@ function showVersion(cli: Cli, version: VersionView): void {
   }
 }
 
+/** Artifacts, and numbers of the trainer's own; JSON has all. */
+const SHOWN_MAX = 20
+
+/** The verdict's own words, which a reason may end with, follow below. */
+const withoutVerdict = (why: string, verdict: string | undefined): string =>
+  verdict !== undefined && why.endsWith(`: ${verdict}`) ? why.slice(0, -verdict.length - 2) : why
+
+function showReported(cli: Cli, { reportedMetrics }: VersionView): void {
+  const said = Object.entries(reportedMetrics ?? {})
+  if (said.length === 0) return
+  const more = said.length > SHOWN_MAX ? `, and ${said.length - SHOWN_MAX} more: --json has them` : ''
+  cli.text(`trainer  ${figures(Object.fromEntries(said.slice(0, SHOWN_MAX)))}${more}`)
+}
+
 function showLineage(cli: Cli, { lineage }: VersionView): void {
   const origin = lineage.run ?? (lineage.importedFrom === null ? '–' : `import of ${lineage.importedFrom}`)
   cli.line(
     `from     ${origin}, revision ${lineage.revision ?? '–'}, as of ${time(lineage.asOfMs)}, seed ${lineage.seed ?? '–'}`,
   )
-  if (Object.keys(lineage.params).length > 0) cli.line(`params   ${figures(lineage.params)}`)
+  if (Object.keys(lineage.params).length > 0) cli.text(`params   ${figures(lineage.params)}`)
   if (lineage.codeDigest !== null) cli.line(`code     ${lineage.codeDigest}`)
   if (lineage.server !== undefined) cli.line(`server   ${lineage.server.command}`)
   if (lineage.prepare !== undefined) cli.line(`prepare  ${lineage.prepare.command}`)
@@ -158,7 +180,7 @@ function showLineage(cli: Cli, { lineage }: VersionView): void {
     cli.line(
       `table    ${table}: ${columns.join(', ')} by ${'column' in key ? key.column : `parameter ${key.parameter}`}`,
     )
-  for (const note of lineage.registration?.notes ?? []) cli.line(`model    ${note}`)
+  for (const note of lineage.registration?.notes ?? []) cli.text(`model    ${plainText(note)}`)
   for (const input of lineage.inputs) cli.line(`input    ${input.step}.${input.name}  ${input.digest}`)
   for (const env of lineage.environments) {
     cli.line(`environ  ${env.step}: ${env.environment}${env.reproducible ? '' : ' (not reproducible)'}`)

@@ -30,7 +30,7 @@ function showMonitors(cli: Cli, monitors: MonitorView[]): void {
   cli.table(
     monitors,
     [
-      { title: 'model', value: (m) => m.model },
+      { title: 'model', value: (m) => m.model, group: true },
       { title: 'monitor', value: (m) => m.monitor },
       { title: 'of', value: (m) => m.subject },
       { title: 'version', value: (m) => m.version ?? '–' },

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { ReleaseView } from '../../api/release-schemas.ts'
 import type { Cli } from '../cli.ts'
 import { parseInteger } from '../option-values.ts'
-import { ago, duration, time } from '../text.ts'
+import { ago, duration, plainText, time } from '../text.ts'
 
 export function defineReleases(program: Command, cli: Cli): void {
   const releases = program.command('releases').description('list releases, or show one').addHelpText('after', EXAMPLES)
@@ -28,14 +28,15 @@ export function defineReleases(program: Command, cli: Cli): void {
       const release = await api.releases.get({ id })
       if (cli.json) return cli.document(release)
       showReleases(cli, [release])
-      cli.line(`wanted by ${release.cause}, strategy ${release.strategy}, created ${time(release.createdAtMs)}`)
+      cli.line(`strategy ${release.strategy}, created ${time(release.createdAtMs)}`)
+      cli.text(`wanted by: ${plainText(release.cause)}`)
       cli.table(
         release.steps,
         [
           { title: 'step', value: (s) => s.name },
           { title: 'status', value: (s) => s.status, style: (text) => cli.status(text) },
           { title: 'took', value: (s) => took(s.startedAtMs, s.endedAtMs), align: 'right' },
-          { title: 'why', value: (s) => s.why ?? '' },
+          { title: 'why', value: (s) => s.why ?? '', mayGoUnder: true },
         ],
         'no steps yet',
       )
@@ -51,12 +52,17 @@ export function showReleases(cli: Cli, list: ReleaseView[]): void {
       { title: 'release', value: (r) => r.id },
       { title: 'kind', value: (r) => r.kind },
       { title: 'version', value: (r) => r.version },
-      { title: 'endpoint', value: (r) => r.endpoint },
-      { title: 'before', value: (r) => r.previous ?? '–' },
+      { title: 'endpoint', value: (r) => r.endpoint, spare: true },
+      { title: 'before', value: (r) => r.previous ?? '–', spare: true },
       { title: 'status', value: (r) => r.status, style: (text) => cli.status(text) },
       { title: 'created', value: (r) => ago(r.createdAtMs, nowMs) },
-      { title: 'lead time', value: (r) => (r.leadTimeMs === null ? '–' : duration(r.leadTimeMs)), align: 'right' },
-      { title: 'why', value: (r) => r.why ?? r.cause },
+      {
+        title: 'lead time',
+        value: (r) => (r.leadTimeMs === null ? '–' : duration(r.leadTimeMs)),
+        align: 'right',
+        spare: true,
+      },
+      { title: 'why', value: (r) => r.why ?? r.cause, mayGoUnder: true },
     ],
     'no releases',
   )

@@ -1,13 +1,14 @@
 import type { Command } from 'commander'
 
-import type { RetirementRow } from '../../api/retirement-schemas.ts'
+import type { ArtifactsView, RetirementRow } from '../../api/retirement-schemas.ts'
 import type { Cli } from '../cli.ts'
-import { time } from '../text.ts'
+import { bytes, duration, number, time } from '../text.ts'
 
 interface RetirementOptions {
   explain?: boolean
   dryRun?: boolean
   deleted?: boolean
+  files?: boolean
 }
 
 export function defineRetirement(program: Command, cli: Cli): void {
@@ -17,9 +18,14 @@ export function defineRetirement(program: Command, cli: Cli): void {
     .option('--explain', 'every version, with all that holds it')
     .option('--dry-run', 'only those that would go a step further now')
     .option('--deleted', 'also those that are deleted')
+    .option('--files', 'what the kept files of all models are for, and what is removed as nothing is made of it')
     .addHelpText('after', EXAMPLES)
     .action(async (model: string | undefined, options: RetirementOptions) => {
       const { api } = await cli.connect()
+      if (options.files === true) {
+        const files = await api.retirement.files()
+        return cli.json ? cli.document(files) : showFiles(cli, files)
+      }
       const all = await api.retirement.list({ model, deleted: options.deleted === true })
       const rows = all.filter((row) => isShown(row, options))
       if (cli.json) return cli.document(rows)
@@ -50,9 +56,36 @@ export function showRetirements(cli: Cli, rows: RetirementRow[], explain: boolea
     for (const holder of row.heldBy) cli.line(`${cli.style('bold', row.version)} is held: ${holder}`)
 }
 
+function showFiles(cli: Cli, { kept, unused, largest, removed, lastPassAgoMs, refused }: ArtifactsView): void {
+  cli.table(
+    kept,
+    [
+      { title: 'use', value: (r) => r.use },
+      { title: 'files', value: (r) => number(r.files), align: 'right' },
+      { title: 'size', value: (r) => bytes(r.sizeBytes), align: 'right' },
+    ],
+    'no files are kept',
+  )
+  cli.line('')
+  cli.line(`unused   ${amount(unused)}`)
+  for (const { digest, sizeBytes, removableInMs } of largest.slice(0, SHOWN_MAX))
+    cli.line(`         ${digest.slice(0, 19)}… ${bytes(sizeBytes)}, ${whenRemoved(removableInMs)}`)
+  if (largest.length > SHOWN_MAX) cli.line(`         … and more: --json names the largest ${largest.length}`)
+  const last = lastPassAgoMs === null ? 'no pass has ended yet' : `the last pass ended ${duration(lastPassAgoMs)} ago`
+  cli.line(`removed  ${amount(removed)} since the control plane was started; ${last}`)
+  if (refused !== null) cli.line(`${cli.style('bold', 'nothing is removed')}: ${refused}`)
+}
+
+const SHOWN_MAX = 10
+const amount = ({ files, sizeBytes }: { files: number; sizeBytes: number }) =>
+  `${number(files)} file${files === 1 ? '' : 's'}, ${bytes(sizeBytes)}`
+const whenRemoved = (inMs: number) =>
+  inMs === 0 ? 'removed by the next passes' : `removed in ${duration(inMs)} at the soonest`
+
 const EXAMPLES = `
 Examples:
   millrace retirement
   millrace retirement late-flight --explain
   millrace retirement late-flight --dry-run --json
+  millrace retirement --files
 `

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { RunSummary, RunView } from '../../api/run-schemas.ts'
 import type { Cli } from '../cli.ts'
 import { parseInteger } from '../option-values.ts'
-import { ago, duration, figures, time } from '../text.ts'
+import { ago, duration, figures, plainText, time } from '../text.ts'
 
 export function defineRuns(program: Command, cli: Cli): void {
   const runs = program.command('runs').description('list runs, show or cancel one').addHelpText('after', EXAMPLES)
@@ -50,7 +50,7 @@ export function showList(cli: Cli, list: RunSummary[]): void {
       { title: 'created', value: (r) => ago(r.createdAtMs, nowMs) },
       { title: 'took', value: (r) => took(r.startedAtMs, r.endedAtMs), align: 'right' },
       { title: 'outcome', value: outcomeOf },
-      { title: 'why', value: (r) => r.why ?? r.cause },
+      { title: 'why', value: (r) => r.why ?? r.cause, mayGoUnder: true },
     ],
     'no runs',
   )
@@ -65,11 +65,11 @@ const took = (startedAtMs: number | null, endedAtMs: number | null) =>
   startedAtMs === null || endedAtMs === null ? '–' : duration(endedAtMs - startedAtMs)
 
 function showRun(cli: Cli, run: RunView): void {
-  cli.line(
-    `${cli.style('bold', run.id)}  ${run.model}  ${cli.status(run.status)}${run.why === null ? '' : `  ${run.why}`}`,
+  cli.text(
+    `${cli.style('bold', run.id)}  ${run.model}  ${cli.status(run.status)}${run.why === null ? '' : `  ${plainText(run.why)}`}`,
   )
-  cli.line(`started by ${run.cause}, revision ${run.revision}, as of ${time(run.asOfMs)}, seed ${run.seed}`)
-  if (Object.keys(run.params).length > 0) cli.line(`params: ${figures(run.params)}`)
+  cli.text(`started by ${plainText(run.cause)}, revision ${run.revision}, as of ${time(run.asOfMs)}, seed ${run.seed}`)
+  if (Object.keys(run.params).length > 0) cli.text(`params: ${figures(run.params)}`)
   const attempts = run.steps.flatMap((step) => step.attempts.map((attempt) => ({ step, attempt })))
   cli.table(
     attempts,
@@ -83,15 +83,17 @@ function showRun(cli: Cli, run: RunView): void {
       // What a step that succeeded has to say is a warning.
       {
         title: 'why',
-        value: ({ step, attempt }) => attempt.why ?? (attempt.status === 'succeeded' ? step.why : null) ?? '',
+        value: ({ step, attempt }) =>
+          attempt.why ?? (/^(succeeded|starting)$/.test(attempt.status) ? step.why : null) ?? '',
+        mayGoUnder: true,
       },
     ],
     'no attempts yet',
   )
   for (const step of run.steps.filter((s) => s.attempts.length === 0))
-    cli.line(`${step.name}: ${step.status}${step.why === null ? '' : `: ${step.why}`}`)
+    cli.text(`${step.name}: ${step.status}${step.why === null ? '' : `: ${step.why}`}`)
   const { version, why } = run.outcome
-  if (version !== null || why !== run.why) cli.line(`outcome: ${outcomeOf(run)}${why === null ? '' : `: ${why}`}`)
+  if (version !== null || why !== run.why) cli.text(`outcome: ${outcomeOf(run)}${why === null ? '' : `: ${why}`}`)
   if (run.status === 'failed') cli.line(`  millrace logs ${run.id}`)
 }
 

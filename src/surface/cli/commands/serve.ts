@@ -5,7 +5,7 @@ import type { Isolate } from '../../../serving/model-server/decide-isolation.ts'
 import type { ServedModels, ServeOptions } from '../../../serving/model-server/serve-models.ts'
 import type { Cli } from '../cli.ts'
 import { UsageError } from '../errors.ts'
-import { parseDuration, parseInteger, parsePort } from '../option-values.ts'
+import { parseDuration, parseInteger, parsePort, parseSize } from '../option-values.ts'
 
 interface ServeFlags {
   port: string
@@ -15,6 +15,7 @@ interface ServeFlags {
   name?: string
   features?: string
   maxBatchRows?: string
+  maxBody?: string
   isolate: string
   versions: string
   poll?: string
@@ -34,6 +35,7 @@ export function defineServe(program: Command, cli: Cli): void {
     .option('--name <name>', "how clients call a single file (default: the file's name)")
     .option('--features <names>', 'column names of the single [N, K] input of a single file, comma-separated')
     .option('--max-batch-rows <rows>', 'rows computed in one run at most (default: 64)')
+    .option('--max-body <size>', 'larger requests get 413: from 1kB to 1GiB (default: 64MiB)')
     .option('--isolate <when>', 'run models in processes of their own: auto (the heavy ones), always, never', 'auto')
     .option('--versions <number>', 'of a folder: the newest so many versions of each model', '1')
     .option('--poll <time>', 'of a folder: look for changes so often (default: when a client says load)')
@@ -81,6 +83,9 @@ function serveOptions(paths: string[], flags: ServeFlags, cli: Cli): ServeOption
     ...(flags.maxBatchRows === undefined
       ? {}
       : { maxBatchRows: parseInteger('--max-batch-rows', flags.maxBatchRows, { min: 1, max: 1_048_576 }) }),
+    ...(flags.maxBody === undefined
+      ? {}
+      : { bodyLimitBytes: parseSize('--max-body', flags.maxBody, { min: '1kB', max: '1GiB' }) }),
     ...(flags.grpcPort === undefined ? {} : { grpcPort: parsePort('--grpc-port', flags.grpcPort) }),
     ...(tls === null ? {} : { tls }),
     tell: (level, message, facts) => {
@@ -129,7 +134,10 @@ function announce({ port, grpcPort, models }: ServedModels, { host = '', tls, pa
   for (const { name, version, isolated } of models)
     cli.line(`  ${urlOf(name)}  version ${version}${isolated ? ', in a process of its own' : ''}`)
   if (grpcPort !== null) cli.line(`  gRPC at ${host}:${grpcPort}`)
-  if (first === undefined) return
+  if (first === undefined)
+    return cli.text(
+      '  no models there yet: it takes MODEL/VERSION/model.onnx, when a client says load or at each --poll',
+    )
   cli.line(`  curl ${urlOf(first.name)}          what goes in and what comes out`)
   cli.line(`  curl ${urlOf(first.name)}/infer -d '{"inputs": [...]}'`)
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 
 import type { BudgetView } from '../../api/service-level-schemas.ts'
 import type { Cli } from '../cli.ts'
-import { duration, number } from '../text.ts'
+import { duration, number, plainText } from '../text.ts'
 
 export function defineSlo(program: Command, cli: Cli): void {
   program
@@ -23,16 +23,16 @@ function showBudgets(cli: Cli, budgets: BudgetView[]): void {
   cli.table(
     budgets,
     [
-      { title: 'model', value: (b) => b.model },
+      { title: 'model', value: (b) => b.model, group: true },
       { title: 'level', value: (b) => b.level },
       { title: 'objective', value: objective },
-      { title: 'window', value: (b) => duration(b.windowMs), align: 'right' },
+      { title: 'window', value: (b) => duration(b.windowMs), align: 'right', spare: true },
       { title: 'good', value: (b) => number(b.good), align: 'right' },
       { title: 'bad', value: (b) => number(b.bad), align: 'right' },
       { title: 'left', value: (b) => (b.left === null ? '–' : share(b.left)), align: 'right' },
-      { title: 'burn rates', value: burnRates },
+      { title: 'burn rates', value: burnRates, spare: true },
       { title: 'state', value: (b) => b.state, style: (text) => cli.status(text) },
-      { title: 'when spent', value: (b) => b.effect },
+      { title: 'then', value: (b) => b.effect },
     ],
     'no service levels are declared',
   )
@@ -41,8 +41,8 @@ function showBudgets(cli: Cli, budgets: BudgetView[]): void {
 
 function showTrouble(cli: Cli, { model, level, state, why, freeze, restores, alert }: BudgetView): void {
   cli.line(`\n${cli.style('bold', `${model} ${level}`)}  ${cli.status(state)}${alert === null ? '' : `  ${alert}`}`)
-  cli.line(why)
-  if (freeze !== null) cli.line(`automatic release is frozen by ${freeze}; 'millrace unfreeze ${model}' ends that too`)
+  cli.text(plainText(why))
+  if (freeze !== null) cli.text(`automatic release is frozen by ${freeze}; 'millrace unfreeze ${model}' ends that too`)
   if (restores !== null) cli.line(`back with ${restores}`)
 }
 
@@ -61,7 +61,10 @@ export function budgetLine(cli: Cli, budgets: BudgetView[]): string | null {
   const named = (list: BudgetView[]) =>
     list.map((b) => `${b.model} ${b.level}${b.freeze === null ? '' : ' (releases frozen)'}`).join(', ')
   const [spent, burning] = [inState('spent'), inState('burning')]
-  const parts = [`${inState('kept').length} of ${budgets.length} budgets kept`]
+  const unmeasured = inState('unmeasured').length
+  const parts = [
+    `${inState('kept').length} of ${budgets.length} budgets kept${unmeasured === 0 ? '' : `, ${unmeasured} not measured yet`}`,
+  ]
   if (burning.length > 0) parts.push(`${cli.status('burning')}: ${named(burning)}`)
   if (spent.length > 0) parts.push(`${cli.status('spent')}: ${named(spent)}`)
   if (spent.length + burning.length > 0) parts.push(cli.style('cyan', 'millrace slo'))
@@ -69,8 +72,8 @@ export function budgetLine(cli: Cli, budgets: BudgetView[]): string | null {
 }
 
 const EXAMPLES = `
-Burn rates are how many times as fast as the budget allows it was used over the last 1 h / 6 h / 3 days of a window of
-30 days; an alert opens at 14.4, 6 and 1 when a shorter window agrees.
+'then' is what happens when the budget is spent. Burn rates are how many times as fast as the budget allows it was used
+over the last 1 h / 6 h / 3 days of a window of 30 days; an alert opens at 14.4, 6 and 1 when a shorter window agrees.
 
 Examples:
   millrace slo

@@ -30,9 +30,9 @@ export function showTriggerDetails(cli: Cli, list: TriggerDetail[]): void {
   cli.table(
     list,
     [
-      { title: 'model', value: (t) => t.model },
+      { title: 'model', value: (t) => t.model, group: true },
       { title: 'trigger', value: (t) => t.trigger },
-      { title: 'for', value: (t) => t.declared },
+      { title: 'for', value: (t) => t.declared, mayGoUnder: true },
       { title: 'state', value: (t) => t.state, style: (text) => cli.status(text) },
       { title: 'next', value: (t) => time(t.nextAtMs) },
       { title: 'last', value: lastOf },

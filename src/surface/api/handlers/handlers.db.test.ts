@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -6,6 +6,8 @@ import { missingForAutomation } from '../../../config/missing-for-automation.ts'
 import { Observations } from '../../../control/release/observations.ts'
 import { ReleaseController } from '../../../control/release/release-controller.ts'
 import { RoutePublisher } from '../../../control/release/route-publisher.ts'
+import { ArtifactCollector } from '../../../control/retirement/artifact-collector.ts'
+import { SWEEP_LIMITS } from '../../../control/retirement/housekeeping.ts'
 import { RetirementController } from '../../../control/retirement/retirement-controller.ts'
 import { setAlias, setDisposition } from '../../../control/registry/version-requests.ts'
 import { MillraceError } from '../../../kernel/errors.ts'
@@ -54,6 +56,8 @@ beforeEach(async () => {
     triggers: { views: () => [] },
     runs: { heldBack: () => 'all places are taken' },
     retirements: new RetirementController(lab.context, { gateways: () => [], readers: () => new Map() }),
+    artifacts: new ArtifactCollector(lab.context, SWEEP_LIMITS),
+    ingest: { failing: null },
     reload: () => Promise.resolve(),
     async inspectModel({ modelPath: path }, features) {
       await inspectOnnx(path)
@@ -122,9 +126,14 @@ describe('what is not there', () => {
   })
 })
 
+it('says what was given where something else is needed', async () => {
+  const error = await refused(api.gates.get({ ref: 'm' }))
+  expect(error.message).toContain('a version is written model@number or model@alias, e.g. late-flight@7, not "m".')
+})
+
 describe('a run', () => {
   it('is queued with its parameters and says what holds it back', async () => {
-    const run = await api.runs.start({ model: 'm', params: { depth: 3 }, why: 'new features', by })
+    const run = await api.runs.start({ model: 'm', params: { rate: 0.3 }, why: 'new features', by })
     expect(run).toMatchObject({
       id: 'run-1',
       status: 'queued',
@@ -132,10 +141,34 @@ describe('a run', () => {
       cause: 'manual: new features (ann)',
     })
     expect(await api.runs.get({ id: 'run-1' })).toMatchObject({
-      params: { rate: 0.1, depth: 3 },
+      params: { rate: 0.3 },
       steps: [{ name: 'train', status: 'waiting' }],
     })
     expect(lab.woken).toContain('run')
+  })
+
+  it('is refused with a parameter that its model does not declare, as a backfill is', async () => {
+    const backfill = { model: 'm', fromMs: 0, untilMs: 0, everyMs: 86_400_000, by }
+    for (const start of [
+      api.runs.start({ model: 'm', params: { rat: 0.3 }, by }),
+      api.backfills.start({ ...backfill, params: { rat: 0.3 } }),
+    ])
+      expect(await refused(start)).toMatchObject({
+        code: 'MR_PARAM',
+        kind: 'invalid',
+        message: "Model m has no parameter 'rat'; it has rate.",
+      })
+    expect(await api.runs.list({ model: 'm' })).toEqual([])
+    expect(await api.runs.start({ model: 'other', params: { depth: 3 }, by })).toMatchObject({ status: 'queued' })
+  })
+
+  it('is refused as of a time that is ahead of the calendar', async () => {
+    const calendarMs = lab.context.clock.calendarMs()
+    expect(await refused(api.runs.start({ model: 'm', asOfMs: calendarMs + 120_000, by }))).toMatchObject({
+      code: 'MR_AS_OF_AHEAD',
+      kind: 'invalid',
+    })
+    expect(await api.runs.start({ model: 'm', asOfMs: calendarMs - 120_000, by })).toMatchObject({ status: 'queued' })
   })
 
   it('is not started while the disk is low', async () => {
@@ -174,6 +207,18 @@ describe('an import', () => {
     expect(await api.releases.list({})).toMatchObject([{ version: 'm@1', status: 'deploying' }])
   })
 
+  it('of what was kept long ago holds it until the version is recorded', async () => {
+    const path = writeModel(join(lab.root, 'model.onnx'), logisticModel({ weights: [1, -2] }))
+    const { artifacts } = lab.context
+    const { digest } = await artifacts.putFile(path)
+    utimesSync(await artifacts.verifiedPath(digest), 1, 1)
+    await api.versions.import({ model: 'm', from: { digest }, as: null, why, by })
+    expect(await artifacts.remove(digest, { unusedForMs: 600_000 })).toBe('recent')
+    const unknown = { digest: `sha256:${'0'.repeat(64)}` }
+    const error = await refused(api.versions.import({ model: 'm', from: unknown, as: null, why, by }))
+    expect(error.code).toBe('MR_ARTIFACT_NOT_FOUND')
+  })
+
   it.each<[string, () => string, string]>([
     ['corrupt', () => lab.write('bad.onnx', 'no model at all'), 'MR_MODEL_'],
     ['empty', () => lab.write('empty.onnx', ''), 'MR_MODEL_EMPTY'],
@@ -198,6 +243,19 @@ describe('a person’s word', () => {
     await releases.look()
     await api.releases.create({ ref: 'm@1', why, by })
     expect(await api.releases.list({})).toHaveLength(1)
+  })
+
+  it('stands over the verdict of the gate, wherever the version is shown', async () => {
+    await lab.version('m')
+    await store.db.updateTable('version').set({ status: 'failed' }).execute()
+    expect(await api.versions.get({ ref: 'm@1' })).toMatchObject({ status: 'failed', standing: 'failed' })
+    expect(await api.gates.approve({ ref: 'm@1', why, by })).toMatchObject({ status: 'failed', standing: 'approved' })
+    const approved = { standing: 'approved', approval: { decision: 'approved', by: 'ann' } }
+    expect(await api.versions.get({ ref: 'm@1' })).toMatchObject(approved)
+    expect(await api.versions.list({ model: 'm' })).toMatchObject([approved])
+    expect((await api.models.get({ model: 'm' })).newest).toMatchObject(approved)
+    await api.gates.reject({ ref: 'm@1', why, by })
+    expect(await api.versions.get({ ref: 'm@1' })).toMatchObject({ status: 'failed', standing: 'rejected' })
   })
 
   it('can’t be against what is live, nor for what was never opened', async () => {

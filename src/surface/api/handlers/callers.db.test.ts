@@ -88,5 +88,11 @@ it('refuses to pin to a version of another model, on an endpoint that there is n
   await promote(lab, 'm', await decidedVersion(lab, 'm'))
   await expect(pin('m@1', 'elsewhere')).rejects.toMatchObject({ code: 'MR_OTHER_MODEL' })
   await expect(pin('m@1', 'nowhere')).rejects.toMatchObject({ code: 'MR_ENDPOINT_UNKNOWN' })
+  await expect(pin('m@1', 'both')).rejects.toMatchObject({
+    code: 'MR_ENDPOINT_UNKNOWN',
+    message: expect.stringMatching(
+      /^Endpoint 'both' asks several versions at once, and is no model's own; there are: m/,
+    ),
+  })
   await expect(pin('m@1', 'm', 'nobody')).rejects.toMatchObject({ code: 'MR_CALLER_UNKNOWN' })
 })

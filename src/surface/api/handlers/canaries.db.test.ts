@@ -27,7 +27,8 @@ describe('canaries by the API', () => {
     lab = await releaseLab(store, { m: { train: 'true', release, serving: { replicas: 1 } } })
     lab.rate.perSecond = 50
     // What these handlers use of them.
-    handlers = canaryHandlers({ context: lab.lab.context, observations: lab.plane().observations } as Services)
+    const { observations, publisher } = lab.plane()
+    handlers = canaryHandlers({ context: lab.lab.context, observations, publisher } as Services)
     await lab.approved()
     await lab.until('m@1 is live', async () => (await lab.champion()) === 'm@1')
   })

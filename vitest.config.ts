@@ -4,27 +4,23 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /*
- * `fast` is what `npm run check` runs: pure code, fakes, PGlite in memory. `slow` starts real processes, databases and
- * clients. One such file waits too much to use even a small machine, so two run at once, which share nothing: folders of
- * their own, ports that the system chooses, databases of their own. `slow-alone` comes last, one file at a time.
- * `--project 'slow*'` finds a file in whichever it is.
+ * `fast` is what `npm run check` runs: pure code and fakes. `database` has PGlite in memory, or PostgreSQL where there is
+ * one. Neither has a process for each file: what a file leaves behind in its modules the next ones see, and a warm
+ * WebAssembly is several times as fast as a cold one.
+ *
+ * `slow` starts real processes, databases and clients. One such file waits too much to use even a small machine, so three
+ * run at once, which share nothing: folders of their own, ports that the system chooses, databases of their own.
+ * `slow-alone` comes last, one file at a time. `--project 'slow*'` finds a file in whichever it is.
  */
 
-/** What promises a time, or keeps the machine so busy that the times of others would suffer. */
-const alone = [
-  'src/kernel/runtime/process/step-process.slow.test.ts',
-  'src/serving/front/http/idle.slow.test.ts',
-  'src/serving/gateway/gateway.slow.test.ts',
-  'src/serving/gateway/resilience.slow.test.ts',
-  'src/serving/gateway/trial.slow.test.ts',
-  'src/serving/model-server/run-process.slow.test.ts',
-  'tests/release-load.test.ts',
-]
+/** What keeps the machine so busy that the times of others would suffer, or compares times with each other. */
+const alone = ['src/serving/gateway/resilience.slow.test.ts', 'src/serving/model-server/run-process.slow.test.ts']
 
 /** Files that take a minute or so come first, the longest before all: none of them is left over at the end. */
 const longest = [
   'tests/autoscaling.test.ts',
   'tests/environments.test.ts',
+  'tests/release-load.test.ts',
   'src/kernel/store/durability.slow.test.ts',
   'tests/gather.test.ts',
   'tests/bad-input.test.ts',
@@ -48,6 +44,15 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+const inProcess = {
+  isolate: false,
+  // One worker a processor: by itself vitest leaves one idle, which is half of a small machine.
+  maxWorkers: '100%',
+  // For failures only; CI runs these at a low priority too, beside other things.
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+}
+
 /** Generous: they are only waited for where something is wrong. */
 const slow = {
   testTimeout: 600_000,
@@ -60,14 +65,17 @@ export default defineConfig({
     projects: [
       {
         test: {
+          ...inProcess,
           name: 'fast',
-          // One worker a processor: by itself vitest leaves one idle, which is half of a small machine.
-          maxWorkers: '100%',
           include: ['src/**/*.test.ts', 'examples/**/*.test.ts'],
-          exclude: ['**/*.slow.test.ts', '**/node_modules/**'],
-          // For failures only; CI runs these at a low priority too, beside other things.
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          exclude: ['**/*.slow.test.ts', '**/*.db.test.ts', '**/node_modules/**'],
+        },
+      },
+      {
+        test: {
+          ...inProcess,
+          name: 'database',
+          include: ['src/**/*.db.test.ts'],
         },
       },
       {
@@ -76,7 +84,7 @@ export default defineConfig({
           name: 'slow',
           include: ['src/**/*.slow.test.ts', 'tests/**/*.test.ts'],
           exclude: ['tests/crash/**', '**/node_modules/**', ...alone],
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
       },

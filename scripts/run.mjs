@@ -12,8 +12,11 @@ const [task, ...args] = process.argv.slice(2)
 
 const tasks = {
   demo: ['examples/flights/demo.ts'],
-  test: ['node_modules/vitest/vitest.mjs', 'run', '--project', 'fast', '--project', 'slow*'],
-  'test:fast': ['node_modules/vitest/vitest.mjs', 'run', '--project', 'fast'],
+  test: [
+    'node_modules/vitest/vitest.mjs',
+    'run',
+    ...['fast', 'database', 'slow*'].flatMap((name) => ['--project', name]),
+  ],
   'test:crash': ['tests/crash/run.ts'],
   'test:release': ['tests/release/run.ts'],
   'test:fuzz': ['tests/fuzz/run.ts'],

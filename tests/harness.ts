@@ -6,6 +6,7 @@ import { onTestFailed } from 'vitest'
 import { INSTANCE_MARK } from '../src/kernel/runtime/marks.ts'
 import { instanceOf, socketDir } from '../src/kernel/runtime/socket-dir.ts'
 import { findAll } from '../src/kernel/runtime/stop-all.ts'
+import { prepareDatabase } from '../src/testing/prepared-database.ts'
 import type { EndpointView } from '../src/surface/api/endpoint-schemas.ts'
 import type { QueryResult } from '../src/surface/api/prediction-log-schemas.ts'
 import type { RunView } from '../src/surface/api/run-schemas.ts'
@@ -80,7 +81,12 @@ export function install(files: Record<string, string | Uint8Array> = {}, options
   const home = mkdtempSync(join(tmpdir(), 'mr-'))
   const folder = join(home, 'project')
   const dataDir = options.dataDir ?? join(folder, '.millrace')
-  const env = { XDG_RUNTIME_DIR: join(home, 'run'), MILLRACE_DATA_DIR: dataDir, MILLRACE_BY: 'ann', ...options.env }
+  const env: Record<string, string> & { XDG_RUNTIME_DIR: string } = {
+    XDG_RUNTIME_DIR: join(home, 'run'),
+    MILLRACE_DATA_DIR: dataDir,
+    MILLRACE_BY: 'ann',
+    ...options.env,
+  }
   mkdirSync(folder)
   mkdirSync(env.XDG_RUNTIME_DIR, { mode: 0o700 })
 
@@ -102,6 +108,7 @@ export function install(files: Record<string, string | Uint8Array> = {}, options
       return JSON.parse(stdout) as T
     },
     async up(args = []) {
+      if (options.isFirstStart !== true && env.MILLRACE_DATABASE_URL === undefined) await prepareDatabase(dataDir)
       const ended = await installation.millrace(['up', '--detach', '--port', '0', ...args])
       if (ended.code !== 0)
         throw new Error(`millrace up ended with ${ended.code}: ${ended.stderr}\n${installation.logs()}`)
@@ -128,6 +135,8 @@ export function install(files: Record<string, string | Uint8Array> = {}, options
 interface Options {
   dataDir?: string
   env?: Record<string, string>
+  /** It makes its database itself, which takes seconds. */
+  isFirstStart?: boolean
 }
 
 /** In a test or a hook: what the processes said last is shown should it fail. */

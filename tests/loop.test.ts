@@ -48,7 +48,7 @@ describe('the starter, from init to down', () => {
   let firstServedMs: number
 
   beforeAll(() => {
-    starter = install()
+    starter = install({}, { isFirstStart: true })
   })
   beforeEach(() => showLogsOnFailure(starter))
   afterAll(() => starter.remove())

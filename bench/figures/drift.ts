@@ -7,7 +7,8 @@ import {
   numericProfile,
   type BaselineProfile,
 } from '../../src/control/evaluation/baseline-profile.ts'
-import { decideMonitor, type WindowFacts } from '../../src/control/monitoring/decide-monitor.ts'
+import { decideMonitor } from '../../src/control/monitoring/decide-monitor.ts'
+import type { WindowFacts } from '../../src/control/monitoring/finding.ts'
 import { addCounts, HOUR_MS, type Observation } from '../../src/control/monitoring/observation.ts'
 import { runObserveJob } from '../../src/control/monitoring/observe-job.ts'
 import { columnsOf } from '../../src/kernel/lake/columns.ts'

@@ -5,6 +5,7 @@ import type { AlertRequest } from '../control/monitoring/alert-requests.ts'
 import type { Attempt, Run, Step } from '../control/pipeline/run.ts'
 import type { Version } from '../control/registry/version.ts'
 import type { Deployment, Release, Replica } from '../control/release/release.ts'
+import type { TrialPlan } from '../control/release/trial.ts'
 import { LATENCY_BOUNDS_MS, type GatewayReport, type Lease } from '../kernel/contract/routing.ts'
 import type { Signature } from '../kernel/model/signature.ts'
 
@@ -236,6 +237,24 @@ export function alertRequestOf(overrides: Partial<AlertRequest> = {}): AlertRequ
     figures: { psi: 0.4 },
     response: 'tell',
     runbook: null,
+    ...overrides,
+  }
+}
+
+/** A canary of two steps that ask for nothing. */
+export function trialPlan(overrides: Partial<TrialPlan> = {}): TrialPlan {
+  const asks = { minRequests: 1, minLabels: 0, maxTimeMs: 1_000 }
+  return {
+    strategy: 'canary',
+    canary: {
+      steps: [10, 50].map((weightPercent) => ({ weightPercent, soakMs: 0 })),
+      ...asks,
+      alpha: 0.01,
+      margins: { errors: 1, latency: 1.5, predictionShift: 0.25, loss: 0 },
+    },
+    shadow: { sharePercent: 100, soakMs: 0, ...asks },
+    loggedPercent: 100,
+    labels: false,
     ...overrides,
   }
 }

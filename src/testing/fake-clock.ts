@@ -5,6 +5,8 @@ export interface FakeClock extends Clock {
   advance(ms: number): void
   /** Moves the calendar alone, as a rehearsal does. */
   advanceCalendar(ms: number): void
+  /** Sets the real and the calendar clock on (or back), as a person does; the monotonic one knows nothing of it. */
+  set(byMs: number): void
 }
 
 /** A clock that stands still until it is moved. Calendar and epoch start at `startMs`, monotonic at 0. */
@@ -23,6 +25,10 @@ export function fakeClock(startMs = Date.UTC(2001, 0, 1)): FakeClock {
     },
     advanceCalendar(ms) {
       calendar += ms
+    },
+    set(byMs) {
+      calendar += byMs
+      epoch += byMs
     },
   }
 }

@@ -83,7 +83,8 @@ export function fakeReplicas(): FakeReplicas {
         })
         aborted.catch(() => undefined) // only those that wait for it mind
         if (reply === 'silence') return { answer: aborted, abort }
-        if (typeof reply === 'string') return { answer: Promise.reject(new UpstreamError(reply, `it ${reply}`)), abort }
+        if (typeof reply === 'string')
+          return { answer: Promise.reject(new UpstreamError(reply, `${socketPath} ${reply}`)), abort }
         return { answer: Promise.resolve(reply), abort }
       },
       probe: () => Promise.resolve(!notReady.has(socketPath)),

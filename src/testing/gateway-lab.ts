@@ -33,7 +33,7 @@ export interface FakeControlPlane {
   /** What a control plane that counts each batch once has counted. */
   requests(): number
   publish(snapshot: RoutingSnapshot): void
-  /** Waits until a report fulfils the condition; fails after 10 s. */
+  /** Waits until a report fulfils the condition; fails after 30 s. */
   reported(condition: (report: GatewayReport) => boolean): Promise<GatewayReport>
   leased(condition: (lease: Lease) => boolean): Promise<Lease>
   stop(): Promise<void>
@@ -150,7 +150,7 @@ function watched<T>(watchers: Set<() => void>, find: () => T | undefined): Promi
       watchers.delete(look)
       end()
     }
-    const timer = setTimeout(() => done(() => reject(new Error('no such message within 10 s'))), 10_000)
+    const timer = setTimeout(() => done(() => reject(new Error('no such message within 30 s'))), 30_000)
     const look = (): void => {
       const found = find()
       if (found !== undefined) done(() => resolve(found))

@@ -1,7 +1,7 @@
 import { systemClock } from '../kernel/clock.ts'
 import { openGateway } from '../serving/gateway/gateway.ts'
 import type { Gateway, GatewayOptions, GatewayParts } from '../serving/gateway/gateway.ts'
-import { tellNobody } from '../serving/gateway/tell.ts'
+import { tellNobody } from '../serving/front/tell.ts'
 import { fakeLog } from './gateway-fakes.ts'
 import type { Lab } from './gateway-lab.ts'
 

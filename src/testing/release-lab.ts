@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import { missingForAutomation } from '../config/missing-for-automation.ts'
 import type { ModelInput } from '../config/input.ts'
 import { setApproval } from '../control/registry/version-requests.ts'
@@ -20,16 +21,12 @@ import { gatewayReportOf } from './control-builders.ts'
 import { controlLab, type ControlLab } from './control-lab.ts'
 import { fakeClock, type FakeClock } from './fake-clock.ts'
 import { fakeFleet, type FakeFleet } from './fake-fleet.ts'
+import { describeEachStore } from './test-store.ts'
 
 /** What one arm does with the requests that are drawn for it. */
 export interface ArmBehaviour {
   errorRate?: number
   latencyMs?: number
-}
-
-export interface LabClock extends FakeClock {
-  /** Sets the real and the calendar clock back (or on); the monotonic one knows nothing of it. */
-  set(byMs: number): void
 }
 
 export interface LabPlane {
@@ -45,7 +42,7 @@ export interface LabPlane {
  */
 export interface ReleaseLab {
   lab: ControlLab
-  clock: LabClock
+  clock: FakeClock
   fleet: FakeFleet
   /** The lake as the job `trial` would count it; by default as many predictions as were counted, all alike. */
   lake: { read: (input: TrialJobInput) => Promise<TrialJobOutput>; figures: Map<string, Partial<TrialFigures>> }
@@ -73,6 +70,8 @@ export interface ReleaseLab {
   status(releaseId: string): Promise<string>
   why(releaseId: string): Promise<string>
   champion(): Promise<string | null>
+  /** `m@2 ready`, oldest first. */
+  deployments(): Promise<string[]>
   /** The stored route: `{ 'm@1': 90, 'm@2': 10 }`, copies as `m@2 copies`. */
   shares(): Promise<Record<string, number>>
   trials(releaseId: string): Promise<TrialRow[]>
@@ -86,11 +85,33 @@ export const immediateModel: ModelInput = {
   serving: { replicas: 1 },
 }
 
+/** Tests on each database that is there, each with a lab of its own. @param stepMs - of a pass */
+export function describeReleaseLab(
+  title: string,
+  { models, stepMs }: { models: Record<string, ModelInput>; stepMs: number },
+  tests: (lab: () => ReleaseLab) => void,
+): void {
+  describeEachStore(title, (open: () => Promise<Store>) => {
+    let store: Store
+    let lab: ReleaseLab
+    beforeAll(async () => {
+      store = await open()
+    }, 60_000)
+    afterAll(() => store.close())
+    beforeEach(async () => {
+      lab = await releaseLab(store, models)
+      lab.stepMs = stepMs
+    })
+    afterEach(() => lab.close())
+    tests(() => lab)
+  })
+}
+
 /** More time at once would not count as listened to. */
 const LISTEN_MS = 250
 
 export async function releaseLab(store: Store, models: Record<string, ModelInput>): Promise<ReleaseLab> {
-  const clock = labClock()
+  const clock = fakeClock()
   const lab = await controlLab(store, clock)
   await lab.apply(models)
   const fleet = fakeFleet(lab.dataDir)
@@ -264,6 +285,10 @@ export async function releaseLab(store: Store, models: Record<string, ModelInput
     status: async (id) => (await listReleases(db(), { limit: 99 })).find((r) => r.id === id)?.status ?? 'none',
     why: async (id) => (await listReleases(db(), { limit: 99 })).find((r) => r.id === id)?.why ?? '',
     champion: () => aliasTarget(db(), 'm', 'champion'),
+    async deployments() {
+      const rows = await db().selectFrom('deployment').select(['version_id', 'status']).orderBy('seq').execute()
+      return rows.map((row) => `${row.version_id} ${row.status}`)
+    },
     async shares() {
       const route = await routeOf(db(), 'm')
       const rows = await db().selectFrom('deployment').select(['id', 'version_id']).execute()
@@ -278,15 +303,4 @@ export async function releaseLab(store: Store, models: Record<string, ModelInput
   }
   plane = await newPlane()
   return it
-}
-
-function labClock(): LabClock {
-  const clock = fakeClock()
-  let offset = 0
-  return {
-    ...clock,
-    epochMs: () => clock.epochMs() + offset,
-    calendarMs: () => clock.calendarMs() + offset,
-    set: (byMs) => void (offset += byMs),
-  }
 }

@@ -22,3 +22,14 @@ export function stopwatch(): Stopwatch {
   }, BEAT_MS)
   return { ms: () => performance.now() - startedMs - heldUpMs, stop: () => clearInterval(beat) }
 }
+
+/** What this work takes by the stopwatch, in ms. */
+export async function ownMsOf(work: () => Promise<unknown>): Promise<number> {
+  const watch = stopwatch()
+  try {
+    await work()
+    return watch.ms()
+  } finally {
+    watch.stop()
+  }
+}

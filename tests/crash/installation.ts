@@ -7,6 +7,7 @@ import { INSTANCE_MARK } from '../../src/kernel/runtime/marks.ts'
 import { isAlive, readProcessRecords, type ProcessRecord } from '../../src/kernel/runtime/process-record.ts'
 import { instanceOf, socketDir } from '../../src/kernel/runtime/socket-dir.ts'
 import { connectControlPlane, type ControlApi } from '../../src/surface/client/control-plane.ts'
+import { prepareDatabase } from '../../src/testing/prepared-database.ts'
 import type { TestProject } from './project.ts'
 import { nowMs, until } from './until.ts'
 
@@ -36,6 +37,7 @@ export class Installation {
 
   /** @returns before anything is started */
   static async prepare(project: TestProject): Promise<Installation> {
+    await prepareDatabase(project.dataDir)
     return new Installation(project, await freePort())
   }
 

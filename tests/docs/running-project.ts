@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { prepareDatabase } from '../../src/testing/prepared-database.ts'
 import { ROOT } from './markdown.ts'
 
 /** The port that the docs name. */
@@ -61,8 +62,9 @@ export async function startProject(make: string, pythonCommand: string | null = 
     await rm(dir, { recursive: true, force: true })
   }
   try {
-    const made = await sh(`(${make}\n)\ncd project\nmillrace up --detach --port 0`, dir)
-    if (made.code !== 0) throw new Error(`The project of the docs did not start: ${made.output}`)
+    await ended(sh(`${make}\n`, dir))
+    await prepareDatabase(join(project, '.millrace'))
+    await ended(sh('millrace up --detach --port 0'))
     const alone = await freePort()
     ports = [
       [SHOWN, await untilServing(sh)],
@@ -74,6 +76,11 @@ export async function startProject(make: string, pythonCommand: string | null = 
     throw error
   }
   return { sh, python: (script) => run('python3', ['-c'], project, script), close }
+}
+
+async function ended(command: Promise<Ended>): Promise<void> {
+  const { code, output } = await command
+  if (code !== 0) throw new Error(`The project of the docs did not start: ${output}`)
 }
 
 /** @returns host and port of the gateway */

@@ -26,7 +26,7 @@ export class View {
   private readonly out: Writable & { isTTY?: boolean; columns?: number }
   private panel: Panel | null = null
   private panelLines = 0
-  private drawnAtMs = 0
+  private drawnAtMs = Number.NEGATIVE_INFINITY
   private lastDay = ''
 
   constructor(out: Writable & { isTTY?: boolean; columns?: number }) {

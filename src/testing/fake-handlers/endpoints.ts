@@ -17,6 +17,7 @@ export const fakeEndpoint: EndpointView = {
   model: 'late-flight',
   url: 'http://127.0.0.1:7080/v2/models/late-flight/infer',
   port: 7080,
+  grpcPort: 7081,
   logMode: 'durable',
   state: 'serving',
   why: null,

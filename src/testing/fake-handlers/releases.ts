@@ -26,6 +26,7 @@ export const fakeRelease: ReleaseView = {
   endpoint: 'late-flight',
   previous: 'late-flight@1',
   status: 'released',
+  routed: true,
   why: null,
   cause: 'gate passed',
   strategy: 'immediate',

@@ -1,5 +1,5 @@
 import type { HandlerGroup } from '../../surface/api/handlers.ts'
-import type { RetirementRow } from '../../surface/api/retirement-schemas.ts'
+import type { ArtifactsView, RetirementRow } from '../../surface/api/retirement-schemas.ts'
 import { ConflictError, T0, type FakeWorld } from './world.ts'
 
 export const fakeRetirementHandlers = (world: FakeWorld): HandlerGroup<'retirement'> => ({
@@ -14,7 +14,23 @@ export const fakeRetirementHandlers = (world: FakeWorld): HandlerGroup<'retireme
     world.did('retirement.keep', input)
     return { ...fakeRetirement, status: 'kept' as const, keptUntilMs: input.untilMs }
   },
+  files: () => fakeFiles,
 })
+
+const fakeFiles: ArtifactsView = {
+  kept: [
+    { use: 'model', files: 12, sizeBytes: 48_000_000 },
+    { use: 'code', files: 80, sizeBytes: 900_000 },
+  ],
+  unused: { files: 2, sizeBytes: 7_000_000 },
+  largest: [
+    { digest: `sha256:${'a'.repeat(64)}`, sizeBytes: 6_000_000, removableInMs: 3_600_000 },
+    { digest: `sha256:${'b'.repeat(64)}`, sizeBytes: 1_000_000, removableInMs: 0 },
+  ],
+  removed: { files: 3, sizeBytes: 9_000_000 },
+  lastPassAgoMs: 60_000,
+  refused: null,
+}
 
 const fakeRetirement: RetirementRow = {
   version: 'late-flight@1',

@@ -27,7 +27,7 @@ export function versionOf(world: FakeWorld, ref: string): VersionView {
 const stateOf: Record<FakeWorld['outcome'], Partial<VersionView>> = {
   released: {},
   spare: { release: 'spare', releaseWhy: 'not better than late-flight@1' },
-  'gate-failed': { status: 'failed', release: 'none' },
+  'gate-failed': { status: 'failed', standing: 'failed', release: 'none' },
   'run-failed': {},
   'awaiting-approval': { release: 'awaiting-approval', releaseWhy: 'no label is declared' },
 }
@@ -39,6 +39,7 @@ export function fakeVersion(number: 1 | 2): VersionView {
     number,
     status: 'passed',
     why: null,
+    standing: 'passed',
     aliases: number === 2 ? ['champion'] : ['previous'],
     approval: null,
     release: number === 2 ? 'live' : 'warm',
@@ -60,6 +61,7 @@ export function fakeVersion(number: 1 | 2): VersionView {
       environments: [{ step: 'train', environment: 'inherit', reproducible: false }],
       holdoutDigest: null,
     },
+    reportedMetrics: { 'train.logLoss': 0.41 },
     signature: {
       inputs: [{ name: 'X', datatype: 'FP32', shape: [-1, 2], columns: ['age', 'income'] }],
       outputs: [{ name: 'p', datatype: 'FP32', shape: [-1, 2], columns: null }],

@@ -187,9 +187,26 @@ export function send(options: RequestOptions, body: string | Buffer | null = nul
         reject,
       )
     })
-    asked.on('error', reject)
+    asked.on('error', (error) => reject(asked.reusedSocket ? error : new NewConnectionError(error)))
     asked.end(body ?? undefined)
   })
+}
+
+/** On a connection that had carried no request before. */
+class NewConnectionError extends Error {
+  readonly code: string | undefined
+  constructor(cause: NodeJS.ErrnoException) {
+    super(`${cause.message} on a new connection`, { cause })
+    this.code = cause.code
+  }
+}
+
+/**
+ * Of what failed, all but connections that a closing port has not taken: refused, or, for one that waited in it at that
+ * very moment, reset by the system.
+ */
+export function lostIn({ failed }: Load): string[] {
+  return failed.filter((why) => !/(ECONNREFUSED|ECONNRESET).* on a new connection$/.test(why))
 }
 
 async function textOf(stream: AsyncIterable<Buffer>): Promise<string> {

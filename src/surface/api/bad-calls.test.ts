@@ -44,7 +44,8 @@ function call(method: 'GET' | 'POST', to: string, body?: unknown): Promise<Answe
     body === undefined || body instanceof Buffer ? body : typeof body === 'string' ? body : JSON.stringify(body)
   return new Promise((resolve, reject) => {
     const headers = { 'content-type': 'application/json' }
-    const going = request({ socketPath, method, path: to, headers }, (response) => {
+    // Of its own: in the agent's pool Node 22 can't take an error of a write that ended after its answer.
+    const going = request({ socketPath, method, path: to, headers, agent: false }, (response) => {
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.on('end', () => {
